@@ -1,0 +1,1 @@
+"""What was known about a trade at its moment."""

@@ -1,0 +1,82 @@
+"""The stored tables of a workspace: one sorted Parquet snapshot each, replaced whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.tables import TABLES, Table
+
+
+class TableStore:
+    """Parquet snapshots ``ROOT/<table>/<fingerprint>.parquet`` and ``ROOT/<table>/current.json`` naming one.
+
+    A reader opens the file that ``current.json`` names; :meth:`publish` moves that name in one atomic step,
+    so a reader sees the old table or the new one and a killed import changes nothing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, name: str) -> Path | None:
+        """The current snapshot's file, or None where nothing was imported yet."""
+        pointer = self._pointer(name)
+        if not pointer.exists():
+            return None
+        return self.root / name / json.loads(pointer.read_text())["file"]
+
+    def rows(self, name: str) -> int:
+        path = self.path(name)
+        return 0 if path is None else pq.ParquetFile(path).metadata.num_rows
+
+    def fingerprint(self, name: str) -> str:
+        """Content name of the current snapshot; equal tables have equal fingerprints. Empty when absent."""
+        path = self.path(name)
+        return "" if path is None else path.stem
+
+    def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The stored table in its order (``Table.order``), all listed columns when ``columns`` is None."""
+        table = TABLES[name]
+        wanted = list(columns) if columns is not None else table.schema.names
+        path = self.path(name)
+        if path is None:
+            return pa.schema([table.schema.field(column) for column in wanted]).empty_table()
+        return pq.read_table(path, columns=wanted)
+
+    def staging(self, name: str) -> Path:
+        """A fresh file name on the same file system, for :meth:`publish`."""
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"staging-{os.getpid()}.parquet"
+
+    def publish(self, name: str, staged: Path) -> str:
+        """Make ``staged`` (sorted, in ``Table.schema``) the current snapshot; returns its fingerprint."""
+        fingerprint = _digest(staged)
+        target = self.root / name / f"{fingerprint}.parquet"
+        old = self.path(name)
+        os.replace(staged, target)
+        temporary = self._pointer(name).with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps({"file": target.name}))
+        os.replace(temporary, self._pointer(name))
+        if old is not None and old != target:
+            old.unlink(missing_ok=True)
+        return fingerprint
+
+    def _pointer(self, name: str) -> Path:
+        return self.root / name / "current.json"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def empty(table: Table) -> pa.Table:
+    """A stored table with no rows."""
+    return table.schema.empty_table()

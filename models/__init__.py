@@ -1,0 +1,1 @@
+"""What is concluded from the features: the discount model, the fraud model, the decision."""

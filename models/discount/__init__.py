@@ -1,0 +1,1 @@
+"""What a card is worth and what to offer."""

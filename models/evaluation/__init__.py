@@ -1,0 +1,1 @@
+"""How good a model is: metrics with the time order kept."""

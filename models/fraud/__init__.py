@@ -1,0 +1,1 @@
+"""How likely a trade is fraudulent, why, and what to do about it."""

@@ -1,0 +1,69 @@
+"""From named feature columns to the matrix a LightGBM booster reads, the same way in training and live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Columns = Mapping[str, np.ndarray]
+"""Feature name -> column (n,): float64 with NaN for null, or object with str/None for a categorical."""
+
+
+class MissingFeature(ValueError):
+    """A model was asked to predict without a column it was trained on."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The order of a model's inputs and the vocabulary of each categorical one.
+
+    names: the matrix columns in order. vocabularies: categorical name -> the values seen in training,
+    sorted; the code is the position, a value never seen is NaN (LightGBM's "missing").
+    """
+
+    names: tuple[str, ...]
+    vocabularies: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def fit(cls, columns: Columns, names: Sequence[str]) -> Encoding:
+        vocabularies = {
+            name: tuple(sorted({value for value in columns[name] if value is not None}))
+            for name in names
+            if columns[name].dtype == object
+        }
+        return cls(names=tuple(names), vocabularies=vocabularies)
+
+    def matrix(self, columns: Columns) -> np.ndarray:
+        """Columns -> float64 matrix (n, len(names)). Raises MissingFeature naming what is absent."""
+        absent = [name for name in self.names if name not in columns]
+        if absent:
+            raise MissingFeature(f"features missing: {', '.join(absent)}")
+        rows = len(columns[self.names[0]]) if self.names else 0
+        matrix = np.empty((rows, len(self.names)), dtype=np.float64)
+        for position, name in enumerate(self.names):
+            matrix[:, position] = self._encode(name, columns[name])
+        return matrix
+
+    def _encode(self, name: str, column: np.ndarray) -> np.ndarray:
+        vocabulary = self.vocabularies.get(name)
+        if vocabulary is None:
+            return column.astype(np.float64)
+        codes = {value: float(code) for code, value in enumerate(vocabulary)}
+        return np.fromiter((codes.get(value, np.nan) for value in column), dtype=np.float64, count=len(column))
+
+    @property
+    def categorical(self) -> list[str]:
+        """Names of the categorical inputs, in matrix order."""
+        return [name for name in self.names if name in self.vocabularies]
+
+    def to_dict(self) -> dict[str, object]:
+        return {"names": list(self.names), "vocabularies": {k: list(v) for k, v in self.vocabularies.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> Encoding:
+        vocabularies = data["vocabularies"]
+        names = data["names"]
+        assert isinstance(vocabularies, Mapping) and isinstance(names, Sequence)
+        return cls(names=tuple(names), vocabularies={key: tuple(values) for key, values in vocabularies.items()})

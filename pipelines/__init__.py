@@ -1,0 +1,1 @@
+"""What runs, in order: training, the recycling flow, the synthetic market."""

@@ -1,0 +1,1 @@
+"""The synthetic market used by the demo, the tests and what-if questions."""

@@ -1,0 +1,1 @@
+"""From files to registered models: import, validate, features, fit, evaluate, register, promote."""
