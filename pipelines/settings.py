@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from models.policy import Costs, DecisionCosts, Policy, PricePolicy
 
@@ -40,7 +45,9 @@ class TrainingSettings(Policy):
 class Settings(BaseSettings):
     """All settings of one workspace."""
 
-    model_config = SettingsConfigDict(env_prefix="HUIKA_", env_nested_delimiter="__", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="HUIKA_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
 
     profile: Literal["small", "medium", "head"] = "head"
     storage: Storage = Storage()
@@ -84,7 +91,7 @@ def write_default_settings(path: Path) -> None:
         "# Huika settings. Every value below is the default; remove a '#' and change it.",
         "# HUIKA_<SECTION>__<KEY> in the environment wins over this file.",
         "",
-        "# profile = \"head\"   # small | medium | head: how much the platform automates",
+        '# profile = "head"   # small | medium | head: how much the platform automates',
     ]
     for section, field in Settings.model_fields.items():
         model = field.annotation

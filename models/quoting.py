@@ -1,0 +1,182 @@
+"""The two answers put together: a rate from the discount model, a decision from the fraud model, with reasons.
+
+A model that is missing degrades the answer instead of stopping it, and the answer says so: without the discount
+model the static rate table prices, less a haircut; without the fraud model nothing is paid automatically.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.discount.context import card_context
+from models.discount.explain import price_reasons
+from models.discount.guard_rails import price_band
+from models.discount.model import DiscountModel, Offers
+from models.discount.rate_table import RateTable
+from models.fraud.decision import decide
+from models.fraud.model import FraudModel
+from models.fraud.reasons import reason_codes
+from models.matrix import Columns
+from models.money import payout_fen, round_rate
+from models.policy import Costs, DecisionCosts, PricePolicy
+from models.reasons import Reason
+
+NO_DISCOUNT_MODEL = "discount_model_missing"
+NO_FRAUD_MODEL = "fraud_model_missing"
+HAIRCUT = 0.02
+"""Taken off the static table when no model prices: nobody watches the market then."""
+
+NOT_WORTH_BUYING = Reason(
+    "NOT_WORTH_BUYING",
+    "以当前行情收购预计亏损，需人工确认",
+    "At today's market this card is expected to lose money; a person must confirm it",
+)
+STATIC_PRICE = Reason(
+    "STATIC_PRICE",
+    "定价模型暂不可用，按固定价目表保守报价",
+    "The pricing model is not available; this is a cautious list price",
+)
+NO_FRAUD_SCORE = Reason(
+    "NO_FRAUD_SCORE",
+    "风控评分暂不可用，打款前需再次核验",
+    "No fraud score is available; a second check comes before payment",
+)
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """The models that answer, and their registry versions; None where one is not available."""
+
+    discount: DiscountModel | None
+    fraud: FraudModel | None
+    discount_version: str | None = None
+    fraud_version: str | None = None
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        missing = ((self.discount, NO_DISCOUNT_MODEL), (self.fraud, NO_FRAUD_MODEL))
+        return tuple(code for model, code in missing if model is None)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Fraud answers of n trades. probability: NaN without a model. action: pay, hold, review or refuse."""
+
+    probability: np.ndarray
+    action: np.ndarray
+    reasons: list[tuple[Reason, ...]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Quotes of n trades: ``rate`` (n,) four decimals, ``payout_fen`` (n,) int64, and what led to them.
+
+    acceptance_probability and the resale range are NaN where the static table priced. reasons: price and risk
+    reasons of each trade. offers: everything the discount model said, None where the static table priced.
+    """
+
+    rate: np.ndarray
+    payout_fen: np.ndarray
+    action: np.ndarray
+    fraud_probability: np.ndarray
+    acceptance_probability: np.ndarray
+    resale_p10: np.ndarray
+    resale_p50: np.ndarray
+    resale_p90: np.ndarray
+    offer_density: np.ndarray
+    reasons: list[tuple[Reason, ...]]
+    offers: Offers | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The platform's own numbers that both answers use."""
+
+    costs: Costs
+    decision: DecisionCosts
+    price: PricePolicy
+
+
+def score(
+    *, columns: Columns, face_value_fen: np.ndarray, payout_fen: np.ndarray, models: ModelPair, rules: Rules
+) -> Scores:
+    """Score n trades for fraud; amounts in fen (n,)."""
+    size = len(face_value_fen)
+    model = models.fraud
+    probability = np.full(size, np.nan) if model is None else model.probability(columns)
+    decisions = decide(
+        probability=probability,
+        payout_fen=payout_fen,
+        face_value_fen=face_value_fen,
+        costs=rules.costs,
+        decision=rules.decision,
+        review_threshold_fen=None if model is None else model.review_threshold_fen,
+    )
+    reasons = (
+        [(NO_FRAUD_SCORE,)] * size if model is None else reason_codes(model.contributions(columns), columns)
+    )
+    return Scores(probability=probability, action=decisions.action, reasons=reasons)
+
+
+def quote(
+    *,
+    columns: Columns,
+    face_value_fen: np.ndarray,
+    submitted_at: np.ndarray,
+    models: ModelPair,
+    rules: Rules,
+) -> Answers:
+    """Price and score n trades. face_value_fen (n,) int64, submitted_at (n,) int64 ms.
+
+    The rate does not depend on the seller. A card that is expected to lose money at every admissible rate goes
+    to review at least.
+    """
+    size = len(face_value_fen)
+    if models.discount is None:
+        offers, no_offer = None, np.zeros(size, dtype=bool)
+        rate = static_rates(columns=columns, rows=size, policy=rules.price)
+        price = [(STATIC_PRICE,)] * size
+    else:
+        offers = models.discount.price(
+            columns=columns,
+            face_value_fen=face_value_fen,
+            submitted_at=submitted_at,
+            costs=rules.costs,
+            policy=rules.price,
+        )
+        rate, no_offer = offers.rate, offers.no_offer
+        price = [price_reasons(columns=columns, offers=offers, row=row) for row in range(size)]
+    payout = payout_fen(face_value_fen, rate)
+    scores = score(
+        columns=columns, face_value_fen=face_value_fen, payout_fen=payout, models=models, rules=rules
+    )
+    action = np.where(no_offer & np.isin(scores.action, ("pay", "hold")), "review", scores.action).astype(
+        object
+    )
+    unknown = np.full(size, np.nan)
+    return Answers(
+        rate=rate,
+        payout_fen=payout,
+        action=action,
+        fraud_probability=scores.probability,
+        acceptance_probability=unknown if offers is None else offers.acceptance_probability,
+        resale_p10=unknown if offers is None else offers.resale_p10,
+        resale_p50=unknown if offers is None else offers.resale_p50,
+        resale_p90=unknown if offers is None else offers.resale_p90,
+        offer_density=unknown if offers is None else offers.offer_density,
+        reasons=[
+            (*((NOT_WORTH_BUYING,) if bad else ()), *prices, *risks)
+            for bad, prices, risks in zip(no_offer, price, scores.reasons, strict=True)
+        ],
+        offers=offers,
+    )
+
+
+def static_rates(*, columns: Columns, rows: int, policy: PricePolicy) -> np.ndarray:
+    """Rates (n,) without a model: the static table less a haircut, inside the card type's band."""
+    context = card_context(columns, rows)
+    low, high = price_band(context=context, policy=policy)
+    rate, _ = RateTable().rate(context)
+    return round_rate(np.clip(rate - HAIRCUT, low, high))

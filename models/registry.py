@@ -1,0 +1,189 @@
+"""Versions and aliases of both models in MLflow: the only module that imports it.
+
+A model travels as a folder of LightGBM text and JSON, never as a pickle. Its SHA-256 is kept on the version and
+checked before anything from the folder is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+DIGEST_TAG = "sha256"
+REQUIREMENTS = ["lightgbm", "numpy", "pandas"]
+
+
+class ModelNotFound(LookupError):
+    """No version of the model carries the alias or number."""
+
+
+class DamagedModel(RuntimeError):
+    """The model's files differ from what was registered."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One registered version: its number, aliases, tags and the metrics of its run."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is registered: a saved model folder and everything that tells how it came about.
+
+    plots: files to log. example: a few input rows, from which the signature is read.
+    loader: module with ``_load_pyfunc`` for the folder. tags: data fingerprint, code version, period.
+    """
+
+    name: str
+    folder: Path
+    loader: str
+    example: pd.DataFrame
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    plots: tuple[Path, ...]
+    tags: Mapping[str, str]
+
+
+class ModelRegistry:
+    """The MLflow tracking store and registry behind one database URL."""
+
+    def __init__(self, *, url: str, artifacts: Path) -> None:
+        import logging
+
+        import mlflow
+
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        _prepare_database(url)
+        self._client = mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
+        self._url = url
+        self._artifacts = artifacts
+
+    def register(self, submission: Submission, *, alias: str) -> ModelVersion:
+        """Log one run, register its model and move ``alias`` to it."""
+        import mlflow
+
+        mlflow.set_tracking_uri(self._url)
+        with mlflow.start_run(experiment_id=self._experiment(submission.name)) as run:
+            mlflow.log_params(dict(submission.params))
+            mlflow.log_metrics({k: v for k, v in submission.metrics.items() if v == v})
+            mlflow.set_tags(dict(submission.tags))
+            for plot in submission.plots:
+                mlflow.log_artifact(str(plot), artifact_path="plots")
+            info = _log_model(submission)
+        return self._name_version(submission, info.model_uri, run.info.run_id, alias)
+
+    def _name_version(self, submission: Submission, uri: str, run_id: str, alias: str) -> ModelVersion:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(submission.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        tags = dict(submission.tags) | {DIGEST_TAG: digest(submission.folder)}
+        created = self._client.create_model_version(submission.name, source=uri, run_id=run_id, tags=tags)
+        self.move_alias(submission.name, alias, str(created.version))
+        return self.version(submission.name, alias)
+
+    def move_alias(self, name: str, alias: str, version: str) -> None:
+        self._client.set_registered_model_alias(name, alias, version)
+
+    def drop_alias(self, name: str, alias: str) -> None:
+        self._client.delete_registered_model_alias(name, alias)
+
+    def find(self, name: str, alias: str) -> ModelVersion | None:
+        """The version that carries the alias, or None."""
+        try:
+            return self.version(name, alias)
+        except ModelNotFound:
+            return None
+
+    def version(self, name: str, alias: str) -> ModelVersion:
+        """The version that carries the alias. Raises ModelNotFound."""
+        for candidate in self.versions(name):
+            if alias in candidate.aliases:
+                return candidate
+        raise ModelNotFound(f"no {alias} of the {name} model; train one with `huika train {name}`")
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """All versions, newest first."""
+        aliases: dict[str, list[str]] = {}
+        for model in self._client.search_registered_models(f"name = '{name}'"):
+            for alias, number in model.aliases.items():
+                aliases.setdefault(str(number), []).append(alias)
+        found = [
+            ModelVersion(
+                name=name,
+                version=str(item.version),
+                aliases=tuple(sorted(aliases.get(str(item.version), []))),
+                tags=dict(item.tags),
+                metrics=dict(self._client.get_run(item.run_id).data.metrics) if item.run_id else {},
+            )
+            for item in self._client.search_model_versions(f"name = '{name}'")
+        ]
+        return sorted(found, key=lambda item: int(item.version), reverse=True)
+
+    def folder(self, model: ModelVersion) -> Path:
+        """The version's files, on this machine. Raises DamagedModel where they are not what was registered."""
+        import mlflow
+
+        mlflow.set_tracking_uri(self._url)
+        uri = self._client.get_model_version_download_uri(model.name, model.version)
+        root = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self._url))
+        folder = next(path for path in (root / "data").iterdir() if path.is_dir())
+        if digest(folder) != model.tags.get(DIGEST_TAG):
+            raise DamagedModel(f"{model.name} version {model.version}: files differ from what was registered")
+        return folder
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        return self._client.create_experiment(name, artifact_location=(self._artifacts / name).as_uri())
+
+
+def _log_model(submission: Submission) -> Any:
+    import mlflow
+    from mlflow.models import infer_signature
+
+    return mlflow.pyfunc.log_model(
+        name="model",
+        loader_module=submission.loader,
+        data_path=str(submission.folder),
+        signature=infer_signature(submission.example),
+        input_example=submission.example,
+        pip_requirements=REQUIREMENTS,
+    )
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files."""
+    total = hashlib.sha256()
+    for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+        total.update(path.relative_to(folder).as_posix().encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _prepare_database(url: str) -> None:
+    """SQLite: let readers and a writer work side by side."""
+    if not url.startswith("sqlite:///"):
+        return
+    import sqlite3
+
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,150 @@
+"""What the service has said and heard: quotes, events, answers to repeated requests, the price board's history.
+
+SQLAlchemy Core on SQLite (default) or PostgreSQL by URL. Rows are only added; a quote is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event as sa_event
+
+metadata = sa.MetaData()
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """An aware UTC time with microseconds, stored as text that sorts by time on every database."""
+
+    impl = sa.String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+
+quotes = sa.Table(
+    "quotes",
+    metadata,
+    sa.Column("quote_id", sa.String(40), primary_key=True),
+    sa.Column("trade_id", sa.String(128), nullable=False, index=True),
+    sa.Column("submitted_at", UtcTime, nullable=False, index=True),
+    sa.Column("valid_until", UtcTime, nullable=False),
+    sa.Column("trade", sa.JSON, nullable=False),
+    sa.Column("answer", sa.JSON, nullable=False),
+)
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("event_id", sa.String(128), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("trade_id", sa.String(128), nullable=True, index=True),
+    sa.Column("happened_at", UtcTime, nullable=False),
+    sa.Column("recorded_at", UtcTime, nullable=False, index=True),
+    sa.Column("body", sa.JSON, nullable=False),
+)
+replies = sa.Table(
+    "replies",
+    metadata,
+    sa.Column("idempotency_key", sa.String(255), primary_key=True),
+    sa.Column("route", sa.String(64), primary_key=True),
+    sa.Column("request_sha256", sa.String(64), nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+)
+board_prices = sa.Table(
+    "board_prices",
+    metadata,
+    sa.Column("card_type", sa.String(64), primary_key=True),
+    sa.Column("shown_at", UtcTime, primary_key=True),
+    sa.Column("rate", sa.Float, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer already given under an idempotency key."""
+
+    request_sha256: str
+    status: int
+    body: Any
+
+
+class ApplicationData:
+    """The application database."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        if self._engine.dialect.name == "sqlite":
+            sa_event.listen(self._engine, "connect", _configure_sqlite)
+        metadata.create_all(self._engine)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """All or nothing; whatever a request must leave behind is written in one of these."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    def quote(self, quote_id: str) -> Mapping[str, Any] | None:
+        return self._one(sa.select(quotes).where(quotes.c.quote_id == quote_id))
+
+    def last_quote_of(self, trade_id: str) -> Mapping[str, Any] | None:
+        """The newest quote of a trade."""
+        chosen = sa.select(quotes).where(quotes.c.trade_id == trade_id)
+        return self._one(chosen.order_by(quotes.c.submitted_at.desc(), quotes.c.quote_id.desc()).limit(1))
+
+    def all_quotes(self) -> list[Mapping[str, Any]]:
+        return self._all(sa.select(quotes).order_by(quotes.c.submitted_at, quotes.c.quote_id))
+
+    def event(self, event_id: str) -> Mapping[str, Any] | None:
+        return self._one(sa.select(events).where(events.c.event_id == event_id))
+
+    def all_events(self) -> list[Mapping[str, Any]]:
+        """Events by the time they happened."""
+        return self._all(sa.select(events).order_by(events.c.happened_at, events.c.event_id))
+
+    def reply(self, key: str, route: str) -> Reply | None:
+        found = self._one(
+            sa.select(replies).where(replies.c.idempotency_key == key, replies.c.route == route)
+        )
+        return None if found is None else Reply(found["request_sha256"], found["status"], found["body"])
+
+    def board_history(self, card_type: str, *, since: datetime) -> list[Mapping[str, Any]]:
+        chosen = sa.select(board_prices).where(
+            board_prices.c.card_type == card_type, board_prices.c.shown_at >= since
+        )
+        return self._all(chosen.order_by(board_prices.c.shown_at))
+
+    def counts(self) -> dict[str, int]:
+        """Rows of every table."""
+        with self._engine.connect() as connection:
+            return {
+                table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+                for table in metadata.sorted_tables
+            }
+
+    def _one(self, statement: sa.Select[Any]) -> Mapping[str, Any] | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(statement).mappings().first()
+        return None if row is None else dict(row)
+
+    def _all(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _configure_sqlite(connection: Any, record: Any) -> None:
+    """Readers and one writer side by side; what was acknowledged survives a power cut."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.close()

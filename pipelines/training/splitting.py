@@ -1,0 +1,56 @@
+"""Which trades train a model and which judge it: split by time, only on outcomes that were known then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LATE_LABEL_QUANTILE = 0.99
+DAY_US = 86_400_000_000
+
+
+class TooLittleHistory(ValueError):
+    """The period is too short, or its outcomes too recent, to train and to judge a model on different trades."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of one time-forward split.
+
+    train: rows whose outcome was known before ``cut``. test: rows submitted from ``cut`` on. final: every row
+    whose outcome is known by the end, for the model that will serve. Times are int64 µs.
+    maturity: how long an outcome takes to be known; younger rows are left out, because early outcomes are not
+    like late ones (fraud surfaces before honesty is certain).
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    final: np.ndarray
+    cut: int
+    maturity: int
+
+
+def split_by_time(
+    *, submitted_at: np.ndarray, known_at: np.ndarray, slow: np.ndarray, test_share: float, horizon: int
+) -> Split:
+    """Split n trades. submitted_at, known_at: int64 µs (n,), known_at < 0 where the outcome is not known.
+
+    slow: rows (n,) bool whose delay tells the maturity (honest labels for fraud, every row otherwise).
+    test_share: share of the mature time span that judges. horizon: the moment up to which outcomes are known.
+    Raises TooLittleHistory where a part would be empty.
+    """
+    known = known_at >= 0
+    if not (known & slow).any():
+        raise TooLittleHistory("no outcome is known in this period")
+    delay = (known_at - submitted_at)[known & slow]
+    maturity = int(np.quantile(delay, LATE_LABEL_QUANTILE))
+    mature_until = horizon - maturity
+    final = np.flatnonzero(known & (submitted_at <= mature_until))
+    if len(final) == 0:
+        raise TooLittleHistory(f"outcomes take {maturity / DAY_US:.1f} days and the period is shorter")
+    first, last = int(submitted_at[final].min()), int(submitted_at[final].max())
+    cut = last - int((last - first) * test_share)
+    train = final[(known_at[final] < cut) & (submitted_at[final] <= cut - maturity)]
+    test = final[submitted_at[final] >= cut]
+    return Split(train=train, test=test, final=final, cut=cut, maturity=maturity)

@@ -1,0 +1,113 @@
+"""One command: ``huika``. Only this module knows which commands exist; each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "demo": (
+        "serving.commands.demo",
+        "demo",
+        "The whole path on a synthetic market, in a workspace of its own.",
+    ),
+    "simulate": ("serving.commands.simulate", "simulate", "Make a synthetic market with a known truth."),
+    "import": (
+        "serving.commands.import_tables",
+        "import_tables_command",
+        "Bring trades and market rates in.",
+    ),
+    "cards": ("serving.commands.cards", "cards", "Search the catalogue of card types."),
+    "features": ("serving.commands.features", "features", "Print the data dictionary of all features."),
+    "train": (
+        "serving.commands.train",
+        "train",
+        "Train, judge and register the discount and the fraud model.",
+    ),
+    "evaluate": (
+        "serving.commands.models",
+        "evaluate",
+        "Judge champion and challenger on the newest trades.",
+    ),
+    "models": ("serving.commands.models", "models", "List registered models, aliases and figures."),
+    "promote": ("serving.commands.models", "promote", "Make the challenger the champion, if it is no worse."),
+    "rollback": ("serving.commands.models", "rollback", "Bring the previous champion back."),
+    "quote": ("serving.commands.batch", "quote", "Price a file of cards, each as of its own moment."),
+    "score": ("serving.commands.batch", "score", "Score a file of trades for fraud."),
+    "serve": ("serving.commands.serve", "serve", "Run the HTTP service."),
+    "status": ("serving.commands.status", "status", "Show what is in the workspace."),
+    "bench": ("serving.commands.bench", "bench", "Measure speed and memory of this installation."),
+}
+"""Command -> module, function, one-line help."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. An expected refusal prints its reason and exits with 1; anything else is a defect."""
+    from pipelines.workspace import switch_telemetry_off
+
+    switch_telemetry_off()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        _print_help()
+    elif words[0] == "--version":
+        _print_version()
+    elif words[0] in COMMANDS:
+        _run(words[0], words[1:])
+    else:
+        _refuse_unknown(words[0])
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    import typer
+
+    module, function, text = COMMANDS[name]
+    target = getattr(importlib.import_module(module), function)
+    app = (
+        target
+        if isinstance(target, typer.Typer)
+        else typer.Typer(add_completion=False, rich_markup_mode=None)
+    )
+    if app is not target:
+        app.command(name=name, help=target.__doc__ or text)(target)
+    try:
+        app(args=arguments, prog_name=f"huika {name}")
+    except expected_refusals() as refusal:
+        print(f"huika {name}: {refusal}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def expected_refusals() -> tuple[type[Exception], ...]:
+    """Errors that say what the user can do about them; they are printed without a traceback."""
+    from pipelines.settings import SettingsError
+    from serving.refusals import Refusal
+
+    return (SettingsError, Refusal)
+
+
+def _print_help() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print("[bold]huika[/] 回卡: what a gift card is worth now, and whether to pay for it.\n")
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for name, (_, _, text) in COMMANDS.items():
+        table.add_row(f"[bold]{name}[/]", text)
+    console.print(table)
+    console.print("\nEvery command has --help and --home (default .huika, or HUIKA_HOME).")
+
+
+def _print_version() -> None:
+    from importlib.metadata import version
+
+    print(f"huika {version('huika')}")
+
+
+def _refuse_unknown(word: str) -> None:
+    import difflib
+
+    close = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    print(f"huika: no command {word!r}{hint} See `huika --help`.", file=sys.stderr)
+    raise SystemExit(2)

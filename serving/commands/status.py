@@ -1,0 +1,125 @@
+"""``huika status``: what is in the workspace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from serving.options import DEFAULT_HOME, Home
+from serving.refusals import Refusal
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Show tables and row counts, models and aliases, storage and health. Exit code 1 when something is broken."""
+    if not home.exists():
+        raise Refusal(f"no workspace at {home}; `huika import` or `huika demo` makes one")
+    from pipelines.workspace import Workspace
+
+    report = workspace_status(Workspace.open(home))
+    print(json.dumps(report, ensure_ascii=False, indent=1)) if as_json else _print(report)
+    if report["problems"]:
+        raise typer.Exit(1)
+
+
+def workspace_status(workspace: Any) -> dict[str, Any]:
+    """Plain facts about a workspace; ``problems`` lists what is broken or missing files."""
+    problems: list[str] = []
+    return {
+        "home": str(workspace.home),
+        "profile": workspace.settings.profile,
+        "tables": [_table(workspace, name, problems) for name in ("trades", "market", "card_types")],
+        "models": _models(workspace, problems),
+        "storage": [_storage(label, path) for label, path in _storages(workspace)],
+        "problems": problems,
+    }
+
+
+def _table(workspace: Any, name: str, problems: list[str]) -> dict[str, Any]:
+    path = workspace.tables.path(name)
+    entry: dict[str, Any] = {"table": name, "rows": 0, "fingerprint": "", "bytes": 0}
+    if path is None:
+        return entry
+    try:
+        rows = workspace.tables.rows(name)
+    except Exception as error:  # a damaged file is what this command is there to report
+        problems.append(f"table {name}: {error}")
+        return entry
+    return entry | {"rows": rows, "fingerprint": path.stem, "bytes": path.stat().st_size}
+
+
+def _models(workspace: Any, problems: list[str]) -> list[dict[str, Any]]:
+    if not (workspace.home / "mlflow.db").exists() and not workspace.settings.storage.mlflow_url:
+        return []
+    from models.registry import DamagedModel
+    from pipelines.wiring import model_registry
+
+    registry = model_registry(workspace)
+    found = []
+    for name in ("discount", "fraud"):
+        for version in registry.versions(name):
+            if not version.aliases:
+                continue
+            try:
+                registry.folder(version)
+                health = "ok"
+            except (DamagedModel, OSError, StopIteration) as error:
+                health = "damaged"
+                problems.append(f"{name} version {version.version}: {error}")
+            found.append(
+                {
+                    "model": name,
+                    "version": version.version,
+                    "aliases": list(version.aliases),
+                    "health": health,
+                }
+            )
+    return found
+
+
+def _storages(workspace: Any) -> list[tuple[str, Path]]:
+    return [
+        ("tables", workspace.home / "tables"),
+        ("training sets", workspace.home / "training_sets"),
+        ("feature store", workspace.home / "feast"),
+        ("models", workspace.home / "mlflow"),
+        ("application data", workspace.home / "huika.db"),
+    ]
+
+
+def _storage(label: str, path: Path) -> dict[str, Any]:
+    files = [path] if path.is_file() else list(path.rglob("*")) if path.is_dir() else []
+    return {
+        "what": label,
+        "path": str(path),
+        "bytes": sum(item.stat().st_size for item in files if item.is_file()),
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"[bold]{report['home']}[/]  profile {report['profile']}")
+    tables = Table("table", "rows", "fingerprint", "MB", box=None, padding=(0, 2))
+    for item in report["tables"]:
+        tables.add_row(item["table"], f"{item['rows']:,}", item["fingerprint"], f"{item['bytes'] / 1e6:.1f}")
+    console.print(tables)
+    models = Table("model", "version", "aliases", "files", box=None, padding=(0, 2))
+    for item in report["models"]:
+        models.add_row(item["model"], item["version"], ", ".join(item["aliases"]), item["health"])
+    console.print(models if report["models"] else "no models yet: `huika train`")
+    storage = Table("storage", "MB", "path", box=None, padding=(0, 2))
+    for item in report["storage"]:
+        storage.add_row(item["what"], f"{item['bytes'] / 1e6:.1f}", item["path"])
+    console.print(storage)
+    for problem in report["problems"]:
+        console.print(f"[red]problem:[/] {problem}")
+    if not report["problems"]:
+        console.print("[green]healthy[/]")
