@@ -12,7 +12,7 @@ How to read a row of ``card_types.csv``
     * ``min_rate`` and ``max_rate`` are guard rails, not prices: wide on purpose.
     * ``number_pattern`` and ``secret_pattern`` match the whole text, written without spaces and dashes.
       A pattern stands there only where a source exists. Without one the cell stays empty.
-    * A foreign card is one row per shop country (``apple_us``) or per currency (``steam_usd``), whichever
+    * A foreign card is one row per shop region (``apple_us``) or per currency (``steam_usd``), whichever
       it is locked to. Its face value in a trade is the foreign amount in yuan at the central parity rate of
       the day, so it has neither usual face values nor a maximum here.
     * ``source`` names what the row's terms rest on, by the entries of ``sources.csv``; ``note: ...`` adds

@@ -126,6 +126,8 @@ def assert_sources(row: dict[str, str]) -> None:
     covered = set().union(*(SOURCES[source] for source in named))
     terms = {term for terms in SOURCES.values() for term in terms} - {"registered"}
     assert {term for term in terms if row[term]} <= covered
+    if row["confidence"] == "high":
+        assert not {"category band", "trade judgement"} & set(named)
 
 
 class TestLookUps:
