@@ -1,0 +1,64 @@
+"""Fit and judge the discount model on one workspace's examples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from features.registry import Registry
+from models.discount.model import DiscountModel
+from models.discount.training import DiscountFitSettings, fit_discount
+from models.evaluation.discount import DiscountMetrics, evaluate_discount
+from pipelines.settings import Settings
+from pipelines.training.examples import Examples
+from pipelines.training.splitting import Split, split_by_time
+
+
+def split_discount(examples: Examples, settings: Settings) -> Split:
+    """Time-forward split on resales and decisions: a row counts once either is known."""
+    known = np.maximum(
+        np.where(np.isfinite(examples.accepted), examples.decided_at, -1),
+        np.where(np.isfinite(examples.resale_rate), examples.resold_at, -1),
+    )
+    return split_by_time(
+        submitted_at=examples.submitted_at,
+        known_at=known,
+        slow=np.isfinite(examples.resale_rate),
+        test_share=settings.training.test_share,
+        horizon=examples.horizon,
+    )
+
+
+def fit(examples: Examples, *, registry: Registry, settings: Settings) -> DiscountModel:
+    """Fit on examples with every outcome that is known in them."""
+    seed, threads = settings.training.seed, settings.training.threads
+    defaults = DiscountFitSettings()
+    return fit_discount(
+        columns=examples.columns,
+        names=registry.names("discount"),
+        submitted_at=examples.submitted_ms,
+        offered_rate=examples.offered_rate,
+        accepted=examples.accepted,
+        resale_rate=examples.resale_rate,
+        settings=replace(
+            defaults,
+            resale=replace(defaults.resale, seed=seed, threads=threads),
+            acceptance=replace(defaults.acceptance, seed=seed, threads=threads),
+        ),
+    )
+
+
+def judge(model: DiscountModel, examples: Examples, settings: Settings) -> DiscountMetrics:
+    """The model's figures on examples it was not fitted on."""
+    return evaluate_discount(
+        model=model,
+        columns=examples.columns,
+        face_value_fen=examples.face_value_fen,
+        submitted_at=examples.submitted_ms,
+        offered_rate=examples.offered_rate,
+        accepted=examples.accepted,
+        resale_rate=examples.resale_rate,
+        costs=settings.costs,
+        policy=settings.price,
+    )

@@ -1,0 +1,96 @@
+"""Feature columns with their outcomes: what a model is fitted on and judged on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from features.moment import microseconds
+from models.matrix import Columns
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Columns and outcomes of n trades in one order. Times are int64 µs, -1 where unknown; rates NaN where
+    unknown; ``accepted`` and ``fraud`` are 1, 0 or NaN."""
+
+    columns: dict[str, np.ndarray]
+    trade_id: np.ndarray
+    seller_id: np.ndarray
+    face_value_fen: np.ndarray
+    submitted_at: np.ndarray
+    offered_rate: np.ndarray
+    offer_density: np.ndarray
+    accepted: np.ndarray
+    decided_at: np.ndarray
+    resale_rate: np.ndarray
+    resold_at: np.ndarray
+    fraud: np.ndarray
+    fraud_known_at: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.submitted_at)
+
+    def rows(self, chosen: np.ndarray) -> Examples:
+        """The chosen rows, in that order."""
+        parts = {name: value[chosen] for name, value in vars(self).items() if name != "columns"}
+        return Examples(columns={name: value[chosen] for name, value in self.columns.items()}, **parts)
+
+    def known_before(self, moment: int) -> Examples:
+        """The rows submitted before ``moment`` (µs), with every outcome not known by then taken out."""
+        part = self.rows(np.flatnonzero(self.submitted_at < moment))
+
+        def until(values: np.ndarray, known_at: np.ndarray) -> np.ndarray:
+            return np.where((known_at >= 0) & (known_at < moment), values, np.nan)
+
+        return replace(
+            part,
+            accepted=until(part.accepted, part.decided_at),
+            resale_rate=until(part.resale_rate, part.resold_at),
+            fraud=until(part.fraud, part.fraud_known_at),
+        )
+
+    @property
+    def submitted_ms(self) -> np.ndarray:
+        return self.submitted_at // 1000
+
+    @property
+    def at_risk_fen(self) -> np.ndarray:
+        """What would be paid: the logged offer, or the whole face value where none was logged."""
+        rate = np.where(np.isfinite(self.offered_rate), self.offered_rate, 1.0)
+        return np.rint(self.face_value_fen * rate).astype(np.int64)
+
+    @property
+    def horizon(self) -> int:
+        """Just after the last thing known, µs."""
+        times = (self.submitted_at, self.decided_at, self.resold_at, self.fraud_known_at)
+        return max(int(values.max(initial=-1)) for values in times) + 1
+
+
+def examples_of(trades: pa.Table, columns: Columns) -> Examples:
+    """Stored trades with their feature columns, in the trades' order."""
+    return Examples(
+        columns=dict(columns),
+        trade_id=trades["trade_id"].to_numpy(zero_copy_only=False),
+        seller_id=trades["seller_id"].to_numpy(zero_copy_only=False),
+        face_value_fen=trades["face_value_fen"].to_numpy(zero_copy_only=False),
+        submitted_at=microseconds(trades["submitted_at"]),
+        offered_rate=_number(trades["offered_rate"]),
+        offer_density=_number(trades["offer_density"]),
+        accepted=_number(trades["accepted"]),
+        decided_at=_time(trades["decided_at"]),
+        resale_rate=_number(trades["resale_rate"]),
+        resold_at=_time(trades["resold_at"]),
+        fraud=_number(trades["fraud"]),
+        fraud_known_at=_time(trades["fraud_known_at"]),
+    )
+
+
+def _number(column: pa.ChunkedArray) -> np.ndarray:
+    return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _time(column: pa.ChunkedArray) -> np.ndarray:
+    return column.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)

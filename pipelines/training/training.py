@@ -1,0 +1,210 @@
+"""`huika train`: from stored tables to registered models.
+
+collect what the service recorded -> training set (features as of each trade) -> Feast -> split by time -> fit and
+judge on later trades -> fit again on everything known -> register with figures, plots and where it came from.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from features.definitions import FEATURES
+from features.training_set import Progress, TrainingSet, build_training_set, columns_of
+from models.frames import frame_of_columns
+from models.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion, Submission
+from pipelines.application_data import ApplicationData
+from pipelines.settings import Settings
+from pipelines.training import discount, fraud, plots
+from pipelines.training.collecting import collect
+from pipelines.training.examples import Examples, examples_of
+from pipelines.training.splitting import DAY_US, Split
+from pipelines.wiring import feature_store, model_registry
+from pipelines.workspace import Workspace
+
+ModelName = Literal["discount", "fraud"]
+EXAMPLE_ROWS = 5
+
+
+class Metrics(Protocol):
+    """Figures of a judged model."""
+
+    def to_dict(self) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One registered model: its version, alias, its figures on later trades, and how the trades were split."""
+
+    version: ModelVersion
+    alias: str
+    metrics: Mapping[str, float]
+    split: Split
+    rows: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train: which models, on trades submitted in [since, until), known before until."""
+
+    models: tuple[ModelName, ...]
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What a caller may show: steps begun (``say``) and progress of the features."""
+
+    say: Callable[[str], None]
+    features: Progress
+
+
+def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained]:
+    """Train and register. The first model of its kind becomes champion, a later one challenger.
+
+    Raises NothingToTrainOn, TooLittleHistory, FraudTrainingError or DiscountFitError with what is missing.
+    """
+    collect(data=ApplicationData(workspace.application_url), store=workspace.tables)
+    listener.say("features")
+    training_set = build_training_set(
+        store=workspace.tables,
+        registry=FEATURES,
+        folder=workspace.training_sets,
+        since=job.since,
+        until=job.until,
+        progress=listener.features,
+    )
+    listener.say("feature store")
+    store = feature_store(workspace)
+    store.register(registry=FEATURES, training_set=training_set.path)
+    registry = model_registry(workspace)
+    trained = []
+    for name in job.models:
+        retrieved = store.retrieve(
+            registry=FEATURES, model=name, spine=training_set.trades.select(["trade_id", "submitted_at"])
+        )
+        examples = examples_of(training_set.trades, columns_of(retrieved, FEATURES, FEATURES.names(name)))
+        del retrieved
+        listener.say(f"{name} model")
+        trained.append(_train_one(name, examples, training_set, workspace.settings, registry, job))
+    return trained
+
+
+def has_labels(trades: pa.Table) -> bool:
+    """Whether a fraud model could be trained at all."""
+    return trades["fraud"].null_count < len(trades)
+
+
+def has_prices(trades: pa.Table) -> bool:
+    """Whether a discount model could be trained at all."""
+    return trades["resale_rate"].null_count < len(trades)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    model: Any
+    metrics: Metrics
+    split: Split
+    figures: tuple[Path, ...]
+
+
+def _train_one(
+    name: ModelName,
+    examples: Examples,
+    training_set: TrainingSet,
+    settings: Settings,
+    registry: ModelRegistry,
+    job: Job,
+) -> Trained:
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        fit = _fit_fraud if name == "fraud" else _fit_discount
+        fitted = fit(examples, settings, work)
+        fitted.model.save(work / name)
+        alias = CHAMPION if registry.find(name, CHAMPION) is None else CHALLENGER
+        submission = Submission(
+            name=name,
+            folder=work / name,
+            loader=f"models.{name}.pyfunc",
+            example=frame_of_columns(examples.columns, EXAMPLE_ROWS),
+            params=_params(examples, fitted.split, settings),
+            metrics=fitted.metrics.to_dict(),
+            plots=fitted.figures,
+            tags=_tags(training_set, job),
+        )
+        version = registry.register(submission, alias=alias)
+    return Trained(
+        version=version,
+        alias=alias,
+        metrics=fitted.metrics.to_dict(),
+        split=fitted.split,
+        rows=len(fitted.split.final),
+    )
+
+
+def _fit_fraud(examples: Examples, settings: Settings, work: Path) -> _Fitted:
+    split = fraud.split_fraud(examples, settings)
+    judged = fraud.fit(examples.rows(split.train), registry=FEATURES, settings=settings)
+    test = examples.rows(split.test)
+    threshold = fraud.review_threshold(judged, test, settings)
+    metrics = fraud.judge(judged.with_review_threshold(threshold), test, settings)
+    figures = plots.fraud_plots(fraud=test.fraud == 1, probability=judged.probability(test.columns), folder=work)
+    final = fraud.fit(examples.rows(split.final), registry=FEATURES, settings=settings)
+    return _Fitted(final.with_review_threshold(threshold), metrics, split, figures)
+
+
+def _fit_discount(examples: Examples, settings: Settings, work: Path) -> _Fitted:
+    split = discount.split_discount(examples, settings)
+    judged = discount.fit(examples.known_before(split.cut), registry=FEATURES, settings=settings)
+    test = examples.rows(split.test)
+    metrics = discount.judge(judged, test, settings)
+    figures = plots.discount_plots(model=judged, test=test, folder=work)
+    final = discount.fit(examples, registry=FEATURES, settings=settings)
+    return _Fitted(final, metrics, split, figures)
+
+
+def _params(examples: Examples, split: Split, settings: Settings) -> dict[str, object]:
+    return {
+        "rows": len(examples),
+        "train_rows": len(split.train),
+        "test_rows": len(split.test),
+        "final_rows": len(split.final),
+        "test_from": np.datetime64(split.cut, "us").astype(str),
+        "maturity_days": round(split.maturity / DAY_US, 2),
+        "seed": settings.training.seed,
+        "features": FEATURES.version(),
+    }
+
+
+def _tags(training_set: TrainingSet, job: Job) -> dict[str, str]:
+    return {
+        "data_fingerprint": training_set.fingerprint,
+        "features_version": FEATURES.version(),
+        "code_version": code_version(),
+        "since": str(job.since or ""),
+        "until": str(job.until or ""),
+    }
+
+
+def code_version() -> str:
+    """The checkout's commit, with ``+`` when files differ from it; ``unknown`` outside a checkout."""
+    root = Path(__file__).parent
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

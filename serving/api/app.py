@@ -1,0 +1,141 @@
+"""The HTTP contract: routes, and what is recorded for each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+
+from serving.api import schemas
+from serving.api.board import PriceBoards
+from serving.api.desk import Desk
+from serving.api.problems import MEDIA_TYPE, Problem, install_problem_handlers, problem_body
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    422: {"description": "The request cannot be answered; see `code`", "content": {MEDIA_TYPE: {}}},
+    409: {"description": "The request contradicts an earlier one", "content": {MEDIA_TYPE: {}}},
+}
+
+
+def create_app(lifespan: Lifespan) -> FastAPI:
+    """The app. ``lifespan`` sets ``app.state.desk`` and ``app.state.boards`` before the first request."""
+    app = FastAPI(
+        title="Huika 回卡",
+        description="What a gift card is worth now, and whether to pay for it.",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    install_problem_handlers(app)
+    _add_quote_routes(app)
+    _add_event_route(app)
+    _add_price_routes(app)
+    return app
+
+
+async def _desk(request: Request) -> Desk:
+    return request.app.state.desk
+
+
+async def _boards(request: Request) -> PriceBoards:
+    return request.app.state.boards
+
+
+TheDesk = Annotated[Desk, Depends(_desk)]
+TheBoards = Annotated[PriceBoards, Depends(_boards)]
+
+
+def _add_quote_routes(app: FastAPI) -> None:
+    # Handlers are async and do not await: one request at a time per worker, so that reading and writing the
+    # state of an entity cannot interleave.
+
+    @app.post("/v1/quotes", response_model=schemas.Quote, responses=PROBLEMS, tags=["quotes"])
+    async def post_quote(submission: schemas.Submission, desk: TheDesk, key: IdempotencyKey = None) -> Response:
+        """Price a card and screen its seller. The quote is binding until ``valid_until``."""
+        return _once(desk, key, "quotes", submission, lambda now: desk.quote(submission, now=now))
+
+    @app.post("/v1/quotes/batch", responses=PROBLEMS, tags=["quotes"])
+    async def post_quotes(batch: schemas.QuoteBatch, desk: TheDesk, key: IdempotencyKey = None) -> Response:
+        """Price up to 500 cards; each succeeds or fails alone, in the order given."""
+
+        def answer(now: datetime) -> dict[str, Any]:
+            return {"results": [_one_of_batch(desk, item, now) for item in batch.submissions]}
+
+        return _once(desk, key, "quotes/batch", batch, answer)
+
+    @app.get("/v1/quotes/{quote_id}", response_model=schemas.Quote, responses=PROBLEMS, tags=["quotes"])
+    async def get_quote(quote_id: str, desk: TheDesk) -> Response:
+        """The quote exactly as it was given, with its price waterfall and its reasons."""
+        return JSONResponse(desk.stored_quote(quote_id))
+
+    @app.post("/v1/fraud-scores", response_model=schemas.FraudScore, responses=PROBLEMS, tags=["fraud"])
+    async def post_score(submission: schemas.Submission, desk: TheDesk, key: IdempotencyKey = None) -> Response:
+        """Score a submission for fraud without a price. It is not counted as a submission."""
+        return _once(desk, key, "fraud-scores", submission, lambda now: desk.score(submission, now=now))
+
+
+def _add_event_route(app: FastAPI) -> None:
+    @app.post("/v1/events", response_model=schemas.EventReceipt, responses=PROBLEMS, tags=["events"])
+    async def post_event(event: schemas.Event, desk: TheDesk, key: IdempotencyKey = None) -> Response:
+        """Tell what happened: accepted, declined, resold, fraud confirmed or cleared, a market rate."""
+        return _once(desk, key, "events", event, lambda now: desk.record(event, now=now))
+
+
+def _add_price_routes(app: FastAPI) -> None:
+    @app.get("/v1/prices", response_model=schemas.PriceBoard, tags=["prices"])
+    async def get_prices(boards: TheBoards, desk: TheDesk) -> Response:
+        """The public price board: what each card type is worth to anybody right now."""
+        return JSONResponse(boards.current(now=desk.clock()))
+
+    @app.get("/v1/prices/{card_type}/history", response_model=schemas.PriceHistory, tags=["prices"])
+    async def get_price_history(card_type: str, boards: TheBoards, desk: TheDesk) -> Response:
+        """What the board showed for a card type, and the lowest rate of the last 7 days."""
+        return JSONResponse(boards.history(card_type, now=desk.clock()))
+
+
+def _one_of_batch(desk: Desk, item: dict[str, Any], now: datetime) -> dict[str, Any]:
+    try:
+        return {"quote": desk.quote(schemas.Submission.model_validate(item), now=now)}
+    except Problem as problem:
+        return {"problem": problem.body()}
+    except ValidationError as error:
+        errors = [
+            {"field": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]}
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        return {
+            "problem": problem_body(422, "invalid_request", "a field is missing or has a wrong value", errors)
+        }
+
+
+def _once(
+    desk: Desk, key: str | None, route: str, body: BaseModel, work: Callable[[datetime], dict[str, Any]]
+) -> Response:
+    """Answer, or repeat the answer already given under the same idempotency key.
+
+    Raises Problem ``idempotency_key_reused`` where the key came with another body.
+    """
+    now = desk.clock()
+    if key is None:
+        return JSONResponse(work(now))
+    digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
+    found = desk.data.reply(key, route)
+    if found is not None:
+        if found.request_sha256 != digest:
+            raise Problem(409, "idempotency_key_reused", "this Idempotency-Key came with another body before")
+        return JSONResponse(found.body, status_code=found.status, headers={"Idempotent-Replay": "true"})
+    answer = work(now)
+    desk.remember_reply(key=key, route=route, request_sha256=digest, body=answer, now=now)
+    return JSONResponse(answer)
+
+

@@ -1,0 +1,59 @@
+"""Builds the service's real parts from the workspace named by ``HUIKA_HOME``."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from features.catalogue import workspace_catalogue
+from features.definitions import FEATURES
+from features.online import LiveFeatures
+from models.quoting import Rules
+from pipelines.application_data import ApplicationData
+from pipelines.champions import load_pair
+from pipelines.live_state import one_writer
+from pipelines.live_trades import TradeFinder
+from pipelines.wiring import feature_store, model_registry
+from pipelines.workspace import Workspace
+from serving.api.board import PriceBoards
+from serving.api.desk import Desk
+from serving.api.engine import Engine
+from serving.options import DEFAULT_HOME
+
+
+def build_desk(workspace: Workspace) -> Desk:
+    """The desk of one workspace, with the champions of both models."""
+    settings = workspace.settings
+    catalogue = workspace_catalogue(workspace.tables)
+    data = ApplicationData(workspace.application_url)
+    engine = Engine(
+        live=LiveFeatures(states=feature_store(workspace), registry=FEATURES, catalogue=catalogue),
+        models=load_pair(model_registry(workspace)),
+        rules=Rules(costs=settings.costs, decision=settings.decision, price=settings.price),
+        catalogue=catalogue,
+        clock=partial(datetime.now, UTC),
+    )
+    return Desk(
+        engine=engine,
+        data=data,
+        trades=TradeFinder(data=data, tables=workspace.tables),
+        writing=partial(one_writer, workspace.home / "live_state.lock"),
+    )
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open the workspace when the worker starts."""
+    workspace = Workspace.open(Path(os.environ.get("HUIKA_HOME", str(DEFAULT_HOME))))
+    app.state.desk = build_desk(workspace)
+    app.state.boards = PriceBoards(engine=app.state.desk.engine, data=app.state.desk.data)
+    gc.collect()
+    gc.freeze()  # the collector must not walk the start-up objects while a quote waits
+    yield

@@ -1,0 +1,57 @@
+"""``huika serve``: run the HTTP service."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving.options import DEFAULT_HOME, Home
+
+if TYPE_CHECKING:
+    from pipelines.workspace import Workspace
+
+SERVICE = "serving.api.service:Huika"
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8700,
+    workers: Annotated[int, typer.Option(help="Worker processes.", min=1)] = 1,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Run the service: quotes, fraud scores, events and the price board under /v1, until stopped."""
+    from pipelines.workspace import Workspace
+    from serving.progress import bar
+
+    workspace = Workspace.open(home)
+    with bar("live state") as progress:
+        prepare(workspace, progress=progress)
+    print(f"huika: http://{host}:{port}/v1/prices  (API description: http://{host}:{port}/docs.json)")
+    sys.stdout.flush()
+    os.environ |= service_environment(workspace, workers=workers)
+    os.execv(sys.executable, service_command(host=host, port=port))
+
+
+def prepare(workspace: Workspace, *, progress) -> None:
+    """Bring the recorded quotes and events into the tables, and the live state up to date with them."""
+    from pipelines.application_data import ApplicationData
+    from pipelines.live_state import prepare_live_state
+    from pipelines.training.collecting import collect
+    from pipelines.wiring import feature_store
+
+    collect(data=ApplicationData(workspace.application_url), store=workspace.tables)
+    store = feature_store(workspace)
+    prepare_live_state(workspace, store=store, now=datetime.now(UTC), progress=progress)
+
+
+def service_command(*, host: str, port: int) -> list[str]:
+    """The process that serves; Bento starts its workers."""
+    return [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port)]
+
+
+def service_environment(workspace: Workspace, *, workers: int) -> dict[str, str]:
+    return {"HUIKA_HOME": str(workspace.home), "HUIKA_WORKERS": str(workers)}
