@@ -1,0 +1,93 @@
+"""The parameters of one synthetic market. Everything else follows from them and the seed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+Profile = Literal["small", "medium", "head"]
+PROFILES: tuple[str, ...] = get_args(Profile)
+
+DAY_US = 86_400_000_000
+HOUR_US = 3_600_000_000
+CHINA_OFFSET_US = 8 * HOUR_US
+"""China has one time zone, UTC+8, without summer time."""
+
+_EPOCH = dt.date(1970, 1, 1)
+
+
+class WorldError(ValueError):
+    """A parameter of the synthetic market is out of range; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Parameters of a synthetic market; two equal worlds give equal bytes.
+
+    trades: cards offered, over ``days`` local days from ``start`` (midnight in China). profile: how the
+    platform that wrote the log priced and screened. jitter: whether its offers were moved at random by ±2
+    points. fraud_share: share of the offered cards that are fraudulent. card_types: how many card types are
+    traded.
+    """
+
+    trades: int = 50_000
+    days: int = 180
+    seed: int = 7
+    profile: Profile = "head"
+    start: dt.date = dt.date(2025, 9, 1)
+    jitter: bool = True
+    fraud_share: float = 0.02
+    card_types: int = 48
+
+    def __post_init__(self) -> None:
+        limits = {
+            "trades": (200, 20_000_000),
+            "days": (7, 1_500),
+            "seed": (0, 2**63),
+            "fraud_share": (0.0, 0.3),
+            "card_types": (5, 200),
+        }
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                raise WorldError(f"{name} must lie between {low} and {high}, not {getattr(self, name)}")
+        if self.profile not in PROFILES:
+            raise WorldError(f"profile must be one of {', '.join(PROFILES)}, not {self.profile}")
+        if not 2010 <= self.start.year <= 2045:
+            raise WorldError(f"start must lie between the years 2010 and 2045, not in {self.start.year}")
+
+    def rng(self, stream: str) -> np.random.Generator:
+        """Random numbers of one part of the world: a change in one part leaves the others as they were."""
+        return np.random.default_rng([self.seed, zlib.crc32(stream.encode())])
+
+    @property
+    def start_day(self) -> int:
+        """First local day, days since the epoch."""
+        return (self.start - _EPOCH).days
+
+    @property
+    def start_us(self) -> int:
+        """Local midnight of the first day, µs UTC since the epoch."""
+        return self.start_day * DAY_US - CHINA_OFFSET_US
+
+    @property
+    def end_us(self) -> int:
+        """The end of the log, exclusive: nothing that becomes known later is written."""
+        return self.start_us + self.days * DAY_US
+
+    def to_dict(self) -> Mapping[str, object]:
+        return asdict(self) | {"start": self.start.isoformat()}
+
+
+def local_day(time_us: np.ndarray) -> np.ndarray:
+    """Local day in China, days since the epoch, of times in µs UTC (n,)."""
+    return (time_us + CHINA_OFFSET_US) // DAY_US
+
+
+def local_hour(time_us: np.ndarray) -> np.ndarray:
+    """Hour of the day in China, 0–23."""
+    return (time_us + CHINA_OFFSET_US) % DAY_US // HOUR_US

@@ -1,0 +1,128 @@
+"""``huika simulate``: a synthetic market in files."""
+
+# pyarrow makes its compute functions when imported, so a type checker cannot see them.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving.refusals import Refusal
+
+if TYPE_CHECKING:
+    from pipelines.simulation import Market
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """What to look at first in a simulated market; shares of trades, None where nothing was offered."""
+
+    trades: int
+    market_rows: int
+    card_types: int
+    sellers: int
+    offered_share: float
+    accepted_share: float | None
+    fraud_share: float
+
+
+def simulate(
+    out_dir: Annotated[
+        Path, typer.Argument(help="Folder to write; absent, empty, or an earlier simulation.")
+    ],
+    trades: Annotated[int, typer.Option("--trades", help="Cards offered.")] = 50_000,
+    days: Annotated[int, typer.Option("--days", help="Days of the log.")] = 180,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 7,
+    profile: Annotated[
+        str, typer.Option("--profile", help="Who wrote the log: small, medium or head.")
+    ] = "head",
+    start: Annotated[str, typer.Option("--start", help="First day, YYYY-MM-DD, in China.")] = "2025-09-01",
+    fraud_share: Annotated[float, typer.Option("--fraud-share", help="Share of fraudulent cards.")] = 0.02,
+    jitter: Annotated[
+        bool, typer.Option("--jitter/--no-jitter", help="Move offers by ±2 points at random.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable summary.")] = False,
+) -> None:
+    """Write a synthetic market: tables to import, and beside them the oracle that knows the truth."""
+    from pipelines.simulation import OccupiedFolder, World, WorldError, write
+    from pipelines.simulation import simulate as simulate_world
+    from pipelines.simulation.simulate import check_folder
+
+    try:
+        world = World(
+            trades=trades,
+            days=days,
+            seed=seed,
+            profile=profile,  # type: ignore[arg-type]  # checked by World
+            start=_day(start),
+            jitter=jitter,
+            fraud_share=fraud_share,
+        )
+        check_folder(out_dir)
+        with _stages() as on_stage:
+            market = simulate_world(world, on_stage=on_stage)
+            on_stage("files")
+            write(market, out_dir)
+    except (WorldError, OccupiedFolder) as error:
+        raise Refusal(str(error)) from error
+    _print(_summary(market), out_dir, as_json)
+
+
+def _day(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise Refusal(f"--start must be a day such as 2025-09-01, not {text!r}") from error
+
+
+@contextmanager
+def _stages() -> Iterator:
+    """A callable that takes the name of the stage now beginning and moves the bar."""
+    from pipelines.simulation.simulate import STAGES
+    from serving.progress import bar
+
+    with bar("synthetic market") as progress:
+        yield lambda stage: progress(STAGES.index(stage), len(STAGES))
+
+
+def _summary(market: Market) -> _Summary:
+    import pyarrow.compute as pc
+
+    return _Summary(
+        trades=len(market.trades),
+        market_rows=len(market.market),
+        card_types=len(market.card_types),
+        sellers=pc.count_distinct(market.trades["seller_id"]).as_py(),
+        offered_share=pc.mean(pc.is_valid(market.trades["offered_rate"])).as_py(),
+        accepted_share=pc.mean(market.trades["accepted"]).as_py(),
+        fraud_share=pc.mean(market.oracle["is_fraud"]).as_py(),
+    )
+
+
+def _print(summary: _Summary, out_dir: Path, as_json: bool) -> None:
+    import json
+
+    from rich.console import Console
+
+    if as_json:
+        print(json.dumps(asdict(summary) | {"folder": str(out_dir)}, ensure_ascii=False, indent=1))
+        return
+    accepted = "–" if summary.accepted_share is None else f"{summary.accepted_share:.1%}"
+    console = Console(highlight=False)
+    console.print(
+        f"{summary.trades:,} trades by {summary.sellers:,} sellers, {summary.card_types} card types, "
+        f"{summary.market_rows:,} market rows in [bold]{out_dir}[/]"
+    )
+    console.print(f"offers {summary.offered_share:.1%}, accepted {accepted}, fraud {summary.fraud_share:.1%}")
+    console.print(
+        f"next: huika import --trades {out_dir}/trades.parquet --market {out_dir}/market.parquet "
+        f"--card-types {out_dir}/card_types.parquet",
+        soft_wrap=True,
+    )

@@ -1,0 +1,409 @@
+"""The synthetic market: same seed same bytes, tables as a platform would export them, a truth beside them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from features.catalogue import load_catalogue
+from features.tables import CARD_TYPES, MARKET, TABLES, TRADES, Table
+from models.policy import Costs
+from pipelines.simulation import Market, OccupiedFolder, World, WorldError, simulate, write
+from pipelines.simulation.oracle import (
+    Oracle,
+    UnknownTrade,
+    acceptance_probability,
+    best_rate,
+    expected_profit_fen,
+    face_values_fen,
+    profit_share,
+    read_oracle,
+)
+from pipelines.simulation.prices import sale_lag_shares
+from pipelines.simulation.tables import file_schema
+from serving.commands.simulate import simulate as simulate_command
+from serving.refusals import Refusal
+
+FILES = ("trades.parquet", "market.parquet", "card_types.parquet", "oracle.parquet", "world.json")
+
+
+@pytest.fixture(scope="module")
+def market() -> Market:
+    return simulate(World(trades=20_000, days=90, seed=3))
+
+
+@pytest.fixture(scope="module")
+def trades(market: Market) -> pd.DataFrame:
+    """Trades and truth side by side."""
+    both = market.trades.to_pandas(timestamp_as_object=False)
+    return both.join(market.oracle.drop(["trade_id"]).to_pandas())
+
+
+@pytest.fixture(scope="module")
+def truth(market: Market) -> Oracle:
+    return read_oracle(market.oracle, market.trades["trade_id"])
+
+
+def _written(folder: Path, world: World) -> dict[str, bytes]:
+    write(simulate(world), folder)
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Equal worlds give equal files, another seed gives other tables."""
+    first = _written(tmp_path / "a", World(trades=600, days=20, seed=5))
+    again = _written(tmp_path / "b", World(trades=600, days=20, seed=5))
+    other = _written(tmp_path / "c", World(trades=600, days=20, seed=6))
+    assert first == again
+    assert all(first[name] != other[name] for name in FILES if name != "card_types.parquet")
+
+
+def test_another_profile_meets_the_same_market() -> None:
+    """What-if: under another pricing policy the market and the first offers of cards stay as they were."""
+    head = simulate(World(trades=2_000, days=20, profile="head"))
+    small = simulate(World(trades=2_000, days=20, profile="small"))
+    assert head.market.equals(small.market)
+    same_cards = set(head.trades["submitted_at"].to_pylist()) & set(small.trades["submitted_at"].to_pylist())
+    assert len(same_cards) > 0.95 * 2_000
+    assert not head.trades["offered_rate"].equals(small.trades["offered_rate"])
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_tables_have_the_contract_s_columns(market: Market, name: str) -> None:
+    """Every column of the input contract, in its file form, within its bounds, sorted and unique by key."""
+    table: Table = TABLES[name]
+    written: pa.Table = getattr(market, name)
+    assert written.schema == file_schema(table)
+    assert written.column_names == [column.name for column in table.columns]
+    frame = written.to_pandas(timestamp_as_object=False)
+    assert not frame.duplicated(list(table.key)).any()
+    ordered = frame.sort_values(list(table.order), kind="stable", ignore_index=True)
+    pd.testing.assert_frame_equal(frame, ordered)
+    for column in table.columns:
+        values = frame[column.name].dropna()
+        assert not column.required or len(values) == len(frame), column.name
+        assert column.low is None or (values >= column.low).all(), column.name
+        assert column.high is None or (values <= column.high).all(), column.name
+        assert column.values is None or values.isin(column.values).all(), column.name
+
+
+def test_money_has_two_decimals(market: Market) -> None:
+    """Yuan in files are whole fen."""
+    fen = market.trades["face_value_cny"].to_numpy() * 100
+    np.testing.assert_allclose(fen, np.rint(fen), atol=1e-6)
+    np.testing.assert_array_equal(face_values_fen(market.trades), np.rint(fen).astype(np.int64))
+
+
+def test_rules_across_columns_hold(market: Market) -> None:
+    """No outcome lies before its trade, and no value stands without the time it became known."""
+    trades = market.trades.to_pandas(timestamp_as_object=False)
+    for rule in TRADES.not_before:
+        both = trades[[rule.earlier, rule.later]].dropna()
+        assert (both[rule.later] >= both[rule.earlier]).all()
+    for rule in TRADES.together:
+        assert (trades[rule.column].notna() == trades[rule.needs].notna()).all()
+    card_types = market.card_types.to_pandas()
+    assert (card_types["max_rate"] >= card_types["min_rate"]).all()
+
+
+def test_card_types_are_rows_of_the_catalogue(market: Market) -> None:
+    """The traded card types come from the catalogue unchanged, and everything refers to them."""
+    names = market.card_types["card_type"].to_pylist()
+    assert 40 <= len(names) <= 60
+    stored = load_catalogue().to_table().to_pandas().set_index("card_type").loc[names]
+    written = market.card_types.to_pandas().set_index("card_type")
+    for column in (column.name for column in CARD_TYPES.columns[1:] if column.kind != "money"):
+        pd.testing.assert_series_equal(written[column], stored[column])
+    np.testing.assert_array_equal(written["max_face_cny"] * 100, stored["max_face_fen"])
+    assert set(market.trades["card_type"].to_pylist()) <= set(names)
+    assert set(market.market["card_type"].to_pylist()) <= set(names)
+
+
+def test_nothing_later_than_the_log_is_known(market: Market, trades: pd.DataFrame) -> None:
+    """Outcomes after the last day are censored; honest trades of the last three weeks have no label yet."""
+    end = pd.Timestamp(market.world.end_us, unit="us", tz="UTC")
+    for column in ("submitted_at", "decided_at", "resold_at", "fraud_known_at"):
+        assert (trades[column].dropna() < end).all()
+    recent = trades[trades["submitted_at"] > end - pd.Timedelta(days=21)]
+    assert not (recent["fraud"] == False).any()  # noqa: E712 - an object column with nulls
+    assert (recent["fraud"] == True).any()  # noqa: E712
+    censored = trades["fraud"].isna() & (trades["accepted"] == True)  # noqa: E712
+    assert (trades.loc[censored, "known_at"] >= end).all()
+
+
+def test_screening_leaves_no_labels(trades: pd.DataFrame) -> None:
+    """A trade turned away has neither offer nor answer nor label; a twentieth of the flagged ones pass."""
+    out = trades[trades["was_screened_out"]]
+    outcomes = ["offered_rate", "offer_density", "accepted", "decided_at", "resale_rate", "fraud"]
+    assert len(out) > 50
+    assert out[outcomes].isna().all(axis=None)
+    assert trades.loc[~trades["was_screened_out"], "offered_rate"].notna().all()
+    flagged = trades[trades["screen_flagged"]]
+    assert 0.01 < (~flagged["was_screened_out"]).mean() < 0.12
+
+
+def test_only_accepted_trades_have_labels_and_resales(trades: pd.DataFrame) -> None:
+    """A declined offer leaves neither a fraud label nor a resale, and fraud is never resold."""
+    declined = trades[trades["accepted"] == False]  # noqa: E712
+    assert len(declined) > 1_000
+    assert declined[["fraud", "fraud_known_at", "resale_rate", "resold_at"]].isna().all(axis=None)
+    assert declined["decided_at"].notna().all()
+    assert trades.loc[trades["is_fraud"], "resale_rate"].isna().all()
+    labelled = trades[trades["fraud"].notna()]
+    assert (labelled["fraud"].astype(bool) == labelled["is_fraud"]).all()
+
+
+def test_shares_are_those_of_the_trade(trades: pd.DataFrame) -> None:
+    """About 2 % fraud, half of the offers accepted, fraudsters take nearly all, margins of a few points."""
+    assert trades["is_fraud"].mean() == pytest.approx(0.02, abs=1e-4)
+    decided = trades[trades["accepted"].notna()]
+    accepted = decided["accepted"].astype(bool)
+    assert 0.40 < accepted.mean() < 0.70
+    assert accepted[decided["is_fraud"]].mean() > 0.93
+    assert accepted[~decided["is_fraud"]].mean() < 0.65
+    sold = trades[trades["resale_rate"].notna()]
+    margin = (sold["resale_rate"] - sold["offered_rate"] - sold["logistics_share"]).mean()
+    assert 0.03 < margin < 0.08
+    assert set(trades["fraud_kind"].dropna()) == {
+        "stolen_batch_ring", "rented_accounts", "double_redemption", "ordinary",
+    }  # fmt: skip
+
+
+def test_offers_move_by_their_density() -> None:
+    """With jitter the density is 1 / 0.04 and offers spread evenly; without it there is neither."""
+    moved = simulate(World(trades=3_000, days=20, profile="medium"))
+    still = simulate(World(trades=3_000, days=20, profile="medium", jitter=False))
+    assert set(moved.trades["offer_density"].drop_null().to_pylist()) == {25.0}
+    assert still.trades["offer_density"].null_count == 3_000
+    by_time = still.trades.to_pandas().merge(
+        moved.trades.to_pandas(), on=["submitted_at", "card_fingerprint"]
+    )
+    move = (by_time["offered_rate_y"] - by_time["offered_rate_x"]).dropna()
+    assert move.abs().max() <= 0.02 + 1e-4
+    assert move.std() == pytest.approx(0.04 / np.sqrt(12), rel=0.05)
+
+
+def test_profiles_price_as_described() -> None:
+    """A small platform pays one fixed rate for a valid virtual card, a medium one a table by week."""
+    small = simulate(World(trades=2_000, days=20, profile="small", jitter=False))
+    rates = small.trades.to_pandas()
+    virtual = rates[(rates["card_form"] == "virtual") & (rates["offered_rate"] > 0.1)]
+    capped = virtual["card_type"].map(
+        dict(zip(*small.card_types.select(["card_type", "max_rate"]), strict=True))
+    )
+    assert len(capped) == len(virtual)
+    assert (virtual["offered_rate"] <= 0.85).all()
+    assert (virtual["offered_rate"] == 0.85).mean() > 0.9
+    medium = simulate(World(trades=2_000, days=20, profile="medium", jitter=False)).trades.to_pandas()
+    plain = medium[(medium["card_form"] == "virtual") & medium["expires_on"].isna()].dropna(
+        subset="offered_rate"
+    )
+    week = (plain["submitted_at"] - pd.Timestamp("2025-08-31 16:00", tz="UTC")) // pd.Timedelta(days=7)
+    assert (plain.groupby([week, "card_type"])["offered_rate"].nunique() == 1).all()
+
+
+def test_rings_share_what_honest_sellers_rarely_do(trades: pd.DataFrame) -> None:
+    """A ring's sellers meet in devices, accounts and a batch; rented accounts in one payout account."""
+    ring = trades[trades["fraud_kind"] == "stolen_batch_ring"].groupby("ring_id")
+    rented = trades[trades["fraud_kind"] == "rented_accounts"].groupby("ring_id")
+    assert (ring["card_type"].nunique() == 1).all()
+    top_batch = ring["card_prefix"].agg(lambda prefixes: prefixes.value_counts(normalize=True).iloc[0])
+    assert top_batch.mean() > 0.6
+    assert (ring["device_id"].nunique() < ring["seller_id"].nunique()).mean() > 0.3
+    assert (rented["payout_account"].nunique() == 1).all()
+    assert rented["seller_id"].nunique().mean() > 3
+    span = ring["submitted_at"].agg(lambda moments: moments.max() - moments.min())
+    assert span.median() < pd.Timedelta(days=11)
+
+
+def test_fraud_is_not_told_by_one_sign(trades: pd.DataFrame) -> None:
+    """Honest people share entities and bring cards twice too, and some fraud looks like them."""
+    honest = trades[~trades["is_fraud"]]
+    for entity in ("device_id", "ip", "payout_account", "card_prefix"):
+        sellers = honest.groupby(entity)["seller_id"].nunique()
+        assert (sellers > 1).any(), entity
+    repeated = trades[trades.duplicated("card_fingerprint", keep="first")]
+    assert 0.08 < repeated["is_fraud"].mean() < 0.8
+    twice = trades[trades["fraud_kind"] == "double_redemption"]
+    assert (trades.groupby("card_fingerprint")["trade_id"].transform("size")[twice.index] > 1).all()
+    assert trades["fraud_kind"].eq("ordinary").sum() == pytest.approx(0.2 * trades["is_fraud"].sum(), abs=3)
+
+
+def test_names_tell_nothing(trades: pd.DataFrame) -> None:
+    """Identifiers are invented, and their numbers do not separate fraud from honest trades."""
+    assert trades["ip"].str.match(r"198\.1[89]\.\d+\.\d+$").all()
+    assert trades["card_fingerprint"].str.fullmatch(r"[0-9a-f]{16}").all()
+    for column, prefix in (("seller_id", "s"), ("payout_account", "acct-"), ("card_prefix", "b")):
+        assert trades[column].str.fullmatch(prefix + r"\d{4,}").all()
+    number = trades["seller_id"].str[1:].astype(int)
+    ranks = number.rank(pct=True).groupby(trades["is_fraud"]).mean()
+    assert abs(ranks[True] - ranks[False]) < 0.1
+
+
+def test_market_shows_the_level_late(market: Market) -> None:
+    """Three buyers and four competitors quote; consumers pay more than buyers, buyers than competitors."""
+    quotes = market.market.to_pandas(timestamp_as_object=False)
+    sources = quotes.groupby("side")["source"].nunique().to_dict()
+    assert sources == {"ask": 1, "buyer_bid": 3, "competitor_bid": 4}
+    jd = quotes[quotes["card_type"] == "jd_ecard"].groupby("side")["rate"].mean()
+    assert jd["ask"] > jd["buyer_bid"] > jd["competitor_bid"]
+    assert quotes["observed_at"].min() < market.trades["submitted_at"][0].as_py()
+    gaps = quotes.groupby(["card_type", "source"])["observed_at"].diff().dropna()
+    assert gaps.between(pd.Timedelta(hours=6), pd.Timedelta(hours=24)).all()
+
+
+def test_oracle_is_keyed_one_to_one(market: Market) -> None:
+    """One row of truth per trade; a trade it does not know is refused by name."""
+    assert market.oracle["trade_id"].equals(market.trades["trade_id"])
+    assert not {"is_fraud", "accept_mu", "resale_expected"} & set(market.trades.column_names)
+    turned = market.trades["trade_id"].take(pa.array([5, 2]))
+    two = read_oracle(market.oracle, turned)
+    np.testing.assert_array_equal(two.accept_mu, market.oracle["accept_mu"].to_numpy()[[5, 2]])
+    with pytest.raises(UnknownTrade, match="t99"):
+        read_oracle(market.oracle, pa.array(["t99"]))
+
+
+def test_acceptance_is_what_the_oracle_says(trades: pd.DataFrame, truth: Oracle) -> None:
+    """Among honest sellers, the share that would accept equals the stated probability in every band of it."""
+    honest = ~truth.is_fraud
+    stated = acceptance_probability(truth, trades["unscreened_offer"].to_numpy())[honest]
+    took = trades["would_accept"].to_numpy()[honest]
+    band = np.digitize(stated, [0.2, 0.35, 0.5, 0.65, 0.8])
+    for index in range(6):
+        here = band == index
+        assert took[here].mean() == pytest.approx(stated[here].mean(), abs=4 * 0.5 / np.sqrt(here.sum()))
+
+
+def test_resale_is_what_the_oracle_expects(trades: pd.DataFrame) -> None:
+    """The realised resale rate is unbiased around the stated mean, expired cards included."""
+    honest = trades[~trades["is_fraud"]]
+    error = honest["resale_realised"] - honest["resale_expected"]
+    assert abs(error.mean()) < 0.002
+    expired = honest[honest["resale_expected"] < 0.1]
+    assert expired["resale_expected"].min() >= 0.01
+    assert expired["resale_realised"].mean() == pytest.approx(expired["resale_expected"].mean(), abs=0.04)
+    assert sale_lag_shares().sum() == pytest.approx(1.0)
+
+
+def test_fraud_rate_of_the_context_is_calibrated() -> None:
+    """In contexts of high stated fraud rate there is as much fraud as stated, before and after screening."""
+    oracle = simulate(World(trades=60_000, days=30, seed=11)).oracle.to_pandas()
+    for stated, rows in (
+        ("fraud_rate_context", oracle),
+        ("fraud_rate_screened", oracle[~oracle["was_screened_out"]]),
+    ):
+        risky = rows[stated] > rows[stated].quantile(0.8)
+        for part in (rows[risky], rows[~risky]):
+            assert part["is_fraud"].mean() == pytest.approx(part[stated].mean(), rel=0.25)
+
+
+def test_best_rate_beats_every_other_rate(market: Market, truth: Oracle) -> None:
+    """No random rate earns more than the best one, and no offer is right where the best one loses."""
+    face, costs = face_values_fen(market.trades), Costs()
+    known = {"oracle": truth, "face_value_fen": face, "costs": costs}
+    best = best_rate(**known)
+    earns = expected_profit_fen(rate=best, **known)
+    assert (earns >= 0).all()
+    assert (earns[np.isnan(best)] == 0).all()
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        other = expected_profit_fen(rate=truth.accept_mu + rng.uniform(-0.1, 0.1, len(face)), **known)
+        assert (other <= earns + 0.002 * face).all()
+        assert other.sum() < earns.sum()
+
+
+def test_expected_profit_by_hand() -> None:
+    """A card of 100 yuan at 0.90: the formula of the module, term by term."""
+    one = np.array([1.0])
+    oracle = Oracle(
+        accept_mu=0.90 * one,
+        accept_scale=0.02 * one,
+        resale_expected=0.95 * one,
+        logistics_share=0.01 * one,
+        fraud_rate_screened=0.10 * one,
+        fraud_accepts=one,
+        is_fraud=one == 0,
+    )
+    costs = Costs(handling_cny=1.0, capital_rate_daily=0.001, days_to_sell=2.0, loss_given_fraud=1.0)
+    profit = expected_profit_fen(oracle=oracle, face_value_fen=10_000 * one, rate=0.90 * one, costs=costs)
+    gain = 10_000 * (0.95 - 0.01 - 0.90 * 1.002) - 100
+    loss = 10_000 * (0.90 + 0.01) + 100
+    np.testing.assert_allclose(profit, 0.9 * 0.5 * gain - 0.1 * loss)
+
+
+def test_profit_share_of_the_best_rates_is_one(market: Market, truth: Oracle) -> None:
+    """The best policy earns all there is, the logged one less, no offers nothing; days add up."""
+    costs, face = Costs(), face_values_fen(market.trades)
+    judged = {"oracle": truth, "trades": market.trades, "costs": costs}
+    best = best_rate(oracle=truth, face_value_fen=face, costs=costs)
+    ideal = profit_share(rates=best, **judged)
+    logged = profit_share(rates=market.oracle["unscreened_offer"].to_numpy(), **judged)
+    nothing = profit_share(rates=np.full(len(face), np.nan), **judged)
+    assert ideal.share == pytest.approx(1.0)
+    assert 0 < logged.share < 0.95
+    assert nothing.share == 0
+    assert logged.policy_by_day_fen.sum() == pytest.approx(logged.policy_fen)
+    assert len(logged.days) == market.world.days
+    assert logged.days[0] == np.datetime64(market.world.start)
+
+
+def test_a_world_without_fraud_has_none() -> None:
+    """Fraud share 0 is possible, and then no trade, no context and no label knows fraud."""
+    calm = simulate(World(trades=400, days=40, fraud_share=0.0))
+    assert not any(calm.oracle["is_fraud"].to_pylist())
+    assert set(calm.oracle["fraud_rate_screened"].to_pylist()) == {0.0}
+    assert True not in calm.trades["fraud"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trades": 1},
+        {"days": 2},
+        {"fraud_share": 0.9},
+        {"profile": "huge"},
+        {"seed": -1},
+        {"start": dt.date(1990, 1, 1)},
+    ],
+)
+def test_impossible_worlds_are_refused(wrong: dict) -> None:
+    """A parameter out of range is refused by name."""
+    with pytest.raises(WorldError, match=next(iter(wrong))):
+        World(**wrong)
+
+
+def test_write_refuses_a_folder_of_other_things(tmp_path: Path) -> None:
+    """A folder with other files stays untouched; an earlier simulation is replaced."""
+    small = simulate(World(trades=300, days=10))
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(OccupiedFolder, match="not empty"):
+        write(small, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    write(small, tmp_path / "new")
+    write(small, tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(FILES)
+    assert pq.read_table(tmp_path / "new" / "market.parquet").schema == file_schema(MARKET)
+
+
+def test_command_writes_and_refuses(tmp_path: Path) -> None:
+    """``huika simulate`` writes the files and says how to import them; bad parameters are refused."""
+    app = typer.Typer()
+    app.command()(simulate_command)
+    options = ["--trades", "300", "--days", "10", "--seed", "2", "--profile", "medium", "--no-jitter"]
+    result = CliRunner().invoke(app, [str(tmp_path / "out"), *options])
+    assert result.exit_code == 0, result.output
+    assert "huika import" in result.output
+    assert all((tmp_path / "out" / name).exists() for name in FILES)
+    assert pq.read_table(tmp_path / "out" / "trades.parquet")["offer_density"].null_count == 300
+    for bad in (["--days", "1"], ["--profile", "huge"], ["--start", "someday"]):
+        refused = CliRunner().invoke(app, [str(tmp_path / "bad"), *bad])
+        assert isinstance(refused.exception, Refusal)
+    assert not (tmp_path / "bad").exists()
