@@ -1,0 +1,134 @@
+"""The fraud model: feature columns in, a calibrated probability and its log-odds by family out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+
+from models.fraud.calibrator import Calibrator
+from models.matrix import Columns, Encoding
+
+ONE_THREAD_ROWS = 64
+"""Up to this many rows one thread answers faster than waking the others."""
+
+CONTRIBUTION_ROWS = 20_000
+"""Contributions are taken this many rows at a time, to hold one number per input for few rows only."""
+
+TREES_FILE = "model.txt"
+FACTS_FILE = "model.json"
+
+
+@dataclass(frozen=True)
+class FamilyContributions:
+    """What moved each trade's log-odds away from the average trade's, summed within families of features.
+
+    families: (k,) names. log_odds: (n, k), positive means riskier. base: the average trade's log-odds.
+    ``base + log_odds.sum(axis=1)`` is the log-odds of :meth:`FraudModel.probability`, to rounding.
+    """
+
+    families: tuple[str, ...]
+    log_odds: np.ndarray
+    base: float
+
+
+@dataclass(frozen=True, eq=False)
+class FraudModel:
+    """The probability that a trade turns out fraudulent.
+
+    encoding: the inputs in matrix order. booster: trees whose raw score is a log-odds. calibrator: maps that
+    score to the log-odds of the answer. families: family of every input. base_rate: share of fraud among the
+    training rows. absent_signals: features that were empty in training, which the model had to do without.
+    review_threshold_fen: least saving that sends a trade to review, or None while none is learned.
+    metadata: plain figures about the fit, JSON types only.
+    """
+
+    encoding: Encoding
+    booster: lightgbm.Booster
+    calibrator: Calibrator
+    families: dict[str, str]
+    base_rate: float
+    absent_signals: tuple[str, ...] = ()
+    review_threshold_fen: float | None = None
+    metadata: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def trained_signals(self) -> tuple[str, ...]:
+        """Features the model was trained on, in matrix order."""
+        return self.encoding.names
+
+    def probability(self, columns: Columns) -> np.ndarray:
+        """Calibrated probabilities (n,) float64 of fraud. Raises MissingFeature naming absent columns."""
+        return self.calibrator.probability(self._predict(self.encoding.matrix(columns)))
+
+    def contributions(self, columns: Columns) -> FamilyContributions:
+        """Exact tree contributions (TreeSHAP) by family. Raises MissingFeature naming absent columns."""
+        matrix = self.encoding.matrix(columns)
+        names, summing = self._family_sum
+        log_odds = np.empty((len(matrix), len(names)))
+        for start in range(0, len(matrix), CONTRIBUTION_ROWS):
+            rows = slice(start, start + CONTRIBUTION_ROWS)
+            log_odds[rows] = self._predict(matrix[rows], pred_contrib=True)[:, :-1] @ summing
+        return FamilyContributions(names, self.calibrator.slope * log_odds, self._base_log_odds)
+
+    def with_review_threshold(self, threshold_fen: float) -> FraudModel:
+        """The same model with a learned review threshold (``models.fraud.decision.review_threshold_fen``)."""
+        return replace(self, review_threshold_fen=threshold_fen)
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.txt`` (LightGBM text) and ``model.json`` into the folder, creating it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {
+            "encoding": self.encoding.to_dict(),
+            "calibrator": self.calibrator.to_dict(),
+            "families": self.families,
+            "base_rate": self.base_rate,
+            "absent_signals": list(self.absent_signals),
+            "review_threshold_fen": self.review_threshold_fen,
+            "metadata": self.metadata,
+        }
+        (folder / TREES_FILE).write_text(self.booster.model_to_string(), encoding="utf-8")
+        (folder / FACTS_FILE).write_text(
+            json.dumps(facts, ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> FraudModel:
+        """Read what :meth:`save` wrote; predictions are bit-identical to those of the saved model."""
+        facts: Mapping = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        return cls(
+            encoding=Encoding.from_dict(facts["encoding"]),
+            booster=lightgbm.Booster(model_str=(folder / TREES_FILE).read_text(encoding="utf-8")),
+            calibrator=Calibrator.from_dict(facts["calibrator"]),
+            families=dict(facts["families"]),
+            base_rate=facts["base_rate"],
+            absent_signals=tuple(facts["absent_signals"]),
+            review_threshold_fen=facts["review_threshold_fen"],
+            metadata=dict(facts["metadata"]),
+        )
+
+    @cached_property
+    def _family_sum(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Family names (k,), and the 0/1 matrix (inputs, k) that sums inputs within them."""
+        of_input = [self.families[name] for name in self.encoding.names]
+        names = tuple(dict.fromkeys(of_input))
+        return names, np.array([[float(family == name) for name in names] for family in of_input])
+
+    @cached_property
+    def _base_log_odds(self) -> float:
+        """Calibrated log-odds of the average trade: the constant that TreeSHAP reports with every row."""
+        nothing = np.full((1, len(self.encoding.names)), np.nan)
+        return float(self.calibrator.log_odds(self._predict(nothing, pred_contrib=True)[:, -1])[0])
+
+    def _predict(self, matrix: np.ndarray, *, pred_contrib: bool = False) -> np.ndarray:
+        """Raw scores (n,), or contributions (n, inputs + 1) with the constant last."""
+        if len(matrix) == 0:
+            return np.empty((0, matrix.shape[1] + 1) if pred_contrib else 0)
+        threads = 1 if len(matrix) <= ONE_THREAD_ROWS else 0
+        answer = self.booster.predict(matrix, raw_score=True, pred_contrib=pred_contrib, num_threads=threads)
+        return np.asarray(answer, dtype=np.float64)

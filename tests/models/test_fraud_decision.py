@@ -1,0 +1,157 @@
+"""The decision by cost: formulas, order of strictness, capacity, and what happens without a probability."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.fraud.decision import ACTIONS, action_costs_fen, decide, review_threshold_fen
+from models.policy import Costs, DecisionCosts
+
+SHARE = st.floats(0, 1)
+CNY = st.floats(0, 500)
+
+
+def _decide(
+    probability: np.ndarray, *, face_fen: int = 100_000, threshold: float | None = None, **settings: float
+):
+    rows = len(probability)
+    return decide(
+        probability=probability,
+        payout_fen=np.full(rows, round(0.9 * face_fen)),
+        face_value_fen=np.full(rows, face_fen),
+        costs=Costs.model_validate({}),
+        decision=DecisionCosts.model_validate(settings),
+        review_threshold_fen=threshold,
+    )
+
+
+def test_costs_of_one_trade_by_hand() -> None:
+    """1,000 yuan face, 900 payout, p = 0.1: the four costs are those worked out on paper."""
+    expected = action_costs_fen(
+        probability=np.array([0.1]),
+        payout_fen=np.array([90_000]),
+        face_value_fen=np.array([100_000]),
+        costs=Costs.model_validate({"review_cny": 15, "complaint_cny": 250, "loss_given_fraud": 1.0}),
+        decision=DecisionCosts.model_validate(
+            {
+                "hold_cny": 3,
+                "hold_catches": 0.5,
+                "review_catches": 0.9,
+                "review_wrongly_refuses": 0.03,
+                "complaint_probability": 0.3,
+                "margin_share": 0.04,
+            }
+        ),
+    )
+    pay = 0.1 * 90_000
+    hold = 300 + 0.1 * 0.5 * 90_000
+    review = 1500 + 0.1 * 0.1 * 90_000 + 0.9 * 0.03 * 4000
+    refuse = 0.9 * (4000 + 0.3 * 25_000)
+    assert expected[0] == pytest.approx([pay, hold, review, refuse])
+
+
+def test_risk_leads_from_paying_to_refusing() -> None:
+    """With the default costs, a 1,000 yuan card passes through all four actions as p rises."""
+    probability = np.array([0.0001, 0.01, 0.1, 0.9])
+    assert list(_decide(probability).action) == list(ACTIONS)
+
+
+@given(
+    face_fen=st.integers(1, 10_000_000),
+    payout_share=SHARE,
+    loss=st.floats(0, 1.5),
+    threshold=st.none() | st.floats(0, 1e6),
+    costs=st.tuples(CNY, CNY, CNY),
+    shares=st.tuples(SHARE, SHARE, SHARE, SHARE, SHARE),
+)
+def test_a_riskier_trade_is_never_treated_less_strictly(
+    face_fen: int,
+    payout_share: float,
+    loss: float,
+    threshold: float | None,
+    costs: tuple[float, float, float],
+    shares: tuple[float, float, float, float, float],
+) -> None:
+    """For any costs and any review threshold, strictness never falls as the probability rises."""
+    review, complaint, hold = costs
+    hold_catches, review_catches, wrongly, complains, margin = shares
+    probability = np.linspace(0, 1, 201)
+    decisions = decide(
+        probability=probability,
+        payout_fen=np.full(201, payout_share * face_fen),
+        face_value_fen=np.full(201, face_fen),
+        costs=Costs.model_validate(
+            {"review_cny": review, "complaint_cny": complaint, "loss_given_fraud": loss}
+        ),
+        decision=DecisionCosts.model_validate(
+            {
+                "hold_cny": hold,
+                "hold_catches": hold_catches,
+                "review_catches": review_catches,
+                "review_wrongly_refuses": wrongly,
+                "complaint_probability": complains,
+                "margin_share": margin,
+            }
+        ),
+        review_threshold_fen=threshold,
+    )
+    strictness = np.array([ACTIONS.index(action) for action in decisions.action])
+    chosen = decisions.expected_cost_fen[np.arange(201), strictness]
+    falls = np.flatnonzero(np.diff(strictness) < 0)
+    ties = np.isclose(
+        chosen[falls], decisions.expected_cost_fen[falls, strictness[falls + 1]], rtol=1e-9, atol=1e-6
+    )
+    assert ties.all()
+
+
+@given(face_fen=st.integers(1, 10_000_000), threshold=st.none() | st.floats(0, 1e6))
+def test_no_probability_never_pays(face_fen: int, threshold: float | None) -> None:
+    """A trade without a score is held, whatever its amount; its costs are unknown rather than zero."""
+    decisions = _decide(np.array([np.nan]), face_fen=face_fen, threshold=threshold)
+    assert list(decisions.action) == ["hold"]
+    assert np.isnan(decisions.expected_cost_fen).all()
+
+
+@pytest.mark.parametrize("wrong", [-0.01, 1.01])
+def test_a_probability_outside_its_range_is_refused(wrong: float) -> None:
+    """A score that is no probability is an error, never a decision."""
+    with pytest.raises(ValueError, match="outside"):
+        _decide(np.array([0.5, wrong]))
+
+
+def test_the_action_taken_is_the_cheapest() -> None:
+    """Without a threshold, each trade gets the least expected cost of the four."""
+    decisions = _decide(np.random.default_rng(0).random(500))
+    cheapest = decisions.expected_cost_fen.min(axis=1)
+    taken = decisions.expected_cost_fen[
+        np.arange(500), [ACTIONS.index(action) for action in decisions.action]
+    ]
+    assert np.array_equal(taken, cheapest)
+
+
+@given(
+    savings=st.lists(st.floats(-1e5, 1e5) | st.just(float("nan")), max_size=60),
+    capacity=SHARE,
+)
+def test_the_threshold_keeps_the_review_capacity(savings: list[float], capacity: float) -> None:
+    """At most the capacity's share of trades saves more than the threshold, and it is never negative."""
+    saving = np.array(savings)
+    threshold = review_threshold_fen(review_saving_fen=saving, capacity_share=capacity)
+    assert threshold >= 0
+    assert np.sum(saving > threshold) <= capacity * len(saving)
+
+
+def test_the_threshold_gives_places_to_the_largest_savings() -> None:
+    """With two places for ten trades, the two that save most are reviewed, the others decided automatically."""
+    probability = np.linspace(0.02, 0.11, 10)
+    free = _decide(probability)
+    threshold = review_threshold_fen(review_saving_fen=free.review_saving_fen, capacity_share=0.2)
+    limited = _decide(probability, threshold=threshold)
+    reviewed = limited.action == "review"
+    assert (free.action == "review").sum() > 2
+    assert reviewed.sum() == 2
+    assert free.review_saving_fen[reviewed].min() >= free.review_saving_fen[~reviewed].max()
+    assert "pay" not in limited.action[~reviewed]

@@ -1,0 +1,122 @@
+"""Fitting the fraud model: honest probabilities, named refusals, repeatable results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.evaluation.calibration import calibration
+from models.fraud.training import FraudTrainingError, NoLabels, NoSignals, TooFewFrauds, fit_fraud
+from tests.models.fraud_market import FAMILIES, NAMES, QUICK, Market, fitted, market
+
+
+def _fit(trades: Market, **changes: object):
+    arguments = {
+        "columns": trades.columns,
+        "fraud": trades.fraud,
+        "submitted_at": trades.submitted_at,
+        "names": NAMES,
+        "families": FAMILIES,
+        "settings": QUICK,
+    }
+    return fit_fraud(**(arguments | changes))  # pyright: ignore[reportArgumentType]
+
+
+def test_probabilities_are_calibrated_on_fresh_trades() -> None:
+    """On trades drawn anew, ECE is at most 0.02 and the mean probability within 15 % of the true one."""
+    fresh = market(20_000, seed=9)
+    probability = fitted(12_000).probability(fresh.columns)
+    assert calibration(probability=probability, outcome=fresh.fraud).ece <= 0.02
+    assert probability.mean() == pytest.approx(fresh.truth.mean(), rel=0.15)
+    assert np.corrcoef(probability, fresh.truth)[0, 1] > 0.9
+
+
+def test_the_same_seed_gives_the_same_model() -> None:
+    """Two fits on the same rows are identical to the last digit."""
+    first, second = fitted(), fitted()
+    assert first.booster.model_to_string() == second.booster.model_to_string()
+    assert first.calibrator == second.calibrator
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    """Rows are put in time order first, so a shuffled table fits the same trees."""
+    trades = market()
+    shuffle = np.random.default_rng(0).permutation(len(trades.fraud))
+    shuffled = Market(
+        {name: column[shuffle] for name, column in trades.columns.items()},
+        trades.truth[shuffle],
+        trades.fraud[shuffle],
+        trades.submitted_at[shuffle],
+    )
+    assert _fit(trades).booster.model_to_string() == _fit(shuffled).booster.model_to_string()
+
+
+def test_empty_columns_are_left_out_and_listed() -> None:
+    """A column without any value is an absent signal, and any subset of columns may be one."""
+    model = fitted()
+    assert model.absent_signals == ("ip_fraud_rate_30d",)
+    assert model.trained_signals == NAMES[:-1]
+    trades = market()
+    emptied = dict(trades.columns)
+    emptied["card_type"] = np.full(len(trades.fraud), None, dtype=object)
+    emptied["device_fraud_rate_30d"] = np.full(len(trades.fraud), np.nan)
+    assert _fit(trades, columns=emptied).trained_signals == ("card_face_cny", "seller_count_1h")
+
+
+def test_no_usable_column_is_refused() -> None:
+    """When every column is empty the refusal is NoSignals."""
+    trades = market(200)
+    nothing = {name: np.full(200, np.nan) for name in NAMES}
+    with pytest.raises(NoSignals):
+        _fit(trades, columns=nothing, fraud=np.arange(200) % 2 == 0)
+
+
+@pytest.mark.parametrize(
+    ("frauds", "rows", "error"),
+    [(0, 0, NoLabels), (0, 500, TooFewFrauds), (9, 500, TooFewFrauds), (495, 500, TooFewFrauds)],
+)
+def test_too_little_to_learn_from_is_a_named_error(
+    frauds: int, rows: int, error: type[FraudTrainingError]
+) -> None:
+    """No labels, too few frauds and too few honest trades are refused by name before anything is fitted."""
+    trades = market(rows)
+    with pytest.raises(error):
+        _fit(trades, fraud=np.arange(rows) < frauds)
+
+
+def test_a_latest_slice_without_fraud_does_not_stop_the_fit() -> None:
+    """With all fraud in the earlier part, a fixed number of trees is grown and nothing is calibrated."""
+    trades = market()
+    early_only = trades.fraud & (np.arange(len(trades.fraud)) < 3500)
+    model = _fit(trades, fraud=early_only)
+    assert model.metadata["stopped_on_latest"] is False
+    assert model.metadata["trees"] == QUICK.trees_unseen
+    assert model.calibrator.slope == 1.0
+
+
+def test_thinning_honest_trades_keeps_the_level() -> None:
+    """With half the rows, all fraud stays, the rate is unchanged, and the mean answer is to a tenth."""
+    trades, fresh = market(20_000, seed=5), market(20_000, seed=6)
+    thinned = _fit(trades, settings=replace(QUICK, rows_max=10_000))
+    assert thinned.metadata["rows_used"] == 10_000
+    assert thinned.base_rate == pytest.approx(trades.fraud.mean(), rel=1e-6)
+    mean = _fit(trades).probability(fresh.columns).mean()
+    assert thinned.probability(fresh.columns).mean() == pytest.approx(mean, rel=0.1)
+
+
+def test_weights_repair_the_level_of_selective_labels() -> None:
+    """Where 9 of 10 risky trades lack a label, weighting those let through restores the level."""
+    trades = market(20_000, seed=7)
+    risky = trades.columns["card_face_cny"] > 600
+    let_through = ~risky | (np.random.default_rng(1).random(20_000) < 0.1)
+    seen = Market(
+        {name: column[let_through] for name, column in trades.columns.items()},
+        trades.truth[let_through],
+        trades.fraud[let_through],
+        trades.submitted_at[let_through],
+    )
+    weight = np.where(risky[let_through], 10.0, 1.0)
+    assert _fit(seen, weight=weight).base_rate == pytest.approx(trades.fraud.mean(), rel=0.1)
+    assert _fit(seen).base_rate < 0.75 * trades.fraud.mean()
