@@ -106,7 +106,7 @@ TRADES = Table(
         Column("channel", "text", "site, app or partner"),
         Column("card_type", "text", "card type of the catalogue", required=True),
         Column("card_form", "text", "virtual or physical", values=("virtual", "physical")),
-        Column("face_value_cny", "money", "face value", required=True, low=0.01, high=MAX_FACE_CNY),
+        Column("face_value_cny", "money", "face value", required=True, low=0.0, high=MAX_FACE_CNY),
         Column("expires_on", "date", "last valid day; null: no expiry"),
         Column("card_prefix", "text", "issuer batch, the first digits of the number"),
         Column("card_fingerprint", "text", "keyed hash of the number, never the number"),

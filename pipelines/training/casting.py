@@ -1,0 +1,191 @@
+"""From the cells of a file to stored values: one reader per kind of column.
+
+A reader takes an Arrow array and a :class:`ColumnRule` and returns the cast array, null where a value could
+not be read, with a :class:`Miss` for each reason. A cell is null when it was null or an empty text.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.tables import ARROW_TYPES, Kind
+from pipelines.training.casting_times import NAIVE_TIME, UTC_TIME, read_date, read_time
+from pipelines.training.cells import (
+    Cast,
+    Miss,
+    as_plain,
+    mask_of,
+    misses_of,
+    nothing_fits,
+    parse,
+    present,
+    without,
+)
+from pipelines.training.mapping import ColumnRule
+
+NUMBER = r"(?i)^-?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)$"
+
+NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+
+MAX_FEN = 9e15
+"""Beyond this a float no longer holds every fen."""
+
+DECIMALS_TOLERANCE_FEN = 1e-4
+"""Noise of amounts kept as floats: 1e-6 yuan."""
+
+
+REASONS: dict[tuple[str, str], tuple[str, str]] = {
+    ("wrong_type", "text"): ("不是文本", "not a text"),
+    ("wrong_type", "number"): ("不是数字", "not a number"),
+    ("wrong_type", "money"): ("不是金额", "not an amount of money"),
+    ("wrong_type", "integer"): ("不是整数", "not a whole number"),
+    ("wrong_type", "flag"): ("不是 true、false、1 或 0", "not true, false, 1 or 0"),
+    ("wrong_type", "date"): ("不是 2024-05-01 这样的日期", "not a date like 2024-05-01"),
+    ("wrong_type", "time"): (
+        "不是 2024-05-01T12:00:00+08:00 这样的时间",
+        "not a time like 2024-05-01T12:00:00+08:00",
+    ),
+    ("naive_time", "time"): (
+        "时间没有时区；请加上时区，或在映射文件中给出 timezone",
+        "a time without zone; add the zone, or give timezone in the mapping",
+    ),
+}
+ANY_KIND = {
+    "bad_encoding": ("不是 UTF-8 编码；请另存为“CSV UTF-8”", "not UTF-8; save the file as CSV UTF-8"),
+    "not_finite": ("不是有限数字；没有值请留空", "not a finite number; leave it empty where there is none"),
+    "too_many_decimals": ("金额超过两位小数", "an amount of money with more than two decimals"),
+    "out_of_range": ("数值过大", "too large to be an amount of money"),
+}
+
+
+def reason(code: str, kind: str) -> tuple[str, str]:
+    """The reason behind a Miss, in Chinese and English."""
+    return REASONS.get((code, kind)) or ANY_KIND[code]
+
+
+def cast_column(values: pa.Array, *, kind: Kind, rule: ColumnRule) -> Cast:
+    """Read a column of a file as ``kind``; money in yuan becomes integer fen."""
+    plain, misses = as_plain(values)
+    cast, more = READERS[kind](plain, rule)
+    return cast.cast(ARROW_TYPES[kind]), misses + more
+
+
+def constant_column(rule: ColumnRule, length: int, *, kind: Kind) -> Cast:
+    """A column that holds the rule's constant in every row."""
+    texts = pa.array([_text_of(rule.constant)], pa.string())
+    cast, misses = cast_column(texts, kind=kind, rule=rule)
+    filled = pa.repeat(cast[0], length)
+    return filled, [Miss(miss.code, np.repeat(miss.mask, length)) for miss in misses]
+
+
+def extra_column(values: pa.Array) -> Cast:
+    """A column that is kept as it is: plain types stay, everything else becomes text."""
+    plain, misses = as_plain(values)
+    kind = plain.type
+    if pa.types.is_timestamp(kind):
+        return plain.cast(UTC_TIME if kind.tz else NAIVE_TIME, safe=False), misses
+    keeps = (pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_date32)
+    if any(test(kind) for test in keeps):
+        return plain, misses
+    if pa.types.is_floating(kind):
+        return plain.cast(pa.float64()), misses
+    return pa.array(
+        [None if value is None else str(value) for value in plain.to_pylist()], pa.string()
+    ), misses
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def read_text(values: pa.Array, rule: ColumnRule) -> Cast:
+    """Texts as they are; whole numbers without a decimal point, so that an id read as a float stays an id."""
+    if pa.types.is_floating(values.type):
+        numbers, misses = read_number(values, ColumnRule(column=""))
+        whole = pc.and_(pc.equal(pc.round(numbers), numbers), pc.less(pc.abs(numbers), 2.0**53))
+        integers = pc.if_else(whole, numbers, None).cast(pa.int64()).cast(pa.string())
+        return pc.coalesce(integers, numbers.cast(pa.string())), misses
+    if pa.types.is_nested(values.type):
+        return nothing_fits(values, pa.string())
+    return values.cast(pa.string()), []
+
+
+def read_number(values: pa.Array, rule: ColumnRule) -> Cast:
+    """Finite numbers times ``rule.scale``."""
+    target = pa.float64()
+    if pa.types.is_string(values.type):
+        numbers, bad = parse(values, target, NUMBER)
+    elif (
+        pa.types.is_integer(values.type)
+        or pa.types.is_floating(values.type)
+        or pa.types.is_decimal(values.type)
+    ):
+        numbers, bad = values.cast(target, safe=False), np.zeros(len(values), bool)
+    else:
+        return nothing_fits(values, target)
+    infinite = mask_of(pc.invert(pc.is_finite(numbers)))
+    numbers = without(numbers, infinite)
+    if rule.scale != 1.0:
+        numbers = pc.multiply(numbers, rule.scale)
+    return numbers, misses_of("wrong_type", bad) + misses_of("not_finite", infinite)
+
+
+def read_integer(values: pa.Array, rule: ColumnRule) -> Cast:
+    """Whole numbers."""
+    numbers, misses = read_number(values, rule)
+    broken = mask_of(
+        pc.or_(pc.not_equal(pc.round(numbers), numbers), pc.greater_equal(pc.abs(numbers), 2.0**53))
+    )
+    return without(numbers, broken).cast(pa.int64()), misses + misses_of("wrong_type", broken)
+
+
+def read_money(values: pa.Array, rule: ColumnRule) -> Cast:
+    """Yuan with at most two decimals as integer fen; float noise up to 1e-6 yuan is forgiven."""
+    yuan, misses = read_number(values, rule)
+    exact = pc.multiply(yuan, 100.0)
+    huge = mask_of(pc.greater(pc.abs(exact), MAX_FEN))
+    exact = without(exact, huge)
+    fen = pc.round(exact)
+    noise = pc.add(DECIMALS_TOLERANCE_FEN, pc.multiply(pc.abs(exact), 4 * math.ulp(1.0)))
+    fractions = mask_of(pc.greater(pc.abs(pc.subtract(exact, fen)), noise))
+    misses = misses + misses_of("out_of_range", huge) + misses_of("too_many_decimals", fractions)
+    return without(fen, fractions).cast(pa.int64()), misses
+
+
+def read_flag(values: pa.Array, rule: ColumnRule) -> Cast:
+    """true/false/1/0, or the values that the rule lists; with only ``true`` given all others are false."""
+    if pa.types.is_boolean(values.type) and rule.true is None and rule.false is None:
+        return values, []
+    texts, misses = read_text(values, ColumnRule(column=""))
+    lower = pc.utf8_lower(texts)
+    yes = pc.is_in(lower, value_set=_words(rule.true, ("true", "1")))
+    no = pc.is_in(lower, value_set=_words(rule.false, ("false", "0")))
+    if rule.true is not None and rule.false is None:
+        no = pc.and_(pc.invert(yes), texts.is_valid())
+    known = pc.or_(yes, no)
+    unknown = present(texts) & ~mask_of(known)
+    return pc.if_else(known, yes, None), misses + misses_of("wrong_type", unknown)
+
+
+def _words(values: Sequence[object] | None, default: tuple[str, ...]) -> pa.Array:
+    return pa.array(default if values is None else [_text_of(value).lower() for value in values], pa.string())
+
+
+READERS: dict[Kind, Callable[[pa.Array, ColumnRule], Cast]] = {
+    "text": read_text,
+    "time": read_time,
+    "date": read_date,
+    "money": read_money,
+    "number": read_number,
+    "flag": read_flag,
+    "integer": read_integer,
+}

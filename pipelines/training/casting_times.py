@@ -1,0 +1,99 @@
+"""Moments and calendar days from the cells of a file."""
+
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.tables import ARROW_TYPES
+from pipelines.training.cells import Cast, cast_where_possible, misses_of, nothing_fits, parse, present
+from pipelines.training.mapping import ColumnRule
+
+UTC_TIME = ARROW_TYPES["time"]
+NAIVE_TIME = pa.timestamp("us")
+DAY_US = 86_400_000_000
+
+ZONED = r":\d\d\S*([Zz]|[+-]\d\d(:?\d\d)?)$"
+ISO_DATE = r"^\d{4}-\d\d-\d\d"
+MIDNIGHT = r"[ T]00:00(:00)?(\.0+)?$"
+
+
+def read_time(values: pa.Array, rule: ColumnRule) -> Cast:
+    """Moments in UTC: timestamps with a zone, ISO 8601 texts with a zone; without one ``rule.timezone``."""
+    if pa.types.is_string(values.type):
+        moments, misses = _read_time_text(values, rule)
+    elif pa.types.is_timestamp(values.type):
+        moments, misses = _read_timestamp(values, rule)
+    elif pa.types.is_date(values.type):
+        moments, misses = _localise(values.cast(NAIVE_TIME), rule)
+    else:
+        return nothing_fits(values, UTC_TIME)
+    return _shift(moments, rule.plus_days), misses
+
+
+def _read_timestamp(values: pa.Array, rule: ColumnRule) -> Cast:
+    naive = values.type.tz is None
+    if values.type.unit == "ns":
+        cast = values.cast(NAIVE_TIME if naive else UTC_TIME, safe=False)
+        return _localise(cast, rule) if naive else (cast, [])
+    cast, bad = cast_where_possible(values, NAIVE_TIME if naive else UTC_TIME)
+    moments, misses = _localise(cast, rule) if naive else (cast, [])
+    return moments, misses + misses_of("wrong_type", bad)
+
+
+def _read_time_text(texts: pa.Array, rule: ColumnRule) -> Cast:
+    if rule.format:
+        return _with_format(texts, rule)
+    try:
+        return texts.cast(UTC_TIME), []
+    except pa.ArrowInvalid:
+        texts = pc.replace_substring_regex(texts, r"(\.\d{6})\d+", r"\1")
+    zoned = pc.match_substring_regex(texts, ZONED)
+    aware, bad_aware = parse(pc.if_else(zoned, texts, None), UTC_TIME, ISO_DATE)
+    naive, bad_naive = parse(pc.if_else(zoned, None, texts), NAIVE_TIME, ISO_DATE)
+    local, misses = _localise(naive, rule)
+    return pc.coalesce(aware, local), misses_of("wrong_type", bad_aware | bad_naive) + misses
+
+
+def _with_format(texts: pa.Array, rule: ColumnRule) -> Cast:
+    naive = pc.strptime(texts, format=rule.format, unit="us", error_is_null=True)
+    moments, misses = _localise(naive, rule)
+    return moments, misses_of("wrong_type", present(texts) & ~present(naive)) + misses
+
+
+def _localise(naive: pa.Array, rule: ColumnRule) -> Cast:
+    """Give times without zone the rule's zone; without one each is a miss. A repeated hour is the earlier."""
+    if rule.timezone is None:
+        return pa.nulls(len(naive), UTC_TIME), misses_of("naive_time", present(naive))
+    zoned = pc.assume_timezone(naive, rule.timezone, ambiguous="earliest", nonexistent="earliest")
+    return zoned.cast(UTC_TIME), []
+
+
+def _shift(moments: pa.Array, days: float) -> pa.Array:
+    return pc.add(moments, pa.scalar(round(days * DAY_US), pa.duration("us"))) if days else moments
+
+
+def read_date(values: pa.Array, rule: ColumnRule) -> Cast:
+    """Calendar days; of a timestamp with a zone the day in that zone."""
+    if pa.types.is_string(values.type):
+        if rule.format:
+            parsed = pc.strptime(values, format=rule.format, unit="s", error_is_null=True)
+            bad = present(values) & ~present(parsed)
+            days, misses = parsed.cast(pa.date32(), safe=False), misses_of("wrong_type", bad)
+        else:
+            days, bad = parse(pc.replace_substring_regex(values, MIDNIGHT, ""), pa.date32(), ISO_DATE)
+            misses = misses_of("wrong_type", bad)
+    elif pa.types.is_timestamp(values.type):
+        local = pc.local_timestamp(values) if values.type.tz else values
+        days, misses = local.cast(pa.date32(), safe=False), []
+    elif pa.types.is_date(values.type):
+        days, misses = values.cast(pa.date32(), safe=False), []
+    else:
+        return nothing_fits(values, pa.date32())
+    if rule.plus_days:
+        days = pc.add(
+            days.cast(pa.timestamp("s")), pa.scalar(round(rule.plus_days) * 86_400, pa.duration("s"))
+        )
+    return days.cast(pa.date32(), safe=False), misses

@@ -1,0 +1,91 @@
+"""Arrow arrays with marks: what the readers of :mod:`pipelines.training.casting` have in common."""
+
+# pyarrow makes its compute functions when it is imported; a type checker cannot see them.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class Miss(NamedTuple):
+    """Cells (boolean mask) that could not be read, and the code of the reason."""
+
+    code: str
+    mask: np.ndarray
+
+
+Cast = tuple[pa.Array, list[Miss]]
+
+
+def as_plain(values: pa.Array) -> Cast:
+    """Without dictionaries; every text-like type as trimmed UTF-8 text, empty ones null."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_null(values.type):
+        return values.cast(pa.string()), []
+    if _is_text_like(values.type):
+        texts, bad = cast_where_possible(values.cast(pa.binary()), pa.string())
+        texts = pc.utf8_trim_whitespace(texts)
+        return pc.if_else(pc.equal(texts, ""), None, texts), misses_of("bad_encoding", bad)
+    return values, []
+
+
+def _is_text_like(kind: pa.DataType) -> bool:
+    tests = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_string_view,
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_binary_view,
+    )
+    return any(test(kind) for test in tests)
+
+
+def cast_where_possible(values: pa.Array, target: pa.DataType) -> tuple[pa.Array, np.ndarray]:
+    """Cast; what cannot be cast becomes null and is marked. Halving finds a few bad cells among many."""
+    try:
+        return values.cast(target), np.zeros(len(values), bool)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if len(values) == 1:
+            return pa.nulls(1, target), np.ones(1, bool)
+    half = len(values) // 2
+    left, left_bad = cast_where_possible(values.slice(0, half), target)
+    right, right_bad = cast_where_possible(values.slice(half), target)
+    return pa.concat_arrays([left, right]), np.concatenate([left_bad, right_bad])
+
+
+def parse(texts: pa.Array, target: pa.DataType, pattern: str) -> tuple[pa.Array, np.ndarray]:
+    """Parse texts; those that do not even look like ``pattern`` are sorted out at once."""
+    try:
+        return texts.cast(target), np.zeros(len(texts), bool)
+    except pa.ArrowInvalid:
+        fits = pc.match_substring_regex(texts, pattern)
+        parsed, bad = cast_where_possible(pc.if_else(fits, texts, None), target)
+        return parsed, bad | mask_of(pc.invert(fits))
+
+
+def mask_of(values: pa.Array | pa.BooleanScalar) -> np.ndarray:
+    """A boolean Arrow array as numpy, null as False."""
+    return pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+
+
+def present(values: pa.Array) -> np.ndarray:
+    return values.is_valid().to_numpy(zero_copy_only=False)
+
+
+def misses_of(code: str, mask: np.ndarray) -> list[Miss]:
+    return [Miss(code, mask)] if mask.any() else []
+
+
+def nothing_fits(values: pa.Array, target: pa.DataType) -> Cast:
+    return pa.nulls(len(values), target), misses_of("wrong_type", present(values))
+
+
+def without(values: pa.Array, mask: np.ndarray) -> pa.Array:
+    return pc.if_else(pa.array(~mask), values, None) if mask.any() else values

@@ -1,0 +1,178 @@
+"""One file of an import, read in chunks: cast, checked, and written to the work folder as stored columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.tables import Table
+from pipelines.training.casting import cast_column, constant_column, extra_column, reason
+from pipelines.training.cells import Miss
+from pipelines.training.checks import ChunkChecker
+from pipelines.training.import_problems import EXAMPLES, Example, Findings, Rule, RuleResult, SourceProblem
+from pipelines.training.import_sources import Chunk, RaggedRow, Source, open_source
+from pipelines.training.mapping import Binding, TableMapping, bind
+
+Progress = Callable[[str, float], None]
+"""Called with a stage and the share of it that is done, 0 to 1."""
+
+
+@dataclass
+class Draft:
+    """One file on its way: what was found so far and, in ``cast``, its readable rows in stored columns."""
+
+    table: Table
+    path: Path
+    cast: Path
+    findings: Findings = field(default_factory=Findings)
+    source: Source | None = None
+    refusal: RuleResult | None = None
+    ragged: list[RaggedRow] = field(default_factory=list)
+    raw: list[dict[str, Any]] = field(default_factory=list)
+    rows: int = 0
+
+    def results(self) -> list[RuleResult]:
+        """Every rule's result, with the line numbers of a CSV file."""
+        results = ([self.refusal] if self.refusal else []) + self.findings.results()
+        rows = {example.row for result in results for example in result.examples if example.row}
+        lines = self.source.lines(rows) if self.source else {}
+        return [replace(result, examples=_with_lines(result.examples, lines)) for result in results]
+
+    @property
+    def broken(self) -> bool:
+        """Whether any rule failed."""
+        return self.refusal is not None or any(result.failed for result in self.findings.results())
+
+
+def _with_lines(examples: Sequence[Example], lines: Mapping[int, int]) -> tuple[Example, ...]:
+    return tuple(replace(example, line=lines.get(example.row or 0)) for example in examples)
+
+
+def read_file(
+    draft: Draft, *, mapping: TableMapping, now: datetime, all_rows: bool, progress: Progress
+) -> None:
+    """Fill ``draft``. A file that cannot be used at all leaves a ``refusal``; ``all_rows`` notes every bad
+    row rather than the first ones."""
+    name = draft.table.name
+    try:
+        source = draft.source = open_source(draft.path)
+        binding = bind(draft.table, mapping, source.columns)
+        checker = ChunkChecker(draft.table, given=binding.rules, now=now, all_rows=all_rows)
+        draft.raw = checker.raw
+        _write_cast(draft, source, binding, checker, progress)
+        _note_ragged(draft)
+    except SourceProblem as problem:
+        draft.refusal = problem.result(name)
+
+
+def _write_cast(
+    draft: Draft, source: Source, binding: Binding, checker: ChunkChecker, progress: Progress
+) -> None:
+    writer: pq.ParquetWriter | None = None
+    try:
+        for chunk in source.chunks(draft.ragged):
+            cast = _cast_chunk(draft, binding, chunk)
+            if cast.num_rows:
+                checker.check(cast, cast.column("_row").to_numpy(), draft.findings)
+            writer = writer or pq.ParquetWriter(draft.cast, cast.schema)
+            writer.write_table(cast)
+            draft.rows += chunk.data.num_rows
+            progress(f"{draft.table.name}: read and check 读取并检查", chunk.share)
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        raise SourceProblem(
+            "not_a_table", "没有一行的字段数与表头一致", "no row has as many fields as the header"
+        )
+
+
+def _note_ragged(draft: Draft) -> None:
+    rule = Rule(
+        draft.table.name,
+        "",
+        "wrong_column_count",
+        "字段数须与表头一致",
+        "as many fields as the header has",
+    )
+    if draft.ragged:
+        draft.findings.note(
+            rule,
+            checked=draft.rows + len(draft.ragged),
+            failed=len(draft.ragged),
+            rows=[item.row for item in draft.ragged],
+            values=[f"{item.actual} ≠ {item.expected}" for item in draft.ragged],
+        )
+        draft.rows += len(draft.ragged)
+
+
+class CastColumn(NamedTuple):
+    """A column of a chunk: its name in the file contract, its stored name, and what casting gave."""
+
+    name: str
+    stored: str
+    kind: str
+    source: pa.Array | None
+    values: pa.Array
+    misses: list[Miss]
+
+
+def _cast_chunk(draft: Draft, binding: Binding, chunk: Chunk) -> pa.Table:
+    """The chunk's readable rows in the stored columns, then the extras and ``_row``."""
+    columns: dict[str, pa.Array] = {}
+    readable = np.ones(chunk.data.num_rows, bool)
+    for cast in _cast_columns(draft.table, binding, chunk.data):
+        columns[cast.stored] = cast.values
+        for miss in cast.misses:
+            readable &= ~miss.mask
+            _note_miss(draft, cast, miss, chunk.rows)
+    columns["_row"] = pa.array(chunk.rows, pa.int64())
+    table = pa.table(columns)
+    return table if readable.all() else table.filter(pa.array(readable))
+
+
+def _cast_columns(table: Table, binding: Binding, data: pa.Table) -> Iterator[CastColumn]:
+    for column in table.columns:
+        rule = binding.rules.get(column.name)
+        source = None
+        if rule is None:
+            values, misses = pa.nulls(data.num_rows, column.arrow_type), []
+        elif rule.column is None:
+            values, misses = constant_column(rule, data.num_rows, kind=column.kind)
+        else:
+            source = _array(data, rule.column)
+            values, misses = cast_column(source, kind=column.kind, rule=rule)
+        yield CastColumn(column.name, column.stored, column.kind, source, values, misses)
+    for name in binding.extras:
+        source = _array(data, name)
+        yield CastColumn(name, name, "text", source, *extra_column(source))
+
+
+def _array(data: pa.Table, name: str) -> pa.Array:
+    values = data.column(name).combine_chunks()
+    return pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values
+
+
+def _note_miss(draft: Draft, cast: CastColumn, miss: Miss, rows: np.ndarray) -> None:
+    positions = np.flatnonzero(miss.mask)
+    draft.findings.note(
+        Rule(draft.table.name, cast.name, miss.code, *reason(miss.code, cast.kind)),
+        checked=len(miss.mask),
+        failed=len(positions),
+        rows=rows[positions],
+        values=_values_at(cast, positions[:EXAMPLES]) if miss.code != "bad_encoding" else [""] * EXAMPLES,
+    )
+
+
+def _values_at(cast: CastColumn, positions: np.ndarray) -> list[object]:
+    if cast.source is None:
+        return [""] * len(positions)
+    values = cast.source.take(pa.array(positions)).to_pylist()
+    return [value.decode() if isinstance(value, bytes) else value for value in values]

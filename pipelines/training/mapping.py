@@ -1,0 +1,170 @@
+"""The mapping file: how a user's columns become the columns of the input tables.
+
+One TOML table per input table; a key is a column of :mod:`features.tables`, its value the user's column or
+a rule with ``column`` or ``constant`` and, where the column's kind allows it, ``timezone``, ``format``,
+``plus_days``, ``scale``, ``true`` and ``false``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from features.tables import TABLES, Kind, Table
+from pipelines.training.import_problems import MappingError, SourceProblem
+
+FITS: Mapping[str, frozenset[Kind]] = {
+    "timezone": frozenset({"time"}),
+    "format": frozenset({"time", "date"}),
+    "plus_days": frozenset({"time", "date"}),
+    "scale": frozenset({"money", "number", "integer"}),
+    "true": frozenset({"flag"}),
+    "false": frozenset({"flag"}),
+}
+"""Which kinds of column a rule's key makes sense for."""
+
+OWN_COLUMNS = frozenset({"_row", "_problem"})
+"""Written beside quarantined rows; left out when such a file comes back corrected."""
+
+Scalar = str | int | float | bool
+
+
+class ColumnRule(BaseModel):
+    """Where one canonical column comes from. ``column`` is the user's column; else ``constant`` fills it.
+
+    ``timezone`` is the zone of times written without one; ``format`` a strptime pattern without a zone;
+    ``plus_days`` is added to every time; ``scale`` multiplies numbers (0.01 for percent or fen);
+    ``true`` and ``false`` list the values that mean so (without ``false``: all others).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str | None = None
+    constant: Scalar | datetime | date | None = None
+    timezone: str | None = None
+    format: str | None = None
+    plus_days: float = 0.0
+    scale: float = 1.0
+    true: tuple[Scalar, ...] | None = None
+    false: tuple[Scalar, ...] | None = None
+
+    @model_validator(mode="after")
+    def _is_usable(self) -> ColumnRule:
+        if (self.column is None) == (self.constant is None):
+            raise ValueError("give either column or constant")
+        if self.format and "%z" in self.format.lower():
+            raise ValueError("format cannot hold a zone; ISO 8601 times with a zone need no format")
+        if self.timezone:
+            try:
+                ZoneInfo(self.timezone)
+            except (ZoneInfoNotFoundError, OSError, ValueError) as error:
+                raise ValueError(f"unknown timezone {self.timezone!r}") from error
+        return self
+
+
+TableMapping = Mapping[str, ColumnRule]
+ImportMapping = Mapping[str, TableMapping]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """How one file fills one table: a rule per canonical column found, and the columns kept as they are."""
+
+    rules: Mapping[str, ColumnRule]
+    extras: tuple[str, ...]
+
+
+def load_mapping(path: Path) -> dict[str, dict[str, ColumnRule]]:
+    """Read a mapping file: input table -> column -> rule. Raises MappingError naming what is wrong."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MappingError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MappingError(f"{path}: not valid TOML: {error}") from error
+    return {name: _table_mapping(path, name, entries) for name, entries in data.items()}
+
+
+def _table_mapping(path: Path, name: str, entries: object) -> dict[str, ColumnRule]:
+    if name not in TABLES or not isinstance(entries, dict):
+        raise MappingError(f"{path}: [{name}] is not an input table; there are {', '.join(TABLES)}")
+    kinds: dict[str, Kind] = {column.name: column.kind for column in TABLES[name].columns}
+    rules: dict[str, ColumnRule] = {}
+    for key, entry in entries.items():
+        if key not in kinds:
+            raise MappingError(f"{path}: {name}.{key} is not a column; there are {', '.join(kinds)}")
+        rules[key] = _rule(f"{path}: {name}.{key}", kinds[key], entry)
+    return rules
+
+
+def _rule(where: str, kind: Kind, entry: object) -> ColumnRule:
+    fields = {"column": entry} if isinstance(entry, str) else entry
+    if not isinstance(fields, dict):
+        raise MappingError(f"{where}: give the name of your column, or a rule in braces")
+    unfit = [key for key, kinds in FITS.items() if key in fields and kind not in kinds]
+    if unfit:
+        raise MappingError(f"{where}: {unfit[0]} does not apply to a column of kind {kind}")
+    try:
+        return ColumnRule.model_validate(fields)
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip() for item in error.errors()
+        )
+        raise MappingError(f"{where}: {reasons}") from error
+
+
+def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding:
+    """Match a file's ``columns`` with ``table``: mapped ones, those already named as the table's, extras.
+
+    A time zone given for a user's column holds for every rule that reads it.
+    Raises SourceProblem ``missing_column`` for a mapped column the file lacks or a required one that nothing
+    fills, and ``duplicate_column`` where names differ in nothing but case or clash with a stored column.
+    """
+    for name, rule in mapping.items():
+        if rule.column is not None and rule.column not in columns:
+            raise _missing(rule.column, f"映射到 {name}", f"mapped to {name}", columns)
+    zones = {rule.column: rule.timezone for rule in mapping.values() if rule.timezone}
+    rules = {
+        name: rule if rule.timezone else rule.model_copy(update={"timezone": zones.get(rule.column)})
+        for name, rule in mapping.items()
+    }
+    for column in table.columns:
+        if column.name in rules:
+            continue
+        if column.name in columns:
+            rules[column.name] = ColumnRule(column=column.name)
+        elif column.required:
+            raise _missing(column.name, "必需列", "required", columns)
+    used = {rule.column for rule in rules.values()} | OWN_COLUMNS
+    extras = tuple(sorted(column for column in columns if column not in used))
+    _refuse_clashes(table, extras)
+    return Binding(rules=rules, extras=extras)
+
+
+def _missing(name: str, why_zh: str, why_en: str, columns: Sequence[str]) -> SourceProblem:
+    found = ", ".join(columns[:40])
+    return SourceProblem(
+        "missing_column",
+        f"缺少列 {name}（{why_zh}）；文件中的列：{found}",
+        f"column {name} is missing ({why_en}); the file has {found}",
+        column=name,
+    )
+
+
+def _refuse_clashes(table: Table, extras: Sequence[str]) -> None:
+    taken = {name.lower() for name in table.schema.names}
+    for name in extras:
+        if name.lower() in taken:
+            raise SourceProblem(
+                "duplicate_column",
+                f"列名 {name} 与另一列冲突（不区分大小写）；请改名，或在映射文件中指定",
+                f"column {name} clashes with another one (case is ignored); rename it or map it",
+                column=name,
+            )
+        taken.add(name.lower())

@@ -1,0 +1,141 @@
+"""``huika import``: bring trades, market rates and card types in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving.options import DEFAULT_HOME, Home
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.training.import_problems import RuleResult
+    from pipelines.training.import_reading import Progress
+    from pipelines.training.importing import ImportResult
+
+FIGURES = {
+    "rows": "读取 rows read",
+    "added": "新增 added",
+    "updated": "更新 updated",
+    "unchanged": "未变 unchanged",
+    "repeated": "重复 repeated",
+    "quarantined": "隔离 set aside",
+}
+
+File = Annotated[Path | None, typer.Option(help="Parquet or CSV file.", dir_okay=False)]
+SHOWN_ROWS = 5
+"""Rows listed for one broken rule on the screen; the report lists more."""
+
+
+def import_tables_command(
+    trades: File = None,
+    market: File = None,
+    card_types: File = None,
+    mapping: Annotated[Path | None, typer.Option(help="TOML file: your columns -> ours.")] = None,
+    add_card_types: Annotated[
+        bool, typer.Option("--add-card-types", help="Register unknown card types under category other.")
+    ] = False,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Import the good rows, write the bad ones beside the report.")
+    ] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Bring trades, market rates and card types in: all files are checked, then all are stored, or none."""
+    from features.catalogue import load_catalogue
+    from pipelines.training.import_problems import ImportProblem, ImportRefused
+    from pipelines.workspace import Workspace
+    from serving.refusals import Refusal
+
+    given = {"trades": trades, "market": market, "card_types": card_types}
+    sources = {name: path for name, path in given.items() if path is not None}
+    if not sources:
+        raise Refusal("give at least one of --trades, --market, --card-types")
+    workspace = Workspace.open(home)
+
+    from rich.console import Console
+
+    from pipelines.training.importing import import_tables
+    from pipelines.training.mapping import load_mapping
+
+    console = Console()
+    try:
+        with progress_bars(console) as progress:
+            result = import_tables(
+                store=workspace.tables,
+                sources=sources,
+                mapping=load_mapping(mapping) if mapping else None,
+                catalogue_types={row.card_type: row.category for row in load_catalogue()},
+                add_card_types=add_card_types,
+                quarantine=quarantine,
+                report_dir=workspace.reports,
+                now=datetime.now(UTC),
+                progress=progress,
+            )
+    except ImportRefused as refused:
+        _print_problems(console, refused.problems)
+        raise Refusal(f"nothing was imported 未导入任何数据; see {refused.report}") from refused
+    except ImportProblem as problem:
+        raise Refusal(f"{problem.code}: {problem}") from problem
+    _print_result(console, result)
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[Progress]:
+    """One bar per stage of an import, on a terminal only."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+        tasks = {}
+
+        def show(stage: str, share: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=1.0)
+            bars.update(tasks[stage], completed=share)
+
+        yield show
+
+
+def _print_problems(console: Console, problems: Sequence[RuleResult]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="为何拒绝 why it was refused", title_justify="left", show_lines=True)
+    table.add_column("列 column", no_wrap=True)
+    for heading in ("行 row", "值 value", "原因 reason"):
+        table.add_column(heading, overflow="fold")
+    for problem in problems:
+        shown = problem.examples[:SHOWN_ROWS]
+        rows = [str(item.row) + (f" (line {item.line})" if item.line else "") for item in shown]
+        values = [escape(item.value) for item in shown]
+        if problem.failed > len(shown) and shown:
+            rows.append(f"… 共 {problem.failed:,} in all")
+        name = f"{problem.rule.table}.{problem.column}" if problem.column else problem.rule.table
+        reason = escape(f"{problem.rule.zh}\n{problem.rule.en}")
+        table.add_row(escape(name), "\n".join(rows), "\n".join(values), f"[bold]{problem.code}[/]\n{reason}")
+    console.print(table)
+
+
+def _print_result(console: Console, result: ImportResult) -> None:
+    from rich.table import Table
+
+    table = Table("")
+    for item in result.tables:
+        table.add_column(item.name, justify="right", no_wrap=True)
+    for name, words in FIGURES.items():
+        table.add_row(words, *(f"{getattr(item, name):,}" for item in result.tables))
+    console.print(table)
+    if result.new_card_types:
+        console.print(
+            f"新登记卡种 registered card types: {', '.join(result.new_card_types)}", highlight=False
+        )
+    for item in result.tables:
+        if item.quarantine:
+            console.print(f"隔离的行 rows set aside: {item.quarantine}", soft_wrap=True, highlight=False)
+    console.print(f"报告 report: {result.report}", soft_wrap=True, highlight=False)

@@ -1,0 +1,229 @@
+"""Mapping: any platform's columns become the columns of the input tables; a wrong mapping is named."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.tables import TRADES, Kind
+from pipelines.training.casting import cast_column, constant_column, extra_column
+from pipelines.training.import_problems import MappingError, SourceProblem
+from pipelines.training.mapping import ColumnRule, bind, load_mapping
+from tests.pipelines.import_world import World
+
+HANDBOOK = Path(__file__).parents[2] / "docs" / "examples" / "handbook.toml"
+
+
+def cast(values: Any, kind: Kind, **rule: Any) -> tuple[list[Any], dict[str, list[int]]]:
+    """Cast values; returns them and, by code, the 0-based places that could not be read."""
+    source = values if isinstance(values, pa.Array) else pa.array(values)
+    result, misses = cast_column(source, kind=kind, rule=ColumnRule(column="x", **rule))
+    return result.to_pylist(), {miss.code: np.flatnonzero(miss.mask).tolist() for miss in misses}
+
+
+class TestMappingFile:
+    def write(self, folder: Path, text: str) -> Path:
+        path = folder / "map.toml"
+        path.write_text(text)
+        return path
+
+    def test_handbook_example(self, tmp_path: Path) -> None:
+        """The example of the docs turns the public transactions into trades, labels seven days later."""
+        table = pa.table(
+            {
+                "TRANSACTION_ID": pa.array([7, 8], pa.int32()),
+                "TX_DATETIME": pa.array(["2018-04-01T01:00", "2018-04-01T02:00"]).cast(pa.timestamp("ms")),
+                "CUSTOMER_ID": pa.array([1, 2], pa.int32()),
+                "TERMINAL_ID": pa.array([3, 4], pa.int32()),
+                "TX_AMOUNT": [57.16, 0.0],
+                "TX_FRAUD": pa.array([0, 1], pa.int8()),
+            }
+        )
+        world = World(tmp_path)
+        world.load(world.parquet(table), mapping=load_mapping(HANDBOOK), add_card_types=True)
+        row = world.rows()[1]
+        assert row["trade_id"] == "8"
+        assert row["device_id"] == "4"
+        assert row["card_type"] == "any"
+        assert row["fraud"] is True
+        assert row["submitted_at"] == datetime(2018, 4, 1, 2, tzinfo=UTC)
+        assert row["fraud_known_at"] == datetime(2018, 4, 8, 2, tzinfo=UTC)
+        assert world.rows()[0]["face_value_fen"] == 5716
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("[trades\n", "not valid TOML"),
+            ("[deals]\na = 'b'", "deals"),
+            ("[trades]\nface_value = 'AMOUNT'", "trades.face_value is not a column"),
+            ("[trades]\ntrade_id = 3", "name of your column"),
+            ("[trades]\ntrade_id = { column = 'A', colour = 'red' }", "colour"),
+            ("[trades]\ntrade_id = { column = 'A', constant = 'B' }", "either column or constant"),
+            ("[trades]\ntrade_id = { column = 'A', timezone = 'UTC' }", "timezone does not apply"),
+            ("[trades]\nsubmitted_at = { column = 'A', timezone = 'Mars/Base' }", "unknown timezone"),
+            ("[trades]\nsubmitted_at = { column = 'A', format = '%Y %z' }", "zone"),
+        ],
+    )
+    def test_a_wrong_mapping_names_what_is_wrong(self, tmp_path: Path, text: str, message: str) -> None:
+        """Tables, columns and rules that do not exist are named before any file is read."""
+        with pytest.raises(MappingError, match=message):
+            load_mapping(self.write(tmp_path, text))
+
+    def test_no_mapping_file(self, tmp_path: Path) -> None:
+        """A mapping file that is not there is named."""
+        with pytest.raises(MappingError, match="cannot be read"):
+            load_mapping(tmp_path / "none.toml")
+
+
+class TestBinding:
+    COLUMNS = ("trade_id", "when", "seller_id", "card_type", "face_value_cny", "colour", "_row")
+
+    def test_mapped_own_and_extra_columns(self) -> None:
+        """Mapped columns are renamed, columns of our own names are taken, others are extras."""
+        binding = bind(TRADES, {"submitted_at": ColumnRule(column="when")}, self.COLUMNS)
+        assert binding.rules["submitted_at"].column == "when"
+        assert set(binding.rules) == {"trade_id", "submitted_at", "seller_id", "card_type", "face_value_cny"}
+        assert binding.extras == ("colour",)
+
+    def test_a_zone_given_once_holds_for_the_column(self) -> None:
+        """Two rules on one user's column share the zone that one of them gives."""
+        rules = {
+            "submitted_at": ColumnRule(column="when", timezone="UTC"),
+            "decided_at": ColumnRule(column="when", plus_days=1),
+        }
+        assert bind(TRADES, rules, self.COLUMNS).rules["decided_at"].timezone == "UTC"
+
+    def test_missing_columns(self) -> None:
+        """A mapped column that the file lacks, and a required one nobody fills, are named."""
+        with pytest.raises(SourceProblem, match="WHEN") as caught:
+            bind(TRADES, {"submitted_at": ColumnRule(column="WHEN")}, self.COLUMNS)
+        assert (caught.value.code, caught.value.column) == ("missing_column", "WHEN")
+        with pytest.raises(SourceProblem, match="submitted_at"):
+            bind(TRADES, {}, self.COLUMNS)
+
+
+class TestCasting:
+    @given(st.integers(0, 100_000_000))
+    def test_yuan_text_is_exact_fen(self, fen: int) -> None:
+        """Every amount with two decimals is read exactly, as text, decimal or float."""
+        text = f"{fen // 100}.{fen % 100:02d}"
+        for values in ([text], [float(text)], pa.array([Decimal(text)])):
+            assert cast(values, "money") == ([fen], {})
+
+    def test_money_with_noise_and_with_fractions(self) -> None:
+        """Float noise is forgiven, a third decimal is not; scale reads files kept in fen."""
+        assert cast([0.1 + 0.2, 10.005], "money") == ([30, None], {"too_many_decimals": [1]})
+        assert cast(["12345"], "money", scale=0.01) == ([12345], {})
+
+    def test_percentages_scaled(self) -> None:
+        """Percent become fractions by scale."""
+        values, misses = cast(["92", "95.5"], "number", scale=0.01)
+        assert values == pytest.approx([0.92, 0.955])
+        assert misses == {}
+
+    def test_iso_times(self) -> None:
+        """The forms of ISO 8601 that exports use are one moment; more than microseconds are cut."""
+        forms = [
+            "2025-03-01T10:00:00Z",
+            "2025-03-01 10:00:00+00:00",
+            "2025-03-01T18:00:00+0800",
+            "2025-03-01T18:00:00+08",
+            "2025-03-01T10:00:00.000000999Z",
+            None,
+        ]
+        moment = datetime(2025, 3, 1, 10, tzinfo=UTC)
+        assert cast(forms, "time") == ([moment] * 5 + [None], {})
+
+    def test_naive_and_broken_times_are_told_apart(self) -> None:
+        """Each cell has its own reason, and a zone of the mapping mends the naive ones only."""
+        forms = ["2025-03-01T10:00:00Z", "2025-03-01 10:00", "01.03.2025", "2025-13-01T10:00:00Z"]
+        assert cast(forms, "time")[1] == {"naive_time": [1], "wrong_type": [2, 3]}
+        values, misses = cast(forms, "time", timezone="Asia/Shanghai")
+        assert values[1] == datetime(2025, 3, 1, 2, tzinfo=UTC)
+        assert misses == {"wrong_type": [2, 3]}
+
+    def test_own_formats(self) -> None:
+        """format reads other ways to write times and days; cells that do not fit are named."""
+        values, misses = cast(["01/03/2025 10:30", "x"], "time", format="%d/%m/%Y %H:%M", timezone="UTC")
+        assert (values, misses) == ([datetime(2025, 3, 1, 10, 30, tzinfo=UTC), None], {"wrong_type": [1]})
+        assert cast(["31/12/2025"], "date", format="%d/%m/%Y") == ([date(2025, 12, 31)], {})
+
+    def test_dates(self) -> None:
+        """Days as ISO text, with or without midnight; plus_days moves them."""
+        values, misses = cast(["2025-12-31", "2025-12-31 00:00:00", "2025-12-32", None], "date")
+        assert values == [date(2025, 12, 31)] * 2 + [None] * 2
+        assert misses == {"wrong_type": [2]}
+        assert cast([date(2025, 12, 31)], "date", plus_days=1)[0] == [date(2026, 1, 1)]
+
+    def test_flags(self) -> None:
+        """true/false/1/0 in any type; the mapping's words for true make all others false."""
+        assert cast(["true", "FALSE", "1", "0", None, "maybe"], "flag") == (
+            [True, False, True, False, None, None],
+            {"wrong_type": [5]},
+        )
+        assert cast([1.0, 0.0, None], "flag") == ([True, False, None], {})
+        assert cast(["是", "否", "?"], "flag", true=("是",)) == ([True, False, False], {})
+        assert cast(["是", "否", "?"], "flag", true=("是",), false=("否",))[1] == {"wrong_type": [2]}
+
+    def test_ids_read_as_floats_stay_ids(self) -> None:
+        """pandas turns whole-number ids with gaps into floats; they come back without a decimal point."""
+        assert cast([12.0, None, 7.0], "text") == (["12", None, "7"], {})
+        assert cast([12, None], "text") == (["12", None], {})
+        assert cast(["  a ", ""], "text") == (["a", None], {})
+
+    def test_bad_utf8_among_many(self) -> None:
+        """One broken cell among thousands is found by halving."""
+        cells = pa.array([b"ok"] * 5000 + [b"\xff\xfe"] + [b"ok"] * 5000, pa.binary())
+        values, misses = cast(cells, "text")
+        assert misses == {"bad_encoding": [5000]}
+        assert values[5000] is None
+
+    def test_constants(self) -> None:
+        """A constant fills the column, cast like any cell."""
+        values, misses = constant_column(ColumnRule(constant=True), 3, kind="flag")
+        assert (values.to_pylist(), misses) == ([True] * 3, [])
+        assert constant_column(ColumnRule(constant="x"), 2, kind="number")[1][0].code == "wrong_type"
+
+    def test_extras_keep_plain_types(self) -> None:
+        """Numbers stay numbers; what has no plain type becomes text."""
+        assert extra_column(pa.array([1, 2]))[0].type == pa.int64()
+        assert extra_column(pa.array(["a"]).dictionary_encode())[0].to_pylist() == ["a"]
+        assert extra_column(pa.array([{"a": 1}]))[0].to_pylist() == ["{'a': 1}"]
+        assert extra_column(pa.nulls(2))[0].type == pa.string()
+
+
+def test_mapped_csv_end_to_end(tmp_path: Path) -> None:
+    """A foreign export with its own names, zone, percentages and words imports through a mapping file."""
+    world = World(tmp_path)
+    text = (
+        "订单号;时间;卖家;面值;折扣;成交\nA1;2025/03/01 10:00;u1;500;92;是\nA2;2025/03/01 11:00;u2;3;95;否\n"
+    )
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(
+        """
+        [trades]
+        trade_id = "订单号"
+        submitted_at = { column = "时间", timezone = "Asia/Shanghai", format = "%Y/%m/%d %H:%M" }
+        seller_id = "卖家"
+        face_value_cny = "面值"
+        offered_rate = { column = "折扣", scale = 0.01 }
+        accepted = { column = "成交", true = ["是"] }
+        decided_at = { column = "时间", timezone = "Asia/Shanghai", format = "%Y/%m/%d %H:%M" }
+        card_type = { constant = "jd_ecard" }
+        """
+    )
+    world.load(world.text(text), mapping=load_mapping(mapping))
+    rows = world.rows()
+    assert [row["accepted"] for row in rows] == [True, False]
+    assert rows[0]["offered_rate"] == pytest.approx(0.92)
+    assert rows[0]["submitted_at"] == datetime(2025, 3, 1, 2, tzinfo=UTC)
+    assert pq.read_schema(world.store.path("trades") or "").names == TRADES.schema.names
