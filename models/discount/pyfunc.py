@@ -1,4 +1,4 @@
-"""Loads the discount model for MLflow's generic interface; the folder holds LightGBM text and JSON, no pickle."""
+"""Loads the discount model for MLflow's generic interface; its folder holds text and JSON, no pickle."""
 
 from __future__ import annotations
 

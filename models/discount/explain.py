@@ -1,0 +1,124 @@
+"""Why a price is what it is: the waterfall from face value to payout, and the reasons beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.discount.anchor import BAND_MIDDLE, CATEGORY_MEAN, DEFAULT
+from models.discount.context import card_context
+from models.discount.offers import Offers
+from models.matrix import Columns
+from models.reasons import Reason
+
+NEAR_EXPIRY_DAYS = 30
+MARKET_MOVE = 0.01
+"""Distance of buyers' best bid from last month's resale mean that is worth a word."""
+COMPETITOR_CLOSE = 0.01
+NOTABLE_SHARE = 0.01
+"""Costs or risk above this share of face value are worth a word."""
+
+SILENT_AT_ZERO = ("LOGISTICS", "GUARD_RAILS")
+"""Steps left out of a waterfall in which they change nothing."""
+
+NO_OFFER = Reason(
+    "NO_OFFER", "按当前行情回收无利可图，不建议报价", "Not worth buying at any rate of its price band now"
+)
+EXPIRED_CARD = Reason(
+    "EXPIRED_CARD", "卡已过期，按过期卡价格回收", "The card has expired; priced as an expired card"
+)
+NEAR_EXPIRY = Reason("NEAR_EXPIRY", "临近到期，转售时间有限", "Close to expiry, little time left to resell")
+PHYSICAL_LOGISTICS = Reason(
+    "PHYSICAL_LOGISTICS",
+    "实体卡需要邮寄与拆验，含物流成本",
+    "Physical card: shipping and unpacking are deducted",
+)
+SMALL_FACE = Reason("SMALL_FACE", "面值较小，固定成本占比高", "Small face value: fixed costs weigh more")
+KIND_RISK = Reason("KIND_RISK", "该卡种平均风险较高", "This kind of card carries a higher average risk")
+MARKET_HIGH = Reason("MARKET_HIGH", "当前收购行情高于近月均价", "Buyers now bid above last month's average")
+MARKET_LOW = Reason("MARKET_LOW", "当前收购行情低于近月均价", "Buyers now bid below last month's average")
+COMPETITOR_MATCH = Reason("COMPETITOR_MATCH", "与同行最高回收价接近", "In line with the best competing offer")
+THIN_MARKET = Reason("THIN_MARKET", "该卡种近期行情数据较少", "Little recent market data for this card type")
+BAND_LIMIT = Reason("BAND_LIMIT", "报价受该卡种价格区间限制", "Limited by the price band of this card type")
+MARKET_PRICE = Reason("MARKET_PRICE", "按当前市场行情定价", "Priced at the current market")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the waterfall: ``amount_fen`` is added, ``balance_fen`` is what is left after it."""
+
+    code: str
+    zh: str
+    en: str
+    amount_fen: int
+    balance_fen: int
+
+
+def waterfall(offers: Offers, row: int) -> tuple[Step, ...]:
+    """The steps from face value to payout of one offer; their amounts add up to ``payout_fen`` exactly.
+
+    Every balance is a whole number of fen and every amount the difference of two of them, so nothing is lost
+    to rounding. Costs and risk are those of the shown rate; the margin is what bargaining leaves between the
+    card's net value and the best rate of the price band.
+    """
+    face = int(offers.face_value_fen[row])
+    resale = _fen(face * offers.resale_mean[row])
+    after_logistics = resale - int(offers.logistics_fen[row])
+    after_costs = after_logistics - int(offers.handling_fen[row]) - int(offers.capital_fen[row])
+    balances = (
+        ("FACE_VALUE", "面值", "Face value", face),
+        ("RESALE", "预期出货价", "Expected resale value", resale),
+        ("LOGISTICS", "实体卡物流", "Shipping of a physical card", after_logistics),
+        ("COSTS", "处理与资金成本", "Handling and capital", after_costs),
+        (
+            "KIND_RISK",
+            "卡种平均风险",
+            "Average risk of the card kind",
+            after_costs - int(offers.risk_fen[row]),
+        ),
+        (
+            "MARGIN",
+            "平台毛利（竞争与成交权衡）",
+            "Margin, weighed against losing the trade",
+            _fen(face * offers.free_rate[row]),
+        ),
+        ("GUARD_RAILS", "价格护栏", "Guard rails", _fen(face * offers.centre_rate[row])),
+        ("EXPLORATION", "小幅试价与取整", "Small price test and rounding", int(offers.payout_fen[row])),
+    )
+    before = 0
+    steps = []
+    for code, zh, en, balance in balances:
+        if balance != before or code not in SILENT_AT_ZERO:
+            steps.append(Step(code, zh, en, balance - before, balance))
+        before = balance
+    return tuple(steps)
+
+
+def price_reasons(*, columns: Columns, offers: Offers, row: int) -> tuple[Reason, ...]:
+    """The reasons that apply to one offer, strongest first; at least one."""
+    context = card_context({name: column[row : row + 1] for name, column in columns.items()}, 1)
+    face = offers.face_value_fen[row]
+    expired = bool(context.expired[0])
+    move = context.buyer_best[0] - context.resale_mean[0]
+    centre = offers.centre_rate[row]
+    at_band = min(abs(centre - offers.band_low[row]), abs(centre - offers.band_high[row])) < 1e-4
+    rules = (
+        (NO_OFFER, offers.no_offer[row]),
+        (EXPIRED_CARD, expired),
+        (NEAR_EXPIRY, not expired and context.days_to_expiry[0] < NEAR_EXPIRY_DAYS),
+        (PHYSICAL_LOGISTICS, offers.logistics_fen[row] > 0),
+        (SMALL_FACE, offers.handling_fen[row] > NOTABLE_SHARE * face),
+        (KIND_RISK, offers.risk_fen[row] > NOTABLE_SHARE * face),
+        (MARKET_HIGH, not expired and move > MARKET_MOVE),
+        (MARKET_LOW, not expired and move < -MARKET_MOVE),
+        (COMPETITOR_MATCH, abs(offers.rate[row] - context.competitor_best[0]) <= COMPETITOR_CLOSE),
+        (THIN_MARKET, offers.anchor[row] in (CATEGORY_MEAN, BAND_MIDDLE, DEFAULT)),
+        (BAND_LIMIT, at_band),
+    )
+    found = tuple(reason for reason, applies in rules if applies)
+    return found or (MARKET_PRICE,)
+
+
+def _fen(amount: float) -> int:
+    return int(np.rint(amount))

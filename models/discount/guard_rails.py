@@ -1,0 +1,75 @@
+"""Between which rates an offer may lie, whatever a model believes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.discount.context import CardContext
+from models.money import RATE_SCALE
+from models.policy import Costs, PricePolicy
+
+
+@dataclass(frozen=True)
+class GuardRails:
+    """Rates (n,). The band is absolute; low..high is what is left of it after margin floor and log support.
+
+    reachable: whether some rate of the band still earns the margin floor. Where none does, low = high = the
+    band's lower end, so that a rate can be shown, but the card must not be bought at it.
+    """
+
+    band_low: np.ndarray
+    band_high: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    reachable: np.ndarray
+
+
+def price_band(*, context: CardContext, policy: PricePolicy) -> tuple[np.ndarray, np.ndarray]:
+    """Absolute band (n,) of each card: catalogue, overridden by category, then by card type; expired cards
+    have their own. An unknown bound is 0 or 1."""
+    low, high = np.nan_to_num(context.min_rate, nan=0.0), np.nan_to_num(context.max_rate, nan=1.0)
+    for names, bands in ((context.category, policy.categories), (context.card_type, policy.card_types)):
+        for name, band in bands.items():
+            rows = names == name
+            low[rows] = low[rows] if band.min_rate is None else band.min_rate
+            high[rows] = high[rows] if band.max_rate is None else band.max_rate
+    low[context.expired], high[context.expired] = policy.expired_min_rate, policy.expired_max_rate
+    return _shown(low, up=True), np.maximum(_shown(high, up=False), _shown(low, up=True))
+
+
+def guard_rails(
+    *,
+    context: CardContext,
+    face_value_fen: np.ndarray,
+    resale_mean: np.ndarray,
+    table_rate: np.ndarray,
+    support_half_width: np.ndarray,
+    costs: Costs,
+    policy: PricePolicy,
+) -> GuardRails:
+    """Rails of each offer. In order of weight: band, margin floor, distance from the rate table.
+
+    ``support_half_width`` (n,): how far each offer may lie from the table; infinite where the table has no
+    logged offers of the type. The window keeps the model where the log has seen offers. When the margin floor
+    falls under it, the market has fallen since: the window then slides down with the floor instead of pinning
+    the price to it.
+    """
+    band_low, band_high = price_band(context=context, policy=policy)
+    logistics = policy.physical_logistics_share * context.physical
+    room = resale_mean - logistics - costs.handling_fen / face_value_fen - policy.margin_floor
+    ceiling = _shown(room / (1.0 + costs.capital_share), up=False)
+    reachable = ceiling >= band_low
+    window_low = np.minimum(table_rate, ceiling) - support_half_width
+    high = np.clip(
+        np.minimum(_shown(table_rate + support_half_width, up=False), ceiling), band_low, band_high
+    )
+    low = np.clip(_shown(window_low, up=True), band_low, high)
+    return GuardRails(band_low=band_low, band_high=band_high, low=low, high=high, reachable=reachable)
+
+
+def _shown(rate: np.ndarray, *, up: bool) -> np.ndarray:
+    """The nearest rate with the shown decimals, on the safe side."""
+    scaled = np.asarray(rate, dtype=np.float64) * RATE_SCALE
+    return (np.ceil(scaled - 1e-6) if up else np.floor(scaled + 1e-6)) / RATE_SCALE
