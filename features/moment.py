@@ -347,6 +347,6 @@ def _chunks(column: pa.ChunkedArray | pa.Array) -> list[pa.Array]:
 
 
 def _with_spine(submissions: pa.Table, spine: pa.Table) -> pa.Table:
-    """Submissions plus the spine rows that are not among them."""
-    new = pc.invert(pc.is_in(spine["trade_id"], value_set=submissions["trade_id"].combine_chunks()))
-    return pa.concat_tables([submissions, submissions_of(spine.filter(new))])
+    """Submissions with the spine's rows among them; a trade known already is taken as the spine tells it."""
+    others = pc.invert(pc.is_in(submissions["trade_id"], value_set=spine["trade_id"].combine_chunks()))
+    return pa.concat_tables([submissions.filter(others), submissions_of(spine)])

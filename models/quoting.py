@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.discount.context import card_context
+from models.discount.degraded import table_rates
 from models.discount.explain import price_reasons
 from models.discount.guard_rails import price_band
 from models.discount.model import DiscountModel, Offers
@@ -28,11 +29,6 @@ NO_FRAUD_MODEL = "fraud_model_missing"
 HAIRCUT = 0.02
 """Taken off the static table when no model prices: nobody watches the market then."""
 
-NOT_WORTH_BUYING = Reason(
-    "NOT_WORTH_BUYING",
-    "以当前行情收购预计亏损，需人工确认",
-    "At today's market this card is expected to lose money; a person must confirm it",
-)
 STATIC_PRICE = Reason(
     "STATIC_PRICE",
     "定价模型暂不可用，按固定价目表保守报价",
@@ -136,7 +132,7 @@ def quote(
     size = len(face_value_fen)
     if models.discount is None:
         offers, no_offer = None, np.zeros(size, dtype=bool)
-        rate = static_rates(columns=columns, rows=size, policy=rules.price)
+        rate = static_rates(columns=columns, face_value_fen=face_value_fen, rules=rules)
         price = [(STATIC_PRICE,)] * size
     else:
         offers = models.discount.price(
@@ -166,17 +162,19 @@ def quote(
         resale_p50=unknown if offers is None else offers.resale_p50,
         resale_p90=unknown if offers is None else offers.resale_p90,
         offer_density=unknown if offers is None else offers.offer_density,
-        reasons=[
-            (*((NOT_WORTH_BUYING,) if bad else ()), *prices, *risks)
-            for bad, prices, risks in zip(no_offer, price, scores.reasons, strict=True)
-        ],
+        reasons=[(*prices, *risks) for prices, risks in zip(price, scores.reasons, strict=True)],
         offers=offers,
     )
 
 
-def static_rates(*, columns: Columns, rows: int, policy: PricePolicy) -> np.ndarray:
+def static_rates(*, columns: Columns, face_value_fen: np.ndarray, rules: Rules) -> np.ndarray:
     """Rates (n,) without a model: the static table less a haircut, inside the card type's band."""
-    context = card_context(columns, rows)
-    low, high = price_band(context=context, policy=policy)
-    rate, _ = RateTable().rate(context)
+    rate, _ = table_rates(
+        table=RateTable(),
+        columns=columns,
+        face_value_fen=face_value_fen,
+        costs=rules.costs,
+        policy=rules.price,
+    )
+    low, high = price_band(context=card_context(columns, len(face_value_fen)), policy=rules.price)
     return round_rate(np.clip(rate - HAIRCUT, low, high))

@@ -44,9 +44,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. An expected refusal prints its reason and exits with 1; anything else is a defect."""
-    from pipelines.workspace import switch_telemetry_off
+    from pipelines.workspace import prepare_process
 
-    switch_telemetry_off()
+    prepare_process()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         _print_help()

@@ -60,7 +60,9 @@ def _add_quote_routes(app: FastAPI) -> None:
     # state of an entity cannot interleave.
 
     @app.post("/v1/quotes", response_model=schemas.Quote, responses=PROBLEMS, tags=["quotes"])
-    async def post_quote(submission: schemas.Submission, desk: TheDesk, key: IdempotencyKey = None) -> Response:
+    async def post_quote(
+        submission: schemas.Submission, desk: TheDesk, key: IdempotencyKey = None
+    ) -> Response:
         """Price a card and screen its seller. The quote is binding until ``valid_until``."""
         return _once(desk, key, "quotes", submission, lambda now: desk.quote(submission, now=now))
 
@@ -79,7 +81,9 @@ def _add_quote_routes(app: FastAPI) -> None:
         return JSONResponse(desk.stored_quote(quote_id))
 
     @app.post("/v1/fraud-scores", response_model=schemas.FraudScore, responses=PROBLEMS, tags=["fraud"])
-    async def post_score(submission: schemas.Submission, desk: TheDesk, key: IdempotencyKey = None) -> Response:
+    async def post_score(
+        submission: schemas.Submission, desk: TheDesk, key: IdempotencyKey = None
+    ) -> Response:
         """Score a submission for fraud without a price. It is not counted as a submission."""
         return _once(desk, key, "fraud-scores", submission, lambda now: desk.score(submission, now=now))
 
@@ -137,5 +141,3 @@ def _once(
     answer = work(now)
     desk.remember_reply(key=key, route=route, request_sha256=digest, body=answer, now=now)
     return JSONResponse(answer)
-
-

@@ -44,7 +44,9 @@ class PriceBoards:
         return {
             "card_type": card_type,
             "lowest_7d": min(recent) if recent else None,
-            "points": [{"shown_at": point["shown_at"].isoformat(), "rate": point["rate"]} for point in points],
+            "points": [
+                {"shown_at": point["shown_at"].isoformat(), "rate": point["rate"]} for point in points
+            ],
         }
 
     def _make(self, now: datetime) -> dict[str, Any]:
@@ -72,7 +74,9 @@ def reference_face_fen(card_type: CardType) -> int:
 
 
 def _anybodys_trade(card_type: CardType, now: datetime) -> Trade:
-    trade = dict.fromkeys(("device_id", "ip", "payout_account", "card_prefix", "card_fingerprint", "expires_on"))
+    trade = dict.fromkeys(
+        ("device_id", "ip", "payout_account", "card_prefix", "card_fingerprint", "expires_on")
+    )
     return trade | {
         "trade_id": f"board-{card_type.card_type}",
         "submitted_at": now,

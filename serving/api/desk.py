@@ -148,13 +148,20 @@ class Desk:
 
     def _check_card_type(self, event: Event) -> None:
         if isinstance(event, schemas.MarketObserved) and event.card_type not in self.engine.catalogue:
-            raise Problem(422, "unknown_card_type", "this card type is not in the catalogue", field="card_type")
+            raise Problem(
+                422, "unknown_card_type", "this card type is not in the catalogue", field="card_type"
+            )
 
     def _apply(self, event: Event, trade: Trade | None, now: datetime) -> None:
         live, at = self.engine.live, event.happened_at
         if isinstance(event, schemas.MarketObserved):
             live.observed(
-                card_type=event.card_type, source=event.source, side=event.side, rate=event.rate, at=at, now=now
+                card_type=event.card_type,
+                source=event.source,
+                side=event.side,
+                rate=event.rate,
+                at=at,
+                now=now,
             )
             return
         assert trade is not None

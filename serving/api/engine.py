@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from features.catalogue import Catalogue, CardType, UnknownCardType
+from features.catalogue import CardType, Catalogue, UnknownCardType
 from features.online import LiveFeatures, to_microseconds
 from models.discount.explain import waterfall
 from models.quoting import Answers, ModelPair, Rules, Scores, quote, score

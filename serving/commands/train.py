@@ -23,12 +23,18 @@ class Which(StrEnum):
     all = "all"
 
 
-
 def train(
-    which: Annotated[Which, typer.Argument(help="discount, fraud or all (what the data allows).")] = Which.all,
-    since: Annotated[str, typer.Option("--from", metavar="TIME", help="Trades submitted from this time on.")] = "",
+    which: Annotated[
+        Which, typer.Argument(help="discount, fraud or all (what the data allows).")
+    ] = Which.all,
+    since: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="Trades submitted from this time on.")
+    ] = "",
     until: Annotated[
-        str, typer.Option("--until", metavar="TIME", help="Trades before this time, and only what was known then.")
+        str,
+        typer.Option(
+            "--until", metavar="TIME", help="Trades before this time, and only what was known then."
+        ),
     ] = "",
     home: Home = DEFAULT_HOME,
 ) -> None:

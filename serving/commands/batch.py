@@ -1,0 +1,78 @@
+"""``huika quote`` and ``huika score``: files of trades."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serving.options import DEFAULT_HOME, Home
+from serving.refusals import Refusal
+
+if TYPE_CHECKING:
+    from pipelines.answering import InputRefused
+
+Input = Annotated[Path, typer.Argument(help="Parquet or CSV with the columns of trades, without outcomes.")]
+Output = Annotated[Path, typer.Argument(help="Where the answers go: Parquet, or CSV when it ends in .csv.")]
+Mapping = Annotated[Path | None, typer.Option(help="TOML file: your columns -> ours.")]
+
+
+def quote(input: Input, output: Output, mapping: Mapping = None, home: Home = DEFAULT_HOME) -> None:
+    """Price and screen every row as of its own submitted_at, from what was known strictly before it."""
+    _answer(input, output, mapping, home, needs=("discount", "fraud"))
+
+
+def score(input: Input, output: Output, mapping: Mapping = None, home: Home = DEFAULT_HOME) -> None:
+    """Score every row for fraud as of its own submitted_at, from what was known strictly before it."""
+    _answer(input, output, mapping, home, needs=("fraud",))
+
+
+def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, needs: tuple[str, ...]) -> None:
+    from features.catalogue import workspace_catalogue
+    from pipelines import answering
+    from pipelines.champions import load_pair
+    from pipelines.training.import_problems import ImportProblem
+    from pipelines.training.mapping import load_mapping
+    from pipelines.wiring import model_registry
+    from pipelines.workspace import Workspace
+    from serving.progress import bar
+
+    workspace = Workspace.open(home)
+    models = load_pair(model_registry(workspace))
+    if needs == ("fraud",) and models.fraud is None:
+        raise Refusal("no fraud model yet; train one with `huika train fraud`")
+    if models.discount is None and models.fraud is None:
+        raise Refusal("no model yet; train with `huika train`")
+    try:
+        rules = load_mapping(mapping)["trades"] if mapping else {}
+        batch = answering.read_batch(
+            source, mapping=rules, catalogue=workspace_catalogue(workspace.tables), now=datetime.now(UTC)
+        )
+    except ImportProblem as problem:
+        raise Refusal(str(problem)) from problem
+    except answering.InputRefused as problem:
+        raise Refusal(_explain(problem)) from problem
+    with bar("features") as progress:
+        columns = answering.batch_features(workspace, batch, progress=progress)
+    answer = answering.score_batch if needs == ("fraud",) else answering.quote_batch
+    table = answer(batch, columns, models=models, rules=answering.rules_of(workspace.settings))
+    answering.write_answers(table, target)
+    _print_summary(table, target, models.degraded if len(needs) > 1 else ())
+
+
+def _explain(problem: InputRefused) -> str:
+    lines = [str(problem)]
+    for result in problem.results:
+        where = "; ".join(f"row {example.row}: {example.value}" for example in result.examples[:3])
+        lines.append(f"  {result.rule.column or 'file'}: {result.rule.en} ({result.rule.code}) {where}")
+    return "\n".join(lines)
+
+
+def _print_summary(table: Any, target: Path, degraded: tuple[str, ...]) -> None:
+    counts = {row["values"]: row["counts"] for row in table["decision"].value_counts().to_pylist()}
+    shares = ", ".join(f"{name} {counts.get(name, 0):,}" for name in ("pay", "hold", "review", "refuse"))
+    print(f"{len(table):,} rows answered in {target}: {shares}")
+    for code in degraded:
+        print(f"degraded: {code}")

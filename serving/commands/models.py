@@ -1,0 +1,133 @@
+"""``huika models``, ``evaluate``, ``promote`` and ``rollback``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving.options import DEFAULT_HOME, Home
+from serving.refusals import Refusal
+
+if TYPE_CHECKING:
+    from models.registry import ModelRegistry
+
+
+class Which(StrEnum):
+    """One of the two models."""
+
+    discount = "discount"
+    fraud = "fraud"
+
+
+Model = Annotated[Which, typer.Argument(help="discount or fraud")]
+HEADLINES = {
+    "fraud": ("average_precision", "auc", "ece", "calibration_ratio", "cost_per_1000_fen"),
+    "discount": ("acceptance_log_loss", "acceptance_ece", "resale_mae", "range_coverage", "profit_ratio"),
+}
+"""The figures shown in the list of models."""
+
+
+def models(home: Home = DEFAULT_HOME) -> None:
+    """List registered models with their aliases, where they come from and their figures on later trades."""
+    from rich.console import Console
+    from rich.table import Table
+
+    registry = _registry(home)
+    for name in HEADLINES:
+        versions = registry.versions(name)
+        if not versions:
+            continue
+        table = Table(
+            "version", "aliases", "data", "code", *HEADLINES[name], title=name, title_justify="left"
+        )
+        for item in versions:
+            figures = [f"{item.metrics[key]:.4f}" if key in item.metrics else "-" for key in HEADLINES[name]]
+            tags = item.tags
+            aliases = ", ".join(item.aliases)
+            table.add_row(
+                item.version,
+                aliases,
+                tags.get("data_fingerprint", ""),
+                tags.get("code_version", ""),
+                *figures,
+            )
+        Console().print(table)
+
+
+def evaluate(which: Model, home: Home = DEFAULT_HOME) -> None:
+    """Judge champion and challenger side by side on the newest trades that neither was fitted on."""
+    from pipelines.training.comparing import NothingToCompare, compare
+
+    from pipelines.workspace import Workspace
+
+    try:
+        comparison = compare(Workspace.open(home), name=which.value)
+    except NothingToCompare as error:
+        raise Refusal(str(error)) from error
+    _print_comparison(comparison)
+
+
+def promote(
+    which: Model,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote although a check failed; it is recorded.")
+    ] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Make the challenger the champion if it is no worse on the newest trades; the old one is kept for rollback."""
+    from pipelines.training.comparing import NothingToCompare, compare
+    from pipelines.training.promoting import promote as move
+
+    from pipelines.workspace import Workspace
+
+    workspace = Workspace.open(home)
+    try:
+        comparison = compare(workspace, name=which.value)
+    except NothingToCompare as error:
+        raise Refusal(str(error)) from error
+    _print_comparison(comparison)
+    failed = [check.what for check in comparison.checks if not check.passed]
+    if failed and not force:
+        raise Refusal(f"not promoted: {'; '.join(failed)} (--force promotes all the same)")
+    version = move(_registry(home), comparison, forced=bool(failed))
+    print(f"{which.value} version {version} is now champion")
+
+
+def rollback(which: Model, home: Home = DEFAULT_HOME) -> None:
+    """Bring the previous champion back; the present one becomes the challenger."""
+    from pipelines.training.promoting import rollback as move
+
+    from models.registry import ModelNotFound
+
+    try:
+        version = move(_registry(home), which.value)
+    except ModelNotFound as error:
+        raise Refusal(str(error)) from error
+    print(f"{which.value} version {version} is champion again")
+
+
+def _registry(home: Path) -> ModelRegistry:
+    from pipelines.wiring import model_registry
+    from pipelines.workspace import Workspace
+
+    if not home.exists():
+        raise Refusal(f"no workspace at {home}")
+    return model_registry(Workspace.open(home))
+
+
+def _print_comparison(comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{comparison.name}: {comparison.rows:,} trades since {comparison.since:%Y-%m-%d %H:%M} UTC"
+    table = Table(
+        "figure", *(f"{alias} v{version}" for alias, version in comparison.versions.items()), title=title
+    )
+    for name in comparison.figures[0]:
+        table.add_row(name.replace("_", " "), *(f"{figures[name]:,.4f}" for figures in comparison.figures))
+    Console().print(table)
+    for check in comparison.checks:
+        print(f"{'pass' if check.passed else 'FAIL'}  {check.what}")
