@@ -68,7 +68,7 @@ class Rule:
 class Example:
     """A row that breaks a rule: its 1-based data row, its line in a CSV file, and its value, shortened."""
 
-    row: int | None
+    row: int
     value: str
     line: int | None = None
 

@@ -41,7 +41,7 @@ class Draft:
     def results(self) -> list[RuleResult]:
         """Every rule's result, with the line numbers of a CSV file."""
         results = ([self.refusal] if self.refusal else []) + self.findings.results()
-        rows = {example.row for result in results for example in result.examples if example.row}
+        rows = {example.row for result in results for example in result.examples}
         lines = self.source.lines(rows) if self.source else {}
         return [replace(result, examples=_with_lines(result.examples, lines)) for result in results]
 
@@ -52,7 +52,7 @@ class Draft:
 
 
 def _with_lines(examples: Sequence[Example], lines: Mapping[int, int]) -> tuple[Example, ...]:
-    return tuple(replace(example, line=lines.get(example.row or 0)) for example in examples)
+    return tuple(replace(example, line=lines.get(example.row)) for example in examples)
 
 
 def read_file(

@@ -108,7 +108,8 @@ def import_tables(
     )
     with work_folder(store.root) as work:
         drafts = [
-            Draft(TABLES[name], sources[name], work / f"{name}.parquet") for name in ORDER if name in sources
+            Draft(TABLES[name], sources[name], work / f"{name}.parquet")
+            for name in sorted(sources, key=ORDER.index)
         ]
         for draft in drafts:
             read_file(
@@ -238,6 +239,7 @@ def _table_result(draft: Draft, changes: Changes | None, request: Request) -> Ta
         request.progress(f"{draft.table.name}: set bad rows aside 隔离", 0.0)
         target = request.report_dir / f"{request.stem}-{draft.table.name}-quarantine{draft.source.suffix}"
         written = set_aside(draft.source, draft.findings, target)
+        request.progress(f"{draft.table.name}: set bad rows aside 隔离", 1.0)
     kept = changes.added + changes.updated + changes.unchanged
     return TableResult(
         name=draft.table.name,

@@ -4,19 +4,23 @@ DuckDB does it on Parquet files with bounded memory. A :class:`Join` sees three 
 as cast, with their number ``_row``), ``fresh`` (those still to be imported) and ``stored``.
 """
 
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.tables import Table
-from pipelines.training.import_problems import EXAMPLES, HIDDEN, Findings, Rule
+from features.tables import Column, Table
+from pipelines.training.import_problems import EXAMPLES, Findings, Rule
 
 MEMORY_LIMIT = "2GB"
 THREADS = 2
@@ -43,6 +47,7 @@ class Join:
             config={"memory_limit": MEMORY_LIMIT, "threads": THREADS, "temp_directory": str(work / "spill")}
         )
         self._run("set timezone = 'UTC'")
+        self._run("set enable_progress_bar = false")
         self._run(f"create view incoming as from read_parquet({_text(incoming)})")
         if stored is None:
             self._connection.register("stored", table.schema.empty_table())
@@ -78,7 +83,7 @@ class Join:
         )
         self._note_differences(
             "repeats r join incoming n on n._row = r._row join incoming o on o._row = r._first",
-            self.table.schema.names,
+            self.table.columns,
             findings,
             in_file=True,
         )
@@ -88,23 +93,20 @@ class Join:
 
     def note_conflicts(self, findings: Findings) -> None:
         """Note rows that differ from the stored row of the same key in a column that cannot change."""
-        fixed = [
-            column.stored
-            for column in self.table.columns
-            if column.name not in (*self.table.updates, *self.table.key)
-        ]
+        free = {*self.table.updates, *self.table.key}
+        fixed = [column for column in self.table.columns if column.name not in free]
         if fixed:
             pairs = f"fresh n join stored o on {self._on('n', 'o')}"
             self._note_differences(pairs, fixed, findings, in_file=False)
 
     def _note_differences(
-        self, pairs: str, columns: Sequence[str], findings: Findings, *, in_file: bool
+        self, pairs: str, columns: Sequence[Column], findings: Findings, *, in_file: bool
     ) -> None:
         """Note for each column the rows ``n`` of ``pairs`` that differ from ``o``. What a later import leaves
         out is no difference from the stored row, for it erases nothing."""
 
-        def differs(column: str, new: str, old: str) -> str:
-            name = _name(column)
+        def differs(column: Column, new: str, old: str) -> str:
+            name = _name(column.stored)
             test = f"{new}.{name} is distinct from {old}.{name}"
             return f"({test})" if in_file else f"({test} and {new}.{name} is not null)"
 
@@ -114,23 +116,26 @@ class Join:
             f"create table differing as select n._row as _row, {other} as _other, n as new, o as old "
             f"from {pairs} where {anything}"
         )
-        for column in columns if self._one("select count(*) from differing") else ():
-            self._note_column(column, differs(column, "new", "old"), findings, in_file=in_file)
+        compared = self._one(f"select count(*) from {pairs}")
+        if not self._one("select count(*) from differing"):
+            findings.note(_conflict_rule(self.table, ", ".join(self.table.key), in_file), checked=compared)
+        for column in columns:
+            self._note_column(column, differs(column, "new", "old"), compared, findings)
         self._run("drop table differing")
 
-    def _note_column(self, column: str, differs: str, findings: Findings, *, in_file: bool) -> None:
+    def _note_column(self, column: Column, differs: str, compared: int, findings: Findings) -> None:
         found = f"from differing where {differs} order by _row"
         rows = self._table(f"select _row, _other {found}")
         if not rows.num_rows:
             return
-        numbers = rows.column(0).to_numpy()
-        name = _name(column)
+        name = _name(column.stored)
         head = self._table(f"select new.{name} as new, old.{name} as old, _other {found} limit {EXAMPLES}")
+        others = pc.unique(rows.column(1).drop_null())
         findings.note(
-            _conflict_rule(self.table, column, in_file),
-            checked=len(numbers),
-            failed=len(numbers),
-            rows=np.concatenate([numbers, np.unique(rows.column(1).to_numpy())]) if in_file else numbers,
+            _conflict_rule(self.table, column.name, in_file=len(others) > 0),
+            checked=compared,
+            failed=rows.num_rows,
+            rows=np.concatenate([rows.column(0).to_numpy(), others.to_numpy()]),
             values=[_difference(column, *pair) for pair in _tuples(head)],
         )
 
@@ -164,13 +169,12 @@ class Join:
 
     def changes(self) -> Changes:
         """Count what :meth:`write` will do."""
-        names = [self.table.column(name).stored for name in self.table.updates] + [
-            name for name in self._extras.names if name in self._columns("fresh")
-        ]
-        old = set(self._columns("stored"))
+        new, old = self._columns("fresh"), self._columns("stored")
+        names = [self.table.column(name).stored for name in self.table.updates]
+        names += [name for name in self._extras.names if name.lower() in new]
         tests = [
             f"n.{_name(name)} is not null"
-            + (f" and n.{_name(name)} is distinct from s.{_name(name)}" if name in old else "")
+            + (f" and n.{_name(name)} is distinct from s.{_name(name)}" if name.lower() in old else "")
             for name in names
         ]
         changed = " or ".join(f"({test})" for test in tests) or "false"
@@ -188,8 +192,8 @@ class Join:
         bytes. A value that the fresh row lacks stays as it was stored. ``on_rows`` is told the rows written.
         """
         schema = pa.unify_schemas([self.table.schema, self._extras])
-        old, new = set(self._columns("stored")), set(self._columns("fresh"))
-        picks = [_pick(field, field.name in new, field.name in old) for field in schema]
+        new, old = self._columns("fresh"), self._columns("stored")
+        picks = [_pick(field, field.name.lower() in new, field.name.lower() in old) for field in schema]
         order = ", ".join(f"{name} nulls first" for name in _names(self.table.order))
         joined = f"fresh n full join stored s on {self._on('n', 's')}"
         query = f"select {', '.join(picks)} from {joined} order by {order}"
@@ -202,8 +206,9 @@ class Join:
     def _on(self, left: str, right: str) -> str:
         return " and ".join(f"{left}.{name} = {right}.{name}" for name in _names(self.table.key))
 
-    def _columns(self, relation: str) -> list[str]:
-        return [row[0] for row in self._connection.execute(f"describe {relation}").fetchall()]
+    def _columns(self, relation: str) -> set[str]:
+        """Names in lower case: SQL ignores case."""
+        return {row[0].lower() for row in self._connection.execute(f"describe {relation}").fetchall()}
 
     def _run(self, query: str) -> None:
         self._connection.execute(query)
@@ -221,18 +226,14 @@ class Join:
 def _conflict_rule(table: Table, column: str, in_file: bool) -> Rule:
     key = ", ".join(table.key)
     zh, en = ("文件中另一行", "another row of the file") if in_file else ("已存储的行", "the stored row")
-    return Rule(
-        table.name,
-        column,
-        "conflicting_duplicate",
-        f"与{zh}的 {key} 相同而内容不同",
-        f"same {key} as {en}, other content",
-    )
+    zh, en = f"与{zh} {key} 相同时内容须一致", f"no other content than {en} with the same {key}"
+    return Rule(table.name, column, "conflicting_duplicate", zh, en)
 
 
-def _difference(column: str, new: object, old: object, other: int | None) -> str:
-    text = "" if column in HIDDEN else f"{new} ≠ {old}"
-    return text if other is None else f"{text} (row {other})"
+def _difference(column: Column, new: Any, old: Any, other: int | None) -> str:
+    if column.kind == "money":
+        new, old = (None if fen is None else f"{fen / 100:.2f}" for fen in (new, old))
+    return f"{new} ≠ {old}" + ("" if other is None else f" (row {other})")
 
 
 def _pick(field: pa.Field, in_new: bool, in_old: bool) -> str:
@@ -244,15 +245,17 @@ def _pick(field: pa.Field, in_new: bool, in_old: bool) -> str:
 
 
 def _extras(table: Table, incoming: Path, stored: Path | None) -> pa.Schema:
-    """Columns behind the listed ones, by name; text where the stored and the incoming type differ."""
+    """Columns behind the listed ones, by name as first stored (case is ignored); text where the stored and
+    the incoming type differ."""
     listed = {*table.schema.names, "_row"}
-    types: dict[str, pa.DataType] = {}
+    found: dict[str, pa.Field] = {}
     for path in filter(None, (stored, incoming)):
         for field in pq.read_schema(path):
             if field.name not in listed:
-                same = types.setdefault(field.name, field.type) == field.type
-                types[field.name] = field.type if same else pa.string()
-    return pa.schema(sorted(types.items()))
+                old = found.setdefault(field.name.lower(), pa.field(field.name, field.type))
+                if old.type != field.type:
+                    found[field.name.lower()] = old.with_type(pa.string())
+    return pa.schema([found[name] for name in sorted(found)])
 
 
 def _groups(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:

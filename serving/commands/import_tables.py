@@ -15,7 +15,7 @@ from serving.options import DEFAULT_HOME, Home
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.training.import_problems import RuleResult
+    from pipelines.training.import_problems import Example, RuleResult
     from pipelines.training.import_reading import Progress
     from pipelines.training.importing import ImportResult
 
@@ -31,6 +31,8 @@ FIGURES = {
 File = Annotated[Path | None, typer.Option(help="Parquet or CSV file.", dir_okay=False)]
 SHOWN_ROWS = 5
 """Rows listed for one broken rule on the screen; the report lists more."""
+
+SHOWN_NAMES = 10
 
 
 def import_tables_command(
@@ -106,20 +108,25 @@ def _print_problems(console: Console, problems: Sequence[RuleResult]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="为何拒绝 why it was refused", title_justify="left", show_lines=True)
+    table = Table(title="为何拒绝 why it was refused", title_justify="left")
     table.add_column("列 column", no_wrap=True)
     for heading in ("行 row", "值 value", "原因 reason"):
         table.add_column(heading, overflow="fold")
     for problem in problems:
-        shown = problem.examples[:SHOWN_ROWS]
-        rows = [str(item.row) + (f" (line {item.line})" if item.line else "") for item in shown]
-        values = [escape(item.value) for item in shown]
-        if problem.failed > len(shown) and shown:
-            rows.append(f"… 共 {problem.failed:,} in all")
         name = f"{problem.rule.table}.{problem.column}" if problem.column else problem.rule.table
-        reason = escape(f"{problem.rule.zh}\n{problem.rule.en}")
-        table.add_row(escape(name), "\n".join(rows), "\n".join(values), f"[bold]{problem.code}[/]\n{reason}")
+        reason = f"[bold]{problem.code}[/]\n{escape(problem.rule.zh)}\n{escape(problem.rule.en)}"
+        cells = [(_place(item), escape(item.value)) for item in problem.examples[:SHOWN_ROWS]] or [("", "")]
+        table.add_row(escape(name), *cells[0], reason)
+        for row, value in cells[1:]:
+            table.add_row("", row, value, "")
+        if problem.examples and problem.failed > len(cells):
+            table.add_row("", f"… {problem.failed:,}", "共 in all", "")
+        table.add_section()
     console.print(table)
+
+
+def _place(example: Example) -> str:
+    return f"{example.row}" + (f" (line {example.line})" if example.line else "")
 
 
 def _print_result(console: Console, result: ImportResult) -> None:
@@ -132,9 +139,9 @@ def _print_result(console: Console, result: ImportResult) -> None:
         table.add_row(words, *(f"{getattr(item, name):,}" for item in result.tables))
     console.print(table)
     if result.new_card_types:
-        console.print(
-            f"新登记卡种 registered card types: {', '.join(result.new_card_types)}", highlight=False
-        )
+        count = len(result.new_card_types)
+        names = ", ".join(result.new_card_types[:SHOWN_NAMES]) + (" …" if count > SHOWN_NAMES else "")
+        console.print(f"新登记卡种 registered card types ({count}): {names}", highlight=False)
     for item in result.tables:
         if item.quarantine:
             console.print(f"隔离的行 rows set aside: {item.quarantine}", soft_wrap=True, highlight=False)

@@ -157,7 +157,8 @@ def test_conflict_with_the_store(world: World) -> None:
     """A stored trade cannot change its face value."""
     world.load(world.csv(trades()))
     table = trades(face_value_cny=replaced(["100"] * 5, 3, "200"))
-    world.refused_for(world.csv(table), "conflicting_duplicate", "face_value_fen", 3)
+    problem = world.refused_for(world.csv(table), "conflicting_duplicate", "face_value_cny", 3)
+    assert problem.examples[0].value == "200.00 ≠ 100.00"
 
 
 def test_hidden_values_are_never_shown(world: World) -> None:

@@ -59,6 +59,7 @@ class TestStoring:
         """Columns that are not listed keep their type and stand last, by name; later imports may add some."""
         world.load(world.parquet(trades(zeta=[1, 2, 3, None, 5], alpha=[1.5] * 5)))
         world.load(world.parquet(trades(middle=["x"] * 5)))
+        world.load(world.parquet(trades(MIDDLE=["y"] * 5)))
         schema = pq.read_schema(world.store.path("trades") or "")
         assert schema.names[len(TRADES.schema.names) :] == ["alpha", "middle", "zeta"]
         assert schema.field("zeta").type == pa.int64()
