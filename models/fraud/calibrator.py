@@ -15,8 +15,8 @@ LEVEL_SPREAD = 0.3
 SLOPE_SPREAD = 0.1
 """Prior standard deviation of the slope: unweighted boosting is seldom off by more than a tenth."""
 
-LEAST_GAIN = 5.0
-"""Gain in log-likelihood below which a line is taken for chance: about 1 in 150 for two free numbers."""
+BLOCKS = 8
+"""Stretches of time that judge a line in turn; frauds come in clusters, so rows are not independent."""
 
 LOWEST_PROBABILITY = 1e-9
 """Bounds of every answer: no trade is certainly honest or certainly fraudulent."""
@@ -73,19 +73,21 @@ def fit_calibrator(*, raw_score: np.ndarray, fraud: np.ndarray, weight: np.ndarr
 
 
 def fit_calibrator_if_it_helps(*, raw_score: np.ndarray, fraud: np.ndarray, weight: np.ndarray) -> Calibrator:
-    """A line, if the evidence for one is clear; otherwise nothing is changed.
+    """A line, if lines prove themselves in stretches of time they were not fitted on; else no change.
 
-    Rows must be in time order. A line fitted on the earlier half has to lower the later half's loss, and the
-    line fitted on all rows, which is the one kept, has to gain more log-likelihood than chance does:
-    correcting the noise of one week costs more than it repairs.
+    Rows must be in time order and are cut into :data:`BLOCKS` stretches. The mean gain in log-likelihood of a
+    left-out stretch has to exceed twice its standard error: correcting the noise of one week costs more than
+    it repairs. The line kept is fitted on all rows.
     """
-    half = len(fraud) // 2
-    early, late = slice(0, half), slice(half, None)
-    trial = fit_calibrator(raw_score=raw_score[early], fraud=fraud[early], weight=weight[early])
-    line = fit_calibrator(raw_score=raw_score, fraud=fraud, weight=weight)
-    late_gain = _gain(trial, raw_score=raw_score[late], fraud=fraud[late], weight=weight[late])
-    gain = _gain(line, raw_score=raw_score, fraud=fraud, weight=weight)
-    return line if late_gain > 0 and gain >= LEAST_GAIN else Calibrator()
+    block = np.arange(len(fraud)) * BLOCKS // max(len(fraud), 1)
+    gains = []
+    for left_out in range(BLOCKS):
+        inside, outside = block == left_out, block != left_out
+        line = fit_calibrator(raw_score=raw_score[outside], fraud=fraud[outside], weight=weight[outside])
+        gains.append(_gain(line, raw_score=raw_score[inside], fraud=fraud[inside], weight=weight[inside]))
+    if np.mean(gains) <= 2 * np.std(gains, ddof=1) / np.sqrt(BLOCKS):
+        return Calibrator()
+    return fit_calibrator(raw_score=raw_score, fraud=fraud, weight=weight)
 
 
 def _gain(line: Calibrator, *, raw_score: np.ndarray, fraud: np.ndarray, weight: np.ndarray) -> float:

@@ -32,11 +32,13 @@ def test_little_evidence_changes_little() -> None:
     assert fit_calibrator_if_it_helps(raw_score=raw, fraud=fraud, weight=np.ones(100)) == Calibrator()
 
 
-def test_an_honest_score_is_left_alone() -> None:
-    """Where the line does not lower the later half's loss, nothing is changed at all."""
-    raw, fraud = _scores(4000, shift=0.0)
-    fraud[:2000] = 0.0
-    assert fit_calibrator_if_it_helps(raw_score=raw, fraud=fraud, weight=np.ones(4000)) == Calibrator()
+def test_a_shock_of_one_stretch_is_not_a_wrong_level() -> None:
+    """When one eighth of the time has most of the fraud, the average is off but no line is learned."""
+    raw, fraud = _scores(8000, shift=0.0)
+    raw, fraud = raw.copy(), fraud.copy()
+    fraud[3000:4000] = np.maximum(fraud[3000:4000], np.random.default_rng(1).random(1000) < 0.5)
+    assert fraud.mean() > 1.3 * expit(raw).mean()
+    assert fit_calibrator_if_it_helps(raw_score=raw, fraud=fraud, weight=np.ones(8000)) == Calibrator()
 
 
 def test_extreme_scores_stay_inside_zero_and_one() -> None:

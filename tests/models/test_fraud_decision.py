@@ -145,7 +145,7 @@ def test_the_threshold_keeps_the_review_capacity(savings: list[float], capacity:
 
 
 def test_the_threshold_gives_places_to_the_largest_savings() -> None:
-    """With two places for ten trades, the two that save most are reviewed, the others decided automatically."""
+    """With two places for ten trades, the two that save most are reviewed, the others automatic."""
     probability = np.linspace(0.02, 0.11, 10)
     free = _decide(probability)
     threshold = review_threshold_fen(review_saving_fen=free.review_saving_fen, capacity_share=0.2)

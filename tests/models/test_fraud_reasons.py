@@ -7,32 +7,12 @@ import re
 import numpy as np
 import pytest
 
+from features.definitions import FEATURES
 from models.fraud.model import FamilyContributions
 from models.fraud.reason_dictionary import CASES, NO_RISK_SIGNALS, OTHER_RISK_SIGNALS
 from models.fraud.reasons import LEAST_LOG_ODDS, MOST_REASONS, reason_codes
 from models.reasons import Reason
 from tests.models.fraud_market import fitted, market
-
-FAMILIES = [
-    "card",
-    "market",
-    "resale",
-    "kind",
-    "time",
-    "seller_velocity",
-    "device_velocity",
-    "ip_velocity",
-    "payout_velocity",
-    "batch_velocity",
-    "seller_risk",
-    "device_risk",
-    "ip_risk",
-    "payout_risk",
-    "batch_risk",
-    "sharing",
-    "duplicate",
-    "loyalty",
-]
 
 ALL_REASONS = [case.reason for cases in CASES.values() for case in cases] + [
     NO_RISK_SIGNALS,
@@ -47,9 +27,15 @@ def _codes(contributions: dict[str, float], **facts: float) -> list[str]:
 
 
 def test_every_family_has_a_reason_that_always_holds() -> None:
-    """Each family of features is in the dictionary and its last case claims no fact."""
-    assert set(CASES) == set(FAMILIES)
+    """Each family of features is in the dictionary, and its last case claims no fact."""
+    assert set(CASES) == set(FEATURES.families().values())
     assert all(cases[-1].facts == () for cases in CASES.values())
+
+
+def test_facts_speak_of_features_that_exist() -> None:
+    """Every column a sentence depends on is a feature of the fraud model."""
+    columns = {fact.column for cases in CASES.values() for case in cases for fact in case.facts}
+    assert columns <= set(FEATURES.names("fraud"))
 
 
 @pytest.mark.parametrize("reason", ALL_REASONS, ids=lambda reason: reason.code)
