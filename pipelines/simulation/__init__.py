@@ -44,7 +44,7 @@ competitors do not answer to the platform, fraudsters do not learn what the scre
 haggles.
 """
 
-from pipelines.simulation.simulate import Market, OccupiedFolder, simulate, write
+from pipelines.simulation.market import Market, OccupiedFolder, simulate, write
 from pipelines.simulation.world import World, WorldError
 
 __all__ = ["Market", "OccupiedFolder", "World", "WorldError", "simulate", "write"]

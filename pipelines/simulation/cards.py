@@ -84,8 +84,7 @@ def _physical(rng: np.random.Generator, kinds: Kinds, kind: np.ndarray, preying:
 
 
 def _expiry(rng: np.random.Generator, world: World, kinds: Kinds, visits: Rows) -> np.ndarray:
-    """Last valid day: none, far, within four months, or past. Fraud comes fresh: nobody steals an expired
-    card."""
+    """Last valid day: none, far, within four months, or past. Nobody steals an expired card."""
     kind = visits["kind"]
     validity = kinds.validity_days[kind]
     fate = rng.random(len(kind))

@@ -28,6 +28,7 @@ FRAUD_KIND_SHARES = {RING: 0.45, RENTED: 0.20, DOUBLE: 0.15, ORDINARY: 0.20}
 """Shares of fraudulent cards by kind. Assumptions: no public figure splits the fraud of this trade."""
 
 MEDIAN_RING_CARDS, RING_SIGMA, MOST_RING_CARDS = 18.0, 0.7, 120
+RING_DAYS = (2.0, 10.0)
 CAREFUL_RINGS = 0.35
 """Share of rings whose members keep their devices and accounts apart."""
 BOUGHT_ACCOUNTS = 0.3
@@ -75,27 +76,22 @@ def _rings(
     *,
     rented: bool,
 ) -> Rows:
-    """Groups that work for some days: one type and batch; shared devices and accounts, or one account for
-    many."""
+    """Groups that work for some days: one type and batch, shared devices and accounts or one account."""
     drawn = rng.lognormal(np.log(MEDIAN_RING_CARDS), RING_SIGMA, cards + 1)
     ring_cards = cut_to_total(np.clip(drawn, 5, MOST_RING_CARDS).astype(np.int64), cards)
     ring_cards = ring_cards[ring_cards > 0]
-    rings = len(ring_cards)
     size = cut_to_total(lot_sizes(rng, cards + 1, share=RING_LOTS), cards)
     size = size[size > 0]
     ring = np.searchsorted(np.cumsum(ring_cards), np.cumsum(size), side="left")
     members = 2 + ring_cards // (2 if rented else 6)
     member, member_ring = _pick(rng, ring, members)
     entities = _ring_entities(rng, people, codes, ring_cards, member_ring, rented=rented)
-    position = rng.random(rings)
-    lasts_days = rng.uniform(2.0, 10.0, rings)
-    day = day_at(world, position)[ring] + (rng.random(len(ring)) * lasts_days[ring]).astype(np.int64)
-    spread = {name: column[member] for name, column in entities.items()}
-    return spread | {
+    kind = rng.choice(len(kinds.names), len(ring_cards), p=kinds.fraud_popularity)
+    return {name: column[member] for name, column in entities.items()} | {
         "size": size,
         "ring": ring,
-        "kind": rng.choice(len(kinds.names), rings, p=kinds.fraud_popularity)[ring],
-        "day": np.where(day < world.days, day, rng.integers(world.days, size=len(day))),
+        "kind": kind[ring],
+        "day": _ring_days(rng, world, ring, len(ring_cards)),
         "hour": rng.choice(24, len(ring), p=FRAUD_HOURS),
         "office": np.full(len(ring), -1),
         "batch_of_office": np.full(len(ring), -1),
@@ -103,12 +99,19 @@ def _rings(
     }
 
 
+def _ring_days(rng: np.random.Generator, world: World, ring: np.ndarray, rings: int) -> np.ndarray:
+    """Day of each visit (n,): from the ring's first day on; what falls behind the last day falls anywhere."""
+    first = day_at(world, rng.random(rings))
+    lasts_days = rng.uniform(*RING_DAYS, rings)
+    day = first[ring] + (rng.random(len(ring)) * lasts_days[ring]).astype(np.int64)
+    return np.where(day < world.days, day, rng.integers(world.days, size=len(day)))
+
+
 def _pick(rng: np.random.Generator, group: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A random element of each row's group (n,), numbered across groups, and the group of each element."""
     first = np.cumsum(sizes) - sizes
-    return first[group] + (rng.random(len(group)) * sizes[group]).astype(np.int64), np.repeat(
-        np.arange(len(sizes)), sizes
-    )
+    element = first[group] + (rng.random(len(group)) * sizes[group]).astype(np.int64)
+    return element, np.repeat(np.arange(len(sizes)), sizes)
 
 
 def _ring_entities(

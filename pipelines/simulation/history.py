@@ -38,8 +38,7 @@ EXPIRED_PAYS = 0.8
 
 
 def add_offer(world: World, kinds: Kinds, board: Board, cards: Rows, stream: str) -> Rows:
-    """The cards with the offer each would get if it passes screening: ``offered_rate`` (n,), four
-    decimals."""
+    """The cards with ``offered_rate`` (n,): the offer each gets if it passes screening, four decimals."""
     centre = {"small": _fixed, "medium": _weekly_table, "head": _live}[world.profile](
         world, kinds, board, cards
     )
@@ -157,8 +156,7 @@ def _group_starts(sorted_code: np.ndarray) -> np.ndarray:
 
 
 def add_outcomes(world: World, kinds: Kinds, prices: Prices, cards: Rows) -> Rows:
-    """What happened and when it became known. Times in µs; an outcome at or after ``world.end_us`` is not yet
-    known.
+    """What happened and when it became known (µs); from ``world.end_us`` on, it is not known yet.
 
     Adds offered, accepted (bool); decided_us, resold_us, known_us; resale_realised (n,) is what the card
     brings or would have brought: 0 for fraud, which is redeemed, frozen or reclaimed before it can be sold.
@@ -191,8 +189,7 @@ def add_outcomes(world: World, kinds: Kinds, prices: Prices, cards: Rows) -> Row
 def _realised(
     rng: np.random.Generator, kinds: Kinds, prices: Prices, cards: Rows, lag: np.ndarray
 ) -> np.ndarray:
-    """Resale rate at the market of the step in which the card is resold (n,), its mean
-    ``resale_expected``."""
+    """Resale rate (n,) at the market of the step of resale; its mean is ``resale_expected``."""
     level = prices.levels[cards["kind"], prices.step(cards["submitted_us"]) + lag]
     valid = resale_rate(kinds, cards, level, cards["days_left"]) + rng.normal(0.0, RESALE_NOISE, len(lag))
     reactivated = rng.random(len(lag)) < cards["resale_expected"] / EXPIRED_PAYS

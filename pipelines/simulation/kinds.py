@@ -16,7 +16,7 @@ BELOW_BAND_TOP = 0.10
 VOLATILITY, VOLATILITY_OF_BAND, MOST_VOLATILITY = 0.003, 0.028, 0.016
 """Standard deviation of a type's own movement: the wider the published rates, the more it moves."""
 RANK_DECAY = 1.1
-"""Popularity within a category falls with the rank: ``WELL_KNOWN`` first, then by the catalogue's confidence."""
+"""Popularity within a category falls with the rank: ``WELL_KNOWN``, then the catalogue's confidence."""
 WELL_KNOWN = (
     "jd_ecard", "tmall_supermarket", "jd_supermarket", "suning_gift", "meituan_gift", "vipshop", "walmart_cn",
     "rt_mart", "freshippo", "cr_vanguard", "yonghui", "sinopec_recharge", "sinopec_fuel", "petrochina_bearer",

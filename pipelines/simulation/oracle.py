@@ -48,8 +48,7 @@ class UnknownTrade(KeyError):  # noqa: N818 - named for what happened
 
 @dataclass(frozen=True)
 class Oracle:
-    """What is true of n trades, each (n,); rates and shares of face value. See the module for their
-    meaning."""
+    """What is true of n trades, each (n,); rates and shares of face value, as the module explains them."""
 
     accept_mu: np.ndarray
     accept_scale: np.ndarray

@@ -23,13 +23,12 @@ MOST_VISITS = 400
 SEVERAL_CARDS, LARGEST_LOT = 0.12, 20
 """Share of visits with more than one card."""
 FAVOURITE = 0.5
-"""Share of visits in which a seller offers the type he usually offers."""
+"""Share of visits in which a seller offers the type they usually offer."""
 IN_HOUSEHOLD, SHARED_DEVICE, SHARED_ACCOUNT = 0.08, 0.4, 0.3
 SECOND_DEVICE, SECOND_ACCOUNT = 0.12, 0.04
 IN_OFFICE, FROM_OFFICE, SELLERS_PER_OFFICE = 0.10, 0.35, 25
 FROM_CARRIER, SELLERS_PER_CARRIER = 0.30, 400
-"""Honest people share devices, accounts and addresses too: families, offices behind one address, mobile
-carriers."""
+"""Honest people share entities too: families, offices behind one address, mobile carriers."""
 
 REGIONS = (
     "guangdong", "zhejiang", "jiangsu", "shanghai", "beijing", "shandong", "sichuan", "henan", "hubei",

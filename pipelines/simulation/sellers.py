@@ -129,8 +129,7 @@ def _acceptance(kinds: Kinds, cards: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _reservation(rng: np.random.Generator, cards: Rows) -> np.ndarray:
-    """This seller's least acceptable rate (n,): the quantile of his temperament; fraudsters take almost
-    all."""
+    """This seller's least acceptable rate (n,), by temperament; a fraudster's is far below."""
     quantile = np.clip(cards["temperament"], 1e-9, 1 - 1e-9)
     honest = cards["accept_mu"] + cards["accept_scale"] * np.log(quantile / (1 - quantile))
     takes = rng.random(len(honest)) < FRAUD_ACCEPTS

@@ -42,7 +42,7 @@ class World:
     start: dt.date = dt.date(2025, 9, 1)
     jitter: bool = True
     fraud_share: float = 0.02
-    card_types: int = 48
+    card_types: int = 50
 
     def __post_init__(self) -> None:
         limits = {

@@ -53,7 +53,7 @@ def simulate(
     """Write a synthetic market: tables to import, and beside them the oracle that knows the truth."""
     from pipelines.simulation import OccupiedFolder, World, WorldError, write
     from pipelines.simulation import simulate as simulate_world
-    from pipelines.simulation.simulate import check_folder
+    from pipelines.simulation.market import check_folder
 
     try:
         world = World(
@@ -85,7 +85,7 @@ def _day(text: str) -> dt.date:
 @contextmanager
 def _stages() -> Iterator:
     """A callable that takes the name of the stage now beginning and moves the bar."""
-    from pipelines.simulation.simulate import STAGES
+    from pipelines.simulation.market import STAGES
     from serving.progress import bar
 
     with bar("synthetic market") as progress:

@@ -142,10 +142,11 @@ def write(market: Market, out_dir: Path) -> None:
     """
     check_folder(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    for name in ("trades", "market", "card_types", "oracle"):
-        _write_parquet(getattr(market, name), out_dir / f"{name}.parquet")
+    # The world first: an interrupted run leaves a folder that the next one may overwrite.
     world = json.dumps(market.world.to_dict(), indent=2) + "\n"
     (out_dir / WORLD_FILE).write_text(world, encoding="utf-8")
+    for name in ("trades", "market", "card_types", "oracle"):
+        _write_parquet(getattr(market, name), out_dir / f"{name}.parquet")
 
 
 def check_folder(out_dir: Path) -> None:
