@@ -105,6 +105,11 @@ class ModelRegistry:
     def drop_alias(self, name: str, alias: str) -> None:
         self._client.delete_registered_model_alias(name, alias)
 
+    def tag(self, model: ModelVersion, tags: Mapping[str, str]) -> None:
+        """Add tags to a version."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(model.name, model.version, key, value)
+
     def find(self, name: str, alias: str) -> ModelVersion | None:
         """The version that carries the alias, or None."""
         try:

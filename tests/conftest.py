@@ -1,5 +1,52 @@
-"""Every test process runs as `huika` does: telemetry off, threads that sleep while they wait."""
+"""What several tests share: one small market, imported and trained once a session."""
 
-from pipelines.workspace import prepare_process
+from __future__ import annotations
 
-prepare_process()
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipelines.workspace import Workspace, prepare_process
+
+prepare_process()  # as `huika` does: telemetry off, threads that sleep while they wait
+
+TODAY = datetime(2026, 3, 1, tzinfo=UTC)
+"""The day on which the shared market ends."""
+
+
+@pytest.fixture(scope="session")
+def market_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of a small synthetic market that ends on TODAY."""
+    from pipelines.demo import make_market
+
+    folder = tmp_path_factory.mktemp("market")
+    make_market(folder, trades=8_000, seed=11, today=TODAY.date())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_home(market_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with that market and a champion of both models. Do not change it; copy it."""
+    from pipelines.demo import import_market
+    from pipelines.training.training import Job, Listener, train
+
+    workspace = Workspace.open(tmp_path_factory.mktemp("trained"))
+    import_market(workspace, market_folder, now=TODAY)
+    listener = Listener(say=lambda step: None, features=lambda done, total: None)
+    train(workspace, job=Job(models=("discount", "fraud")), listener=listener)
+    return workspace.home
+
+
+@pytest.fixture
+def workspace(trained_home: Path) -> Workspace:
+    """The trained workspace, for reading."""
+    return Workspace.open(trained_home)
+
+
+@pytest.fixture
+def own_tables(trained_home: Path, tmp_path: Path) -> Workspace:
+    """A workspace of the test's own with a copy of the tables, and no models."""
+    shutil.copytree(trained_home / "tables", tmp_path / "home" / "tables")
+    return Workspace.open(tmp_path / "home")

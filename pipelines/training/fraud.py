@@ -41,7 +41,7 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> FraudM
 
 def review_threshold(model: FraudModel, examples: Examples, settings: Settings) -> float:
     """The saving from which a review is worth an analyst's time, on examples the model was not fitted on."""
-    saving = _decide(model, examples, settings).review_saving_fen
+    saving = decisions(model, examples, settings).review_saving_fen
     capacity = settings.decision.review_capacity_share
     return review_threshold_fen(review_saving_fen=saving, capacity_share=capacity)
 
@@ -53,7 +53,7 @@ def judge(model: FraudModel, examples: Examples, settings: Settings) -> FraudMet
         probability=model.probability(examples.columns),
         submitted_at=examples.submitted_ms,
         seller_id=examples.seller_id,
-        action=_decide(model, examples, settings).action,
+        action=decisions(model, examples, settings).action,
         payout_fen=examples.at_risk_fen,
         face_value_fen=examples.face_value_fen,
         costs=settings.costs,
@@ -61,7 +61,8 @@ def judge(model: FraudModel, examples: Examples, settings: Settings) -> FraudMet
     )
 
 
-def _decide(model: FraudModel, examples: Examples, settings: Settings) -> Decisions:
+def decisions(model: FraudModel, examples: Examples, settings: Settings) -> Decisions:
+    """What the model would have done with each example."""
     return decide(
         probability=model.probability(examples.columns),
         payout_fen=examples.at_risk_fen,

@@ -25,6 +25,7 @@ from pipelines.application_data import ApplicationData
 from pipelines.settings import Settings
 from pipelines.training import discount, fraud, plots
 from pipelines.training.collecting import collect
+from pipelines.training.comparing import trained_until
 from pipelines.training.examples import Examples, examples_of
 from pipelines.training.splitting import DAY_US, Split
 from pipelines.wiring import feature_store, model_registry
@@ -139,7 +140,7 @@ def _train_one(
             params=_params(examples, fitted.split, settings),
             metrics=fitted.metrics.to_dict(),
             plots=fitted.figures,
-            tags=_tags(training_set, job),
+            tags=_tags(training_set, job, examples.submitted_at),
         )
         version = registry.register(submission, alias=alias)
     return Trained(
@@ -185,8 +186,9 @@ def _params(examples: Examples, split: Split, settings: Settings) -> dict[str, o
     }
 
 
-def _tags(training_set: TrainingSet, job: Job) -> dict[str, str]:
+def _tags(training_set: TrainingSet, job: Job, learned_at: np.ndarray) -> dict[str, str]:
     return {
+        "trained_until": trained_until(learned_at),
         "data_fingerprint": training_set.fingerprint,
         "features_version": FEATURES.version(),
         "code_version": code_version(),

@@ -172,7 +172,7 @@ def _service(workspace: Workspace) -> Iterator[httpx.Client]:
 
     from serving.commands.serve import prepare, service_command, service_environment
 
-    prepare(workspace, progress=lambda done, total: None)
+    prepare(workspace, progress=lambda done, total: None, now=datetime.now(UTC))
     port = _free_port()
     log = workspace.home / "service.log"
     with log.open("w") as output:

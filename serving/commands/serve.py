@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,14 +30,14 @@ def serve(
 
     workspace = Workspace.open(home)
     with bar("live state") as progress:
-        prepare(workspace, progress=progress)
+        prepare(workspace, progress=progress, now=datetime.now(UTC))
     print(f"huika: http://{host}:{port}/v1/prices  (API description: http://{host}:{port}/docs.json)")
     sys.stdout.flush()
     os.environ |= service_environment(workspace, workers=workers)
     os.execv(sys.executable, service_command(host=host, port=port))
 
 
-def prepare(workspace: Workspace, *, progress) -> None:
+def prepare(workspace: Workspace, *, progress: Callable[[int, int], None], now: datetime) -> None:
     """Bring the recorded quotes and events into the tables, and the live state up to date with them."""
     from pipelines.application_data import ApplicationData
     from pipelines.live_state import prepare_live_state
@@ -45,7 +46,7 @@ def prepare(workspace: Workspace, *, progress) -> None:
 
     collect(data=ApplicationData(workspace.application_url), store=workspace.tables)
     store = feature_store(workspace)
-    prepare_live_state(workspace, store=store, now=datetime.now(UTC), progress=progress)
+    prepare_live_state(workspace, store=store, now=now, progress=progress)
 
 
 def service_command(*, host: str, port: int) -> list[str]:

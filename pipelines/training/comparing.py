@@ -1,0 +1,192 @@
+"""Champion and challenger side by side, on trades that neither was fitted on, and what a promotion asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from features.definitions import FEATURES
+from features.training_set import NothingToTrainOn, build_training_set, columns_of
+from models.discount.model import DiscountModel
+from models.evaluation.bootstrap import TooFewClusters, mean_difference, paired_bootstrap
+from models.evaluation.fraud import realised_cost_fen
+from models.fraud.model import FraudModel
+from models.registry import CHALLENGER, CHAMPION, ModelVersion
+from pipelines.settings import Settings
+from pipelines.training import discount, fraud
+from pipelines.training.examples import Examples, examples_of
+from pipelines.training.splitting import DAY_US
+from pipelines.wiring import feature_store, model_registry
+from pipelines.workspace import Workspace
+
+LEAST_OUTCOMES = 200
+AP_TOLERANCE = 0.01
+MOST_ECE = 0.02
+RESALE_TOLERANCE = 0.0005
+
+
+class NothingToCompare(LookupError):
+    """There is no model, or no trade newer than what the models learned from."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of a promotion."""
+
+    what: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Figures of each model on the same trades submitted from ``since`` on; ``versions``: alias -> version."""
+
+    name: str
+    since: datetime
+    rows: int
+    versions: Mapping[str, str]
+    figures: tuple[Mapping[str, float], ...]
+    checks: tuple[Check, ...]
+
+
+def compare(workspace: Workspace, *, name: str) -> Comparison:
+    """Judge champion and challenger (or the champion alone) on newer trades. Raises NothingToCompare."""
+    registry = model_registry(workspace)
+    found = [registry.find(name, alias) for alias in (CHAMPION, CHALLENGER)]
+    versions = [version for version in found if version is not None]
+    if not versions:
+        raise NothingToCompare(f"no {name} model yet; train one with `huika train {name}`")
+    since = max(datetime.fromisoformat(version.tags["trained_until"]) for version in versions)
+    examples = _newer(workspace, name, since)
+    load = FraudModel.load if name == "fraud" else DiscountModel.load
+    models = [load(registry.folder(version)) for version in versions]
+    judge = fraud.judge if name == "fraud" else discount.judge
+    figures = tuple(judge(model, examples, workspace.settings).to_dict() for model in models)
+    return Comparison(
+        name=name,
+        since=since,
+        rows=len(examples),
+        versions={_alias(version): version.version for version in versions},
+        figures=figures,
+        checks=_checks(name, models, figures, examples, workspace.settings) if len(models) == 2 else (),
+    )
+
+
+def _alias(version: ModelVersion) -> str:
+    return CHAMPION if CHAMPION in version.aliases else CHALLENGER
+
+
+def _newer(workspace: Workspace, name: str, since: datetime) -> Examples:
+    """Trades with an outcome that were submitted after ``since``."""
+    try:
+        training_set = build_training_set(
+            store=workspace.tables,
+            registry=FEATURES,
+            folder=workspace.training_sets,
+            since=since,
+            until=None,
+            progress=lambda done, total: None,
+        )
+    except NothingToTrainOn:
+        raise NothingToCompare(_no_newer(name, 0, since)) from None
+    store = feature_store(workspace)
+    store.register(registry=FEATURES, training_set=training_set.path)
+    spine = training_set.trades.select(["trade_id", "submitted_at"])
+    retrieved = store.retrieve(registry=FEATURES, model=name, spine=spine)
+    examples = examples_of(training_set.trades, columns_of(retrieved, FEATURES, FEATURES.names(name)))
+    split = fraud.split_fraud if name == "fraud" else discount.split_discount
+    rows = split(examples, workspace.settings).final
+    if len(rows) < LEAST_OUTCOMES:
+        raise NothingToCompare(_no_newer(name, len(rows), since))
+    return examples.rows(rows)
+
+
+def _no_newer(name: str, rows: int, since: datetime) -> str:
+    return (
+        f"only {rows} trades with outcomes are newer than what the {name} models learned from ({since:%Y-%m-%d}); "
+        f"import newer trades, or train with `--until` to keep some back"
+    )
+
+
+def _checks(
+    name: str, models: list, figures: tuple[Mapping[str, float], ...], examples: Examples, settings: Settings
+) -> tuple[Check, ...]:
+    old, new = figures
+    if name == "fraud":
+        gain = _gain(*(_fraud_cost(model, examples, settings) for model in models), examples=examples)
+        return (
+            Check(f"cost per trade falls: {gain}", gain.low >= 0),
+            Check(
+                f"average precision {new['average_precision']:.3f} against {old['average_precision']:.3f}",
+                new["average_precision"] >= old["average_precision"] - AP_TOLERANCE,
+            ),
+            Check(f"calibration error {new['ece']:.4f} is at most {MOST_ECE}", new["ece"] <= MOST_ECE),
+        )
+    gain = _gain(*(_acceptance_loss(model, examples) for model in models), examples=_decided(examples))
+    return (
+        Check(f"acceptance log loss falls: {gain}", gain.low >= 0),
+        Check(
+            f"resale error {new['resale_mae']:.4f} against {old['resale_mae']:.4f}",
+            new["resale_mae"] <= old["resale_mae"] + RESALE_TOLERANCE,
+        ),
+        Check(
+            f"acceptance calibration error {new['acceptance_ece']:.4f} is at most {MOST_ECE}",
+            new["acceptance_ece"] <= MOST_ECE,
+        ),
+        Check("acceptance rises with the rate", new["monotonicity_violations"] == 0),
+    )
+
+
+@dataclass(frozen=True)
+class _Gain:
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"gain {self.estimate:.4f}, 95 % interval {self.low:.4f} to {self.high:.4f}"
+
+
+def _gain(old_loss: np.ndarray, new_loss: np.ndarray, *, examples: Examples) -> _Gain:
+    """Mean of old less new loss a trade, with its interval over days and sellers."""
+    days = examples.submitted_at // DAY_US
+    try:
+        found = paired_bootstrap(
+            difference=mean_difference(new_loss, old_loss),
+            clusters=[days, examples.seller_id.astype(str)],
+            rng=np.random.default_rng(0),
+        )
+    except TooFewClusters:
+        return _Gain(float((old_loss - new_loss).mean()), -np.inf, np.inf)
+    return _Gain(found.estimate, found.low, found.high)
+
+
+def _fraud_cost(model: FraudModel, examples: Examples, settings: Settings) -> np.ndarray:
+    return realised_cost_fen(
+        fraud=examples.fraud == 1,
+        action=fraud.decisions(model, examples, settings).action,
+        payout_fen=examples.at_risk_fen,
+        face_value_fen=examples.face_value_fen,
+        costs=settings.costs,
+        decision=settings.decision,
+    )
+
+
+def _decided(examples: Examples) -> Examples:
+    return examples.rows(np.flatnonzero(np.isfinite(examples.accepted) & np.isfinite(examples.offered_rate)))
+
+
+def _acceptance_loss(model: DiscountModel, examples: Examples) -> np.ndarray:
+    decided = _decided(examples)
+    curve = model.acceptance_curve(columns=decided.columns, rows=len(decided))
+    probability = np.clip(curve.probability(decided.offered_rate), 1e-12, 1 - 1e-12)
+    return -np.where(decided.accepted == 1, np.log(probability), np.log1p(-probability))
+
+
+def trained_until(submitted_at: np.ndarray) -> str:
+    """The moment after the newest trade a model learned from, ISO."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return (epoch + timedelta(microseconds=int(submitted_at.max()) + 1)).isoformat()

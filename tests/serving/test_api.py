@@ -1,0 +1,351 @@
+"""The HTTP contract: what a client gets, also when it asks for something wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+
+from models.quoting import ModelPair
+from serving.api.desk import Desk
+from tests.conftest import TODAY
+from tests.serving.conftest import Clock, client_of, desk_of
+
+
+def submission(**card) -> dict:
+    body = {
+        "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}} | card,
+        "seller": {"seller_id": "s-1", "device_id": "d-1", "payout_account": "acct-1", "ip": "198.18.0.7"},
+    }
+    return body
+
+
+def ask(client: TestClient, body: dict, **headers: str) -> dict:
+    response = client.post("/v1/quotes", json=body, headers=headers)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_a_quote_has_everything_and_adds_up(client):
+    """A quote names rate, payout, decision, range, reasons in both languages, validity and model versions."""
+    quote = ask(client, submission())
+    assert 0 < quote["rate"] < 1
+    assert round(quote["rate"], 4) == quote["rate"]
+    assert quote["payout"] == {"amount_fen": -(-50_000 * round(quote["rate"] * 10_000) // 10_000), "currency": "CNY"}
+    assert quote["decision"] in ("pay", "hold", "review", "refuse")
+    assert 0 <= quote["fraud_probability"] <= 1
+    assert quote["resale_rate"]["p10"] <= quote["resale_rate"]["p50"] <= quote["resale_rate"]["p90"]
+    assert all(reason["code"] and reason["zh"] and reason["en"] for reason in quote["reasons"])
+    assert quote["valid_until"] > quote["submitted_at"]
+    assert quote["models"] == {"discount": "1", "fraud": "1"}
+    assert quote["degraded"] == []
+    assert sum(step["amount_fen"] for step in quote["waterfall"]) == quote["payout"]["amount_fen"]
+
+
+def test_get_returns_exactly_what_was_said(client):
+    """The stored quote is the answer that was given."""
+    quote = ask(client, submission())
+    assert client.get(f"/v1/quotes/{quote['quote_id']}").json() == quote
+
+
+def test_who_sells_does_not_move_the_rate(client):
+    """Two sellers with the same card at the same moment get the same rate."""
+    other = submission() | {"seller": {"seller_id": "somebody-else", "device_id": "d-9"}}
+    assert ask(client, submission())["rate"] == ask(client, other)["rate"]
+
+
+def test_earlier_submissions_of_the_seller_are_seen_at_once(client, desk, clock):
+    """The next quote's features know the last submission."""
+    trade = {"trade_id": "probe", "submitted_at": clock.now + timedelta(minutes=5)}
+    before = desk.engine.live.features([_trade(trade)])["seller_count_1h"][0]
+    for _ in range(3):
+        ask(client, submission())
+        clock.forward(seconds=20)
+    after = desk.engine.live.features([_trade(trade)])["seller_count_1h"][0]
+    assert (before, after) == (0, 3)
+
+
+def _trade(parts: dict) -> dict:
+    names = ("device_id", "ip", "payout_account", "card_form", "expires_on", "card_prefix", "card_fingerprint")
+    card = {"seller_id": "s-1", "card_type": "jd_ecard", "face_value_fen": 50_000}
+    return dict.fromkeys(names) | card | parts
+
+
+WRONG = {
+    "unknown card type": ({"card_type": "jd_ecrd"}, 422, "unknown_card_type"),
+    "impossible face value": ({"face_value": {"amount_fen": 90_000_000}}, 422, "impossible_face_value"),
+    "no face value": ({"face_value": {"amount_fen": 0}}, 422, "invalid_request"),
+    "negative face value": ({"face_value": {"amount_fen": -5}}, 422, "invalid_request"),
+    "huge face value": ({"face_value": {"amount_fen": 10**30}}, 422, "invalid_request"),
+    "fractional fen": ({"face_value": {"amount_fen": 1.5}}, 422, "invalid_request"),
+    "malformed date": ({"expires_on": "2026-13-45"}, 422, "invalid_request"),
+    "unknown form": ({"card_form": "paper"}, 422, "invalid_request"),
+    "empty card type": ({"card_type": ""}, 422, "invalid_request"),
+    "control characters": ({"card_prefix": "a\u0000b"}, 422, "invalid_request"),
+    "long text": ({"card_prefix": "x" * 5_000}, 422, "invalid_request"),
+    "a secret where none belongs": ({"card_secret": "SECRET-MARKER"}, 422, "invalid_request"),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_a_wrong_card_is_refused_by_name(client, name):
+    """Each wrong card answers 4xx with a stable code and problem details, and repeats nothing of the input."""
+    card, status, code = WRONG[name]
+    response = client.post("/v1/quotes", json=submission(**card))
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["errors"][0]["field"]
+    assert "SECRET-MARKER" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"", "invalid_request"), (b"{", "malformed_json"), (b"[]", "invalid_request"), (b"\xff\xfe", "malformed_json")],
+)
+def test_a_body_that_is_no_submission_is_refused(client, content, code):
+    """Broken JSON, an empty body and bad UTF-8 answer 4xx with a code."""
+    response = client.post("/v1/quotes", content=content, headers={"Content-Type": "application/json"})
+    assert 400 <= response.status_code < 500
+    assert response.json()["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("moment", "code"),
+    [
+        ("2026-02-30T00:00:00Z", "invalid_request"),
+        ("2026-03-01T00:00:00", "invalid_request"),
+        ("yesterday", "invalid_request"),
+        ("2031-01-01T00:00:00Z", "moment_out_of_range"),
+        ("2020-01-01T00:00:00Z", "moment_out_of_range"),
+        ("0001-01-01T00:00:00+14:00", "moment_out_of_range"),
+    ],
+)
+def test_a_wrong_moment_is_refused(client, moment, code):
+    """A malformed, naive, future or long past moment answers 422."""
+    response = client.post("/v1/quotes", json=submission() | {"submitted_at": moment})
+    assert (response.status_code, response.json()["code"]) == (422, code)
+
+
+def test_unknown_places_are_not_found(client):
+    """Unknown routes, quotes and card types answer 404; a wrong method 405."""
+    assert client.get("/v1/quotes/nothing").json()["code"] == "quote_not_found"
+    assert client.get("/v1/prices/nothing/history").json()["code"] == "unknown_card_type"
+    assert client.get("/v1/nothing").json()["code"] == "not_found"
+    assert client.delete("/v1/quotes").json()["code"] == "method_not_allowed"
+
+
+def test_batch_items_succeed_or_fail_alone(client):
+    """A bad card in a batch has its own problem; the others are quoted."""
+    items = [submission(), submission(card_type="nothing"), {"card": 1}, submission(expires_on="2026-03-10")]
+    results = client.post("/v1/quotes/batch", json={"submissions": items}).json()["results"]
+    assert [next(iter(result)) for result in results] == ["quote", "problem", "problem", "quote"]
+    assert results[1]["problem"]["code"] == "unknown_card_type"
+    too_many = client.post("/v1/quotes/batch", json={"submissions": [submission()] * 501})
+    assert too_many.status_code == 422
+
+
+@pytest.mark.parametrize("route", ["/v1/quotes", "/v1/fraud-scores"])
+def test_idempotency_key_repeats_the_answer(client, route):
+    """The same key and body give the same answer once more; another body under the key is refused."""
+    first = client.post(route, json=submission(), headers={"Idempotency-Key": "k1"})
+    again = client.post(route, json=submission(), headers={"Idempotency-Key": "k1"})
+    assert again.json() == first.json()
+    assert again.headers["Idempotent-Replay"] == "true"
+    other = client.post(route, json=submission(face_value={"amount_fen": 100}), headers={"Idempotency-Key": "k1"})
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+
+
+def test_a_trade_id_belongs_to_one_card(client):
+    """Asking again for the same trade is fine; another card under its id is refused."""
+    body = submission() | {"trade_id": "mine"}
+    ask(client, body)
+    ask(client, body)
+    other = submission(card_type="sinopec_fuel") | {"trade_id": "mine"}
+    assert client.post("/v1/quotes", json=other).json()["code"] == "trade_id_reused"
+
+
+def event(kind: str, quote: dict, clock: Clock, **more) -> dict:
+    body = {"kind": kind, "trade_id": quote["trade_id"], "happened_at": clock.now.isoformat()}
+    return body | {"event_id": f"{kind}-{quote['trade_id']}"} | more
+
+
+def test_score_has_no_price_and_counts_nothing(client, desk, clock):
+    """A fraud score is not a submission."""
+    score = client.post("/v1/fraud-scores", json=submission()).json()
+    assert 0 <= score["fraud_probability"] <= 1
+    assert score["decision"] in ("pay", "hold", "review", "refuse")
+    assert score["reasons"]
+    assert "rate" not in score
+    probe = _trade({"trade_id": "probe", "submitted_at": clock.now + timedelta(minutes=1)})
+    assert desk.engine.live.features([probe])["seller_count_all"][0] == 0
+
+
+def test_events_reach_features_and_training_tables(client, desk, clock, live_workspace):
+    """Outcomes change the live features at once, and are in the training tables after collecting."""
+    from pipelines.training.collecting import collect
+
+    quote = ask(client, submission())
+    clock.forward(minutes=5)
+    assert client.post("/v1/events", json=event("accepted", quote, clock)).json()["status"] == "recorded"
+    clock.forward(days=2)
+    client.post("/v1/events", json=event("resold", quote, clock, rate=0.93))
+    clock.forward(days=3)
+    client.post("/v1/events", json=event("fraud_confirmed", quote, clock))
+    clock.forward(minutes=1)
+    probe = _trade({"trade_id": "probe", "submitted_at": clock.now, "device_id": "d-1"})
+    columns = desk.engine.live.features([probe])
+    assert columns["device_frauds_all"][0] == 1
+    assert columns["seller_accepted_all"][0] == 1
+    collect(data=desk.data, store=live_workspace.tables)
+    rows = live_workspace.tables.read("trades").to_pylist()
+    row = next(row for row in rows if row["trade_id"] == quote["trade_id"])
+    assert (row["accepted"], row["fraud"], row["resale_rate"]) == (True, True, 0.93)
+    assert row["offered_rate"] == quote["rate"]
+    assert row["fraud_known_at"] == TODAY + timedelta(days=5, minutes=5)
+
+
+def test_an_event_counts_once(client, clock):
+    """The same event again is known; another content under its id, or for an unknown trade, is refused."""
+    quote = ask(client, submission())
+    clock.forward(minutes=1)
+    body = event("declined", quote, clock)
+    assert client.post("/v1/events", json=body).json()["status"] == "recorded"
+    assert client.post("/v1/events", json=body).json()["status"] == "known"
+    changed = body | {"kind": "accepted"}
+    assert client.post("/v1/events", json=changed).json()["code"] == "event_id_reused"
+    nobody = event("declined", {"trade_id": "nobody"}, clock)
+    assert client.post("/v1/events", json=nobody).json()["code"] == "trade_not_found"
+
+
+def test_events_at_impossible_times_are_refused(client, clock):
+    """An outcome before its trade or in the future, and an acceptance after the quote expired, are refused."""
+    quote = ask(client, submission())
+    early = event("resold", quote, Clock(TODAY - timedelta(days=1)), rate=0.9)
+    assert client.post("/v1/events", json=early).json()["code"] == "impossible_time"
+    late = event("resold", quote, Clock(TODAY + timedelta(days=1)), rate=0.9, event_id="e2")
+    assert client.post("/v1/events", json=late).json()["code"] == "impossible_time"
+    clock.forward(hours=3)
+    assert client.post("/v1/events", json=event("accepted", quote, clock)).json()["code"] == "quote_expired"
+
+
+def test_outcomes_of_imported_trades_are_taken(client, desk, clock, live_workspace):
+    """A label for a trade that came in by import updates that trade."""
+    from pipelines.training.collecting import collect
+
+    trades = live_workspace.tables.read("trades").to_pylist()
+    unlabelled = next(row for row in reversed(trades) if row["fraud"] is None and row["accepted"])
+    clock.forward(minutes=1)
+    assert client.post("/v1/events", json=event("fraud_cleared", unlabelled, clock)).status_code == 200
+    before = len(trades)
+    collect(data=desk.data, store=live_workspace.tables)
+    after = live_workspace.tables.read("trades").to_pylist()
+    assert len(after) == before
+    assert next(row for row in after if row["trade_id"] == unlabelled["trade_id"])["fraud"] is False
+
+
+def test_a_market_observation_moves_the_features(client, desk, clock):
+    """A competitor's new bid is in the next quote's features."""
+    clock.forward(minutes=1)
+    body = {
+        "kind": "market_observed",
+        "event_id": "m1",
+        "happened_at": clock.now.isoformat(),
+        "card_type": "jd_ecard",
+        "source": "new rival",
+        "side": "competitor_bid",
+        "rate": 0.9876,
+    }
+    assert client.post("/v1/events", json=body).json()["status"] == "recorded"
+    clock.forward(minutes=1)
+    probe = _trade({"trade_id": "probe", "submitted_at": clock.now})
+    assert desk.engine.live.features([probe])["market_competitor_best"][0] == 0.9876
+    assert client.post("/v1/events", json=body | {"event_id": "m2", "rate": "high"}).status_code == 422
+
+
+def test_price_board_shows_every_card_type_and_keeps_its_history(client, clock):
+    """The board has a price for every card type; its history gives the lowest of the last 7 days."""
+    board = client.get("/v1/prices").json()
+    assert len(board["prices"]) > 200
+    jd = next(price for price in board["prices"] if price["card_type"] == "jd_ecard")
+    assert (jd["name_zh"], 0 < jd["rate"] < 1) == ("京东E卡", True)
+    clock.forward(hours=2)
+    client.get("/v1/prices")
+    history = client.get("/v1/prices/jd_ecard/history").json()
+    assert len(history["points"]) == 2
+    assert history["lowest_7d"] == min(point["rate"] for point in history["points"])
+
+
+def test_without_models_the_service_prices_carefully_and_pays_nobody(desk):
+    """With no model at all a quote is a cautious list price on hold, and says so."""
+    bare = replace(desk, engine=replace(desk.engine, models=ModelPair(discount=None, fraud=None)))
+    with client_of(bare) as client:
+        quote = ask(client, submission())
+    assert quote["decision"] == "hold"
+    assert quote["degraded"] == ["discount_model_missing", "fraud_model_missing"]
+    assert 0.5 < quote["rate"] < 0.99
+    assert {reason["code"] for reason in quote["reasons"]} == {"STATIC_PRICE", "NO_FRAUD_SCORE"}
+    assert quote["fraud_probability"] is None
+
+
+def test_http_quotes_equal_the_batch_command(client, live_workspace, clock, tmp_path):
+    """Quotes over HTTP equal the rows of `huika quote` for the same moments, to the last digit."""
+    import pyarrow.parquet as pq
+
+    from features.catalogue import workspace_catalogue
+    from pipelines import answering
+    from pipelines.champions import load_pair
+    from pipelines.wiring import model_registry
+
+    history = live_workspace.tables.read("trades").to_pylist()[-40:]
+    rows, quotes = [], []
+    for number, row in enumerate(history):
+        clock.forward(seconds=7)
+        names = ("seller_id", "device_id", "ip", "payout_account")
+        card = {name: row[name] for name in ("card_type", "card_form", "card_prefix", "card_fingerprint")}
+        face = min(row["face_value_fen"], 50_000)
+        expires = None if row["expires_on"] is None else row["expires_on"].isoformat()
+        body = {
+            "trade_id": f"http-{number:03d}",
+            "card": card | {"face_value": {"amount_fen": face}, "expires_on": expires},
+            "seller": {name: row[name] for name in names},
+        }
+        quotes.append(ask(client, body))
+        cell = {"trade_id": body["trade_id"], "submitted_at": clock.now, "face_value_cny": face / 100}
+        rows.append(cell | card | {name: row[name] for name in (*names, "expires_on")})
+    import pyarrow as pa
+
+    source = tmp_path / "input.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), source)
+    catalogue = workspace_catalogue(live_workspace.tables)
+    batch = answering.read_batch(source, mapping={}, catalogue=catalogue, now=clock.now)
+    columns = answering.batch_features(live_workspace, batch, progress=lambda done, total: None)
+    table = answering.quote_batch(
+        batch,
+        columns,
+        models=load_pair(model_registry(live_workspace)),
+        rules=answering.rules_of(live_workspace.settings),
+    )
+    for quote, row in zip(quotes, table.to_pylist(), strict=True):
+        assert quote["rate"] == row["rate"]
+        assert quote["payout"]["amount_fen"] == round(row["payout_cny"] * 100)
+        assert quote["decision"] == row["decision"]
+        assert quote["fraud_probability"] == row["fraud_probability"]
+        assert quote["acceptance_probability"] == row["acceptance_probability"]
+        assert quote["resale_rate"]["p50"] == row["resale_rate_p50"]
+        assert "|".join(reason["code"] for reason in quote["reasons"]) == row["reasons"]
+
+
+def test_a_restart_knows_what_was_said_before(client, desk, live_workspace, clock):
+    """After a restart the live features are those of before: quotes and events were collected and replayed."""
+    quote = ask(client, submission())
+    clock.forward(minutes=5)
+    client.post("/v1/events", json=event("accepted", quote, clock))
+    clock.forward(minutes=5)
+    probe = _trade({"trade_id": "probe", "submitted_at": clock.now, "device_id": "d-1", "ip": "198.18.0.7"})
+    before: Desk = desk
+    expected = before.engine.live.features([probe])
+    found = desk_of(live_workspace, clock).engine.live.features([probe])
+    for name, values in expected.items():
+        assert str(values[0]) == str(found[name][0]), name
