@@ -12,7 +12,7 @@ by a weak prior, and e^b(x) never leaves a factor STEEPNESS_RANGE around them.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import lightgbm
@@ -32,13 +32,16 @@ from models.matrix import Columns, Encoding
 
 RATE_UNIT = 0.05
 STEEPNESS_RANGE = 4.0
+START_FACTORS = (1.0, 2.0, 3.0)
 MIN_SLOPE = 0.3
 """Least believable pooled slope, logits per RATE_UNIT; a log that shows less does not identify it."""
 HESSIAN_FLOOR = 0.02
 WEAK_PRECISION = np.array([1e-6, 1.0, 1.0, 1e-3])
 FIXED_PRECISION = 1e9
 """Precisions of the normal prior of the pooled logit's four numbers; a fixed one does not move."""
-NEWTON_STEPS = 30
+NEWTON_ROUNDS = 100
+LEVEL_PRECISION = 1.0
+NO_LESS_THAN = np.array([-np.inf, 0.0, 0.0, -np.inf])
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,35 @@ class AcceptanceCurve:
 class PooledLogit:
     """One logit for all cards, slopes per RATE_UNIT of distance to the resale estimate and best competitor.
 
-    no_competitor is added where no competitor's bid is known. The defaults are the prior: half of the sellers
-    accept at a competitor's bid, or six points under the resale value where none is known.
+    Where no competitor's bid is known the resale estimate takes its place and no_competitor is added.
+    type_levels: added by card type and validity, none for a type never seen. The defaults are the prior: half
+    of the sellers accept five points under the resale estimate, and at a competitor's bid if it lies there.
     """
 
     intercept: float = 1.0
     resale_slope: float = 1.0
     competitor_slope: float = 1.5
     no_competitor: float = 1.5
+    type_levels: dict[str, float] = field(default_factory=dict)
 
-    def curve(self, *, resale_mean: np.ndarray, competitor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def steeper(self, factor: float) -> PooledLogit:
+        """The same curve locations, ``factor`` times as steep."""
+        return PooledLogit(
+            intercept=factor * self.intercept,
+            resale_slope=factor * self.resale_slope,
+            competitor_slope=factor * self.competitor_slope,
+            no_competitor=factor * self.no_competitor,
+            type_levels={name: factor * level for name, level in self.type_levels.items()},
+        )
+
+    def curve(self, *, context: CardContext, resale_mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Location and log steepness (n,) of the pooled curve of each row."""
+        competitor = context.competitor_best
         known = np.isfinite(competitor)
         slope = self.resale_slope + self.competitor_slope
         gap = np.where(known, (resale_mean - competitor) / RATE_UNIT, 0.0)
         level = self.intercept + self.competitor_slope * gap + self.no_competitor * ~known
+        level = level + np.array([self.type_levels.get(key, 0.0) for key in context.type_state])
         return -level / slope, np.full(len(resale_mean), np.log(slope))
 
 
@@ -90,9 +107,7 @@ class AcceptanceModel:
     booster: lightgbm.Booster | None = None
 
     def curve(self, *, columns: Columns, context: CardContext, resale_mean: np.ndarray) -> AcceptanceCurve:
-        location, log_steepness = self.pooled.curve(
-            resale_mean=resale_mean, competitor=context.competitor_best
-        )
+        location, log_steepness = self.pooled.curve(context=context, resale_mean=resale_mean)
         if self.booster is not None and self.encoding is not None:
             matrix = self.encoding.matrix(relative_columns(columns, self.encoding.names, resale_mean))
             scores = predict(self.booster, matrix)
@@ -134,59 +149,62 @@ def fit_acceptance(
     calibration_share: float,
     settings: BoosterSettings,
 ) -> AcceptanceModel:
-    """Fit on decided offers in time order; the last ``calibration_share`` chooses the number of rounds."""
-    pooled = fit_pooled(
-        resale_mean=resale_mean, competitor=context.competitor_best, rate=offered_rate, accepted=accepted
-    )
+    """Fit on decided offers in time order.
+
+    The last ``calibration_share`` chooses the number of rounds and how much steeper than the pooled logit the
+    trees start: what sellers of different cards want flattens a curve drawn through all of them.
+    """
+    pooled = fit_pooled(context=context, resale_mean=resale_mean, rate=offered_rate, accepted=accepted)
     relative = relative_columns(columns, names, resale_mean)
     encoding = Encoding.fit(relative, tuple(relative))
-    start = np.stack(pooled.curve(resale_mean=resale_mean, competitor=context.competitor_best), axis=1)
-    rows = TrainingRows(encoding.matrix(relative), accepted, encoding.names, encoding.categorical, start)
     gap = (offered_rate - resale_mean) / RATE_UNIT
-    train_until = round(len(accepted) * (1 - calibration_share))
-    base = float(start[0, 1])
-    earlier = fit_with_early_stop(
-        rows=rows,
-        train_until=train_until,
-        parameters=_parameters(gap[:train_until], base),
-        settings=settings,
-        metric=lambda scores, data: _log_loss(scores, data, gap[train_until:], base),
-    )
-    booster = fit_rounds(
-        rows=rows, rounds=earlier.best_iteration, parameters=_parameters(gap, base), settings=settings
-    )
-    return AcceptanceModel(pooled=pooled, encoding=encoding, booster=booster)
+    until = round(len(accepted) * (1 - calibration_share))
+    matrix = encoding.matrix(relative)
+    attempts = []
+    for factor in START_FACTORS:
+        start = pooled.steeper(factor)
+        scores = np.stack(start.curve(context=context, resale_mean=resale_mean), axis=1)
+        rows = TrainingRows(matrix, accepted, encoding.names, encoding.categorical, scores)
+        earlier = _fit_earlier(rows, gap, until, settings)
+        attempts.append((earlier.best_score["valid_0"]["log_loss"], earlier.best_iteration, start, rows))
+    _, rounds, start, rows = min(attempts, key=lambda attempt: attempt[0])
+    parameters = _parameters(gap, _base(rows))
+    booster = fit_rounds(rows=rows, rounds=rounds, parameters=parameters, settings=settings)
+    return AcceptanceModel(pooled=start, encoding=encoding, booster=booster)
 
 
 def fit_pooled(
-    *, resale_mean: np.ndarray, competitor: np.ndarray, rate: np.ndarray, accepted: np.ndarray
+    *, context: CardContext, resale_mean: np.ndarray, rate: np.ndarray, accepted: np.ndarray
 ) -> PooledLogit:
-    """Maximum a posteriori logit by Newton steps; slopes have a weak normal prior at PooledLogit's defaults.
+    """Maximum a posteriori logit; slopes have a weak normal prior at PooledLogit's defaults, type levels a
+    normal prior around zero. Without the levels, differences between types would flatten the slopes.
 
     A slope that comes out negative is held at zero. Slopes too small together to be believed are replaced by
     the prior's and only the levels are kept: what a log without price movement cannot tell is not guessed.
     """
-    known = np.isfinite(competitor)
-    design = np.stack(
-        [
-            np.ones(len(rate)),
-            (rate - resale_mean) / RATE_UNIT,
-            np.where(known, (rate - competitor) / RATE_UNIT, 0.0),
-            ~known,
-        ],
-        axis=1,
-    ).astype(np.float64)
-    prior = np.array(astuple(PooledLogit()))
-    found = _newton_logit(design, accepted, prior, WEAK_PRECISION)
-    if min(found[1], found[2]) < 0:
-        held = found < np.array([-np.inf, 0.0, 0.0, -np.inf])
-        found = _newton_logit(
-            design, accepted, np.where(held, 0.0, prior), np.where(held, FIXED_PRECISION, WEAK_PRECISION)
-        )
+    known = np.isfinite(context.competitor_best)
+    gap = (rate - resale_mean) / RATE_UNIT
+    competitor_gap = np.where(known, (rate - context.competitor_best) / RATE_UNIT, gap)
+    design = np.stack([np.ones(len(rate)), gap, competitor_gap, ~known], axis=1)
+    types, group = np.unique(context.type_state.astype(str), return_inverse=True)
+    prior = PooledLogit()
+    centre = np.array([prior.intercept, prior.resale_slope, prior.competitor_slope, prior.no_competitor])
+    found, level = _fit_levels(design, accepted, group, centre, WEAK_PRECISION)
+    held = found < NO_LESS_THAN
+    if held.any():
+        precision = np.where(held, FIXED_PRECISION, WEAK_PRECISION)
+        found, level = _fit_levels(design, accepted, group, np.where(held, 0.0, centre), precision)
     if found[1] + found[2] < MIN_SLOPE:
-        fixed = np.array([0.0, FIXED_PRECISION, FIXED_PRECISION, 0.0])
-        found = _newton_logit(design, accepted, prior, WEAK_PRECISION + fixed)
-    return PooledLogit(*(float(value) for value in found))
+        precision = WEAK_PRECISION + np.array([0.0, FIXED_PRECISION, FIXED_PRECISION, 0.0])
+        found, level = _fit_levels(design, accepted, group, centre, precision)
+    intercept, resale_slope, competitor_slope, no_competitor = (float(value) for value in found)
+    return PooledLogit(
+        intercept=intercept,
+        resale_slope=max(resale_slope, 0.0),
+        competitor_slope=max(competitor_slope, 0.0),
+        no_competitor=no_competitor,
+        type_levels=dict(zip(types.tolist(), level.tolist(), strict=True)),
+    )
 
 
 def bounded(log_steepness: np.ndarray) -> np.ndarray:
@@ -199,19 +217,44 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-np.clip(logit, -500.0, 500.0)))
 
 
-def _newton_logit(
-    design: np.ndarray, target: np.ndarray, centre: np.ndarray, precision: np.ndarray
-) -> np.ndarray:
-    weights = centre.copy()
-    for _ in range(NEWTON_STEPS):
-        p = sigmoid(design @ weights)
+def _fit_levels(
+    design: np.ndarray, target: np.ndarray, group: np.ndarray, centre: np.ndarray, precision: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (k,) and the level of each group: Newton steps on the one and the other in turn."""
+    weights, level = centre.copy(), np.zeros(int(group.max()) + 1)
+    for _ in range(NEWTON_ROUNDS):
+        p = sigmoid(design @ weights + level[group])
         gradient = design.T @ (p - target) + precision * (weights - centre)
-        curvature = (design * (p * (1 - p) + 1e-9)[:, None]).T @ design + np.diag(precision)
-        step = np.linalg.solve(curvature, gradient)
-        weights = weights - np.clip(step, -1.0, 1.0)
-        if np.abs(step).max() < 1e-8:
+        curvature = (design * (p * (1 - p))[:, None]).T @ design + np.diag(precision + 1e-9)
+        step = np.clip(np.linalg.solve(curvature, gradient), -1.0, 1.0)
+        weights = weights - step
+        p = sigmoid(design @ weights + level[group])
+        slope = np.bincount(group, target - p, len(level)) - LEVEL_PRECISION * level
+        move = slope / (np.bincount(group, p * (1 - p), len(level)) + LEVEL_PRECISION)
+        level = level + np.clip(move, -1.0, 1.0)
+        if max(np.abs(step).max(), np.abs(move).max()) < 1e-6:
             break
-    return weights
+    return weights, level
+
+
+def _fit_earlier(
+    rows: TrainingRows, gap: np.ndarray, until: int, settings: BoosterSettings
+) -> lightgbm.Booster:
+    """Fit on the rows before ``until``, stopped by the log-loss of the rows from there on."""
+    base = _base(rows)
+    return fit_with_early_stop(
+        rows=rows,
+        train_until=until,
+        parameters=_parameters(gap[:until], base),
+        settings=settings,
+        metric=lambda scores, data: _log_loss(scores, data, gap[until:], base),
+    )
+
+
+def _base(rows: TrainingRows) -> float:
+    """The log steepness all rows start from."""
+    assert rows.start is not None
+    return float(rows.start[0, 1])
 
 
 def _parameters(gap: np.ndarray, base: float) -> dict[str, object]:

@@ -58,6 +58,12 @@ class CardContext:
         return len(self.expired)
 
     @property
+    def type_state(self) -> np.ndarray:
+        """Object (n,): the card type and whether the card is still valid, as one key."""
+        state = np.where(self.expired, "/expired", "/valid").astype(object)
+        return self.card_type.astype(str).astype(object) + state
+
+    @property
     def expiry_bucket(self) -> np.ndarray:
         """Object (n,): ``expired``, ``none`` (no expiry) or the name of the bucket of days left."""
         bucket = np.full(len(self), "none", dtype=object)

@@ -97,27 +97,37 @@ def waterfall(offers: Offers, row: int) -> tuple[Step, ...]:
 
 def price_reasons(*, columns: Columns, offers: Offers, row: int) -> tuple[Reason, ...]:
     """The reasons that apply to one offer, strongest first; at least one."""
-    context = card_context({name: column[row : row + 1] for name, column in columns.items()}, 1)
-    face = offers.face_value_fen[row]
-    expired = bool(context.expired[0])
-    move = context.buyer_best[0] - context.resale_mean[0]
-    centre = offers.centre_rate[row]
-    at_band = min(abs(centre - offers.band_low[row]), abs(centre - offers.band_high[row])) < 1e-4
+    only = slice(row, row + 1)
+    return reasons_of_all(
+        columns={name: column[only] for name, column in columns.items()}, offers=offers.rows(only)
+    )[0]
+
+
+def reasons_of_all(*, columns: Columns, offers: Offers) -> list[tuple[Reason, ...]]:
+    """The reasons of each of n offers, strongest first; at least one each."""
+    context = card_context(columns, len(offers))
+    valid = ~context.expired
+    move = context.buyer_best - context.resale_mean
+    notable_fen = NOTABLE_SHARE * offers.face_value_fen
+    to_band = np.minimum(offers.centre_rate - offers.band_low, offers.band_high - offers.centre_rate)
     rules = (
-        (NO_OFFER, offers.no_offer[row]),
-        (EXPIRED_CARD, expired),
-        (NEAR_EXPIRY, not expired and context.days_to_expiry[0] < NEAR_EXPIRY_DAYS),
-        (PHYSICAL_LOGISTICS, offers.logistics_fen[row] > 0),
-        (SMALL_FACE, offers.handling_fen[row] > NOTABLE_SHARE * face),
-        (KIND_RISK, offers.risk_fen[row] > NOTABLE_SHARE * face),
-        (MARKET_HIGH, not expired and move > MARKET_MOVE),
-        (MARKET_LOW, not expired and move < -MARKET_MOVE),
-        (COMPETITOR_MATCH, abs(offers.rate[row] - context.competitor_best[0]) <= COMPETITOR_CLOSE),
-        (THIN_MARKET, offers.anchor[row] in (CATEGORY_MEAN, BAND_MIDDLE, DEFAULT)),
-        (BAND_LIMIT, at_band),
+        (NO_OFFER, offers.no_offer),
+        (EXPIRED_CARD, context.expired),
+        (NEAR_EXPIRY, valid & (context.days_to_expiry < NEAR_EXPIRY_DAYS)),
+        (PHYSICAL_LOGISTICS, offers.logistics_fen > 0),
+        (SMALL_FACE, offers.handling_fen > notable_fen),
+        (KIND_RISK, offers.risk_fen > notable_fen),
+        (MARKET_HIGH, valid & (move > MARKET_MOVE)),
+        (MARKET_LOW, valid & (move < -MARKET_MOVE)),
+        (COMPETITOR_MATCH, np.abs(offers.rate - context.competitor_best) <= COMPETITOR_CLOSE),
+        (THIN_MARKET, np.isin(offers.anchor.astype(str), (CATEGORY_MEAN, BAND_MIDDLE, DEFAULT))),
+        (BAND_LIMIT, to_band < 1e-4),
     )
-    found = tuple(reason for reason, applies in rules if applies)
-    return found or (MARKET_PRICE,)
+    applies = np.stack([np.asarray(rule, dtype=bool) for _, rule in rules], axis=1)
+    return [
+        tuple(reason for (reason, _), holds in zip(rules, row, strict=True) if holds) or (MARKET_PRICE,)
+        for row in applies.tolist()
+    ]
 
 
 def _fen(amount: float) -> int:

@@ -11,6 +11,8 @@ from hashlib import blake2b
 import numpy as np
 
 HOUR_MS = 3_600_000
+SHORTEST_DRAW = 1e-4
+"""Under the last shown decimal there is nothing left to draw from."""
 
 
 def offsets(
@@ -47,6 +49,6 @@ def place(
     length = np.maximum(to_rate - from_rate, 0.0)
     whole = length >= 2 * half_width - 1e-12
     rate = np.where(whole, centre + offset, from_rate + (offset / half_width + 1.0) / 2.0 * length)
-    with np.errstate(divide="ignore"):
-        density = np.where(length > 1e-4, 1.0 / length, np.nan)
+    drawn = length > SHORTEST_DRAW
+    density = np.where(drawn, 1.0 / np.where(drawn, length, 1.0), np.nan)
     return rate, density

@@ -12,6 +12,7 @@ from models.discount.acceptance import AcceptanceCurve, AcceptanceModel
 from models.discount.context import CardContext, card_context
 from models.discount.exploration import offsets, place
 from models.discount.guard_rails import GuardRails, guard_rails
+from models.discount.kind_risk import KindRisk
 from models.discount.offers import Offers
 from models.discount.optimiser import Economics, best_rates
 from models.discount.rate_table import LOGGED_SOURCES, RateTable
@@ -40,16 +41,15 @@ class Training:
 
 @dataclass(frozen=True)
 class DiscountModel:
-    """Resale value, acceptance and rate table of one training run.
+    """Resale value, acceptance, risk of the card kind and rate table of one training run.
 
-    kind_fraud_default: fraud share assumed for a card kind without any known label. support_half_width: how
-    far an offer may lie from the rate table, in rate.
+    support_half_width: how far an offer may lie from the rate table, in rate.
     """
 
     resale: ResaleModel
     acceptance: AcceptanceModel
+    kind_risk: KindRisk
     table: RateTable
-    kind_fraud_default: float
     support_half_width: float
     training: Training
 
@@ -69,7 +69,7 @@ class DiscountModel:
         curve = self.acceptance.curve(columns=columns, context=context, resale_mean=resale.mean)
         table_rate, table_source = self.table.rate(context)
         logged = np.isin(table_source.astype(str), LOGGED_SOURCES)
-        fraud_rate = self._kind_fraud_rate(context)
+        fraud_rate = self.kind_risk.share(columns=columns, context=context, resale_mean=resale.mean)
         economics = Economics(
             face_value_fen=face,
             resale_mean=resale.mean,
@@ -123,9 +123,9 @@ class DiscountModel:
         folder.mkdir(parents=True, exist_ok=True)
         self.resale.save(folder)
         self.acceptance.save(folder)
+        self.kind_risk.save(folder)
         data = {
             "table": self.table.to_dict(),
-            "kind_fraud_default": self.kind_fraud_default,
             "support_half_width": self.support_half_width,
             "training": asdict(self.training),
         }
@@ -150,14 +150,11 @@ class DiscountModel:
         return cls(
             resale=ResaleModel.load(folder),
             acceptance=AcceptanceModel.load(folder),
+            kind_risk=KindRisk.load(folder),
             table=RateTable.from_dict(data["table"]),
-            kind_fraud_default=data["kind_fraud_default"],
             support_half_width=data["support_half_width"],
             training=Training(**training),
         )
-
-    def _kind_fraud_rate(self, context: CardContext) -> np.ndarray:
-        return np.clip(np.nan_to_num(context.kind_fraud_rate, nan=self.kind_fraud_default), 0.0, 1.0)
 
 
 def _explore(

@@ -56,3 +56,6 @@ class Offers:
 
     def __len__(self) -> int:
         return len(self.rate)
+
+    def rows(self, rows: slice) -> Offers:
+        return Offers(**{name: values[rows] for name, values in vars(self).items()})

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.discount.acceptance import AcceptanceCurve, AcceptanceModel, PooledLogit, fit_pooled, sigmoid
-from models.discount.context import card_context
+from models.discount.context import CardContext, card_context
 from tests.models.discount_market import card, fitted_model, later_market, make_market
 
 rates = st.floats(0.3, 1.2)
@@ -49,17 +49,24 @@ def test_acceptance_is_calibrated_on_later_trades() -> None:
         assert abs(probability[half].mean() - market.accepted[half].mean()) < 0.06
 
 
+def context_of(competitor: np.ndarray, card_type: np.ndarray) -> CardContext:
+    return card_context({"card_type": card_type, "market_competitor_best": competitor}, len(competitor))
+
+
 def test_pooled_logit_recovers_known_slopes() -> None:
-    """With prices that move, the pooled fit finds the slopes it was drawn from."""
+    """With prices that move, the pooled fit finds the slopes it was drawn from, however the types differ."""
     rng = np.random.default_rng(0)
     resale, competitor = rng.normal(0.9, 0.03, 40_000), rng.normal(0.85, 0.03, 40_000)
     rate = 0.85 + rng.uniform(-0.05, 0.05, 40_000)
-    logit = 0.8 + 1.2 * (rate - resale) / 0.05 + 0.9 * (rate - competitor) / 0.05
+    kind = rng.integers(0, 10, 40_000)
+    level = 2.0 * rng.normal(size=10)
+    logit = 0.8 + level[kind] + 1.2 * (rate - resale) / 0.05 + 0.9 * (rate - competitor) / 0.05
     accepted = (rng.random(40_000) < sigmoid(logit)).astype(np.float64)
-    found = fit_pooled(resale_mean=resale, competitor=competitor, rate=rate, accepted=accepted)
-    np.testing.assert_allclose(
-        (found.intercept, found.resale_slope, found.competitor_slope), (0.8, 1.2, 0.9), atol=0.08
-    )
+    context = context_of(competitor, np.array([f"type_{number}" for number in kind], dtype=object))
+    found = fit_pooled(context=context, resale_mean=resale, rate=rate, accepted=accepted)
+    np.testing.assert_allclose((found.resale_slope, found.competitor_slope), (1.2, 0.9), atol=0.08)
+    fitted = [found.intercept + found.type_levels[f"type_{number}/valid"] for number in range(10)]
+    np.testing.assert_allclose(fitted, 0.8 + level, atol=0.25)
 
 
 @settings(max_examples=20, deadline=None)
@@ -69,11 +76,10 @@ def test_slopes_stay_positive_on_odd_logs(seed: int, backwards: bool) -> None:
     rng = np.random.default_rng(seed)
     rate = rng.uniform(0.8, 0.9, 2_000) if backwards else np.full(2_000, 0.85)
     accepted = (rng.random(2_000) < np.where(rate > 0.85, 0.2, 0.7)).astype(np.float64)
-    found = fit_pooled(
-        resale_mean=np.full(2_000, 0.9), competitor=np.full(2_000, np.nan), rate=rate, accepted=accepted
-    )
+    context = context_of(np.full(2_000, np.nan), np.full(2_000, "any", dtype=object))
+    found = fit_pooled(context=context, resale_mean=np.full(2_000, 0.9), rate=rate, accepted=accepted)
     assert found.resale_slope + found.competitor_slope > 0
-    assert min(found.resale_slope, found.competitor_slope) >= -1e-6
+    assert min(found.resale_slope, found.competitor_slope) >= 0
     assert np.isfinite(found.intercept)
 
 

@@ -12,7 +12,7 @@ from models.discount.model import DiscountModel
 from models.discount.offers import Offers
 from models.discount.training import (
     ACCEPTANCE_PRIOR,
-    KIND_FRAUD_UNKNOWN,
+    KIND_RISK_BY_TYPE,
     RATE_TABLE_UNLOGGED,
     TooFewResales,
     fit_discount,
@@ -216,7 +216,7 @@ def test_entirely_unknown_columns_still_train_and_price() -> None:
     for name in ("market_competitor_best", "market_buyer_best", "kind_fraud_rate_30d"):
         market.columns[name][:] = np.nan
     model = fit_market(market)
-    assert model.training.fallbacks == (KIND_FRAUD_UNKNOWN,)
+    assert model.training.fallbacks == (KIND_RISK_BY_TYPE,)
     assert np.isfinite(price(model, market).rate).all()
 
 
@@ -225,7 +225,7 @@ def test_log_without_offers_fits_resale_and_says_so() -> None:
     market = make_market(rows=3_000, seed=3)
     market.offered_rate[:] = np.nan
     model = fit_market(market)
-    assert model.training.fallbacks == (ACCEPTANCE_PRIOR, RATE_TABLE_UNLOGGED)
+    assert model.training.fallbacks == (ACCEPTANCE_PRIOR, RATE_TABLE_UNLOGGED, KIND_RISK_BY_TYPE)
     offers = price(model, later_market())
     assert np.isfinite(offers.rate).all()
     valid = later_market().columns["card_is_expired"] == 0
