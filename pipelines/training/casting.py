@@ -21,6 +21,7 @@ from pipelines.training.cells import (
     Cast,
     Miss,
     as_plain,
+    cast_where_possible,
     mask_of,
     misses_of,
     nothing_fits,
@@ -116,7 +117,8 @@ def read_text(values: pa.Array, rule: ColumnRule) -> Cast:
         return pc.coalesce(integers, numbers.cast(pa.string())), misses
     if pa.types.is_nested(values.type):
         return nothing_fits(values, pa.string())
-    return values.cast(pa.string()), []
+    texts, bad = cast_where_possible(values, pa.string())
+    return texts, misses_of("wrong_type", bad)
 
 
 def read_number(values: pa.Array, rule: ColumnRule) -> Cast:

@@ -75,6 +75,8 @@ def read_file(
 def _write_cast(
     draft: Draft, source: Source, binding: Binding, checker: ChunkChecker, progress: Progress
 ) -> None:
+    stage = f"{draft.table.name}: read and check 读取并检查"
+    progress(stage, 0.0)
     writer: pq.ParquetWriter | None = None
     try:
         for chunk in source.chunks(draft.ragged):
@@ -84,7 +86,7 @@ def _write_cast(
             writer = writer or pq.ParquetWriter(draft.cast, cast.schema)
             writer.write_table(cast)
             draft.rows += chunk.data.num_rows
-            progress(f"{draft.table.name}: read and check 读取并检查", chunk.share)
+            progress(stage, chunk.share)
     finally:
         if writer is not None:
             writer.close()

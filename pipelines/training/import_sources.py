@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipelines.training.import_problems import SourceProblem
 
-CHUNK_ROWS = 250_000
+CHUNK_ROWS = 500_000
 CSV_BLOCK_BYTES = 8 << 20
 HEAD_BYTES = 1 << 16
 DELIMITERS = (",", "\t", ";")
