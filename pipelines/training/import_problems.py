@@ -35,7 +35,7 @@ HIDDEN = frozenset({"card_fingerprint", "card_prefix", "payout_account", "ip"})
 SHOWN_LENGTH = 48
 
 
-class ImportProblem(Exception):  # noqa: N818 (a named refusal, no defect)
+class ImportProblem(Exception):
     """Base of every refusal; ``code`` is stable, the text may change."""
 
     code = "import_problem"
