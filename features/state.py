@@ -8,7 +8,7 @@ the time since the last one. Times are int64 µs.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from features.windows import DAY, DAYS_7, LONGEST
 
@@ -54,7 +54,8 @@ class State:
         return cls(**(raw | {"folded": Folded(**raw["folded"])}))
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False).encode()
+        parts = vars(self) | {"folded": vars(self.folded)}
+        return json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode()
 
     def add_submission(self, row: Row) -> None:
         """Insert in (time, trade_id) order; a trade already there is left as it is."""

@@ -51,7 +51,9 @@ class Encoding:
         if vocabulary is None:
             return column.astype(np.float64)
         codes = {value: float(code) for code, value in enumerate(vocabulary)}
-        return np.fromiter((codes.get(value, np.nan) for value in column), dtype=np.float64, count=len(column))
+        return np.fromiter(
+            (codes.get(value, np.nan) for value in column), dtype=np.float64, count=len(column)
+        )
 
     @property
     def categorical(self) -> list[str]:
@@ -66,4 +68,6 @@ class Encoding:
         vocabularies = data["vocabularies"]
         names = data["names"]
         assert isinstance(vocabularies, Mapping) and isinstance(names, Sequence)
-        return cls(names=tuple(names), vocabularies={key: tuple(values) for key, values in vocabularies.items()})
+        return cls(
+            names=tuple(names), vocabularies={key: tuple(values) for key, values in vocabularies.items()}
+        )

@@ -14,7 +14,6 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from models.policy import Costs, DecisionCosts, Policy, PricePolicy

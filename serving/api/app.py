@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
+from starlette.routing import Match
 
 from serving.api import schemas
 from serving.api.board import PriceBoards
@@ -40,6 +41,7 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     _add_quote_routes(app)
     _add_event_route(app)
     _add_price_routes(app)
+    _add_last_route(app)
     return app
 
 
@@ -105,6 +107,18 @@ def _add_price_routes(app: FastAPI) -> None:
     async def get_price_history(card_type: str, boards: TheBoards, desk: TheDesk) -> Response:
         """What the board showed for a card type, and the lowest rate of the last 7 days."""
         return JSONResponse(boards.history(card_type, now=desk.clock()))
+
+
+def _add_last_route(app: FastAPI) -> None:
+    # Bento answers what no mounted app matches, in plain text; this route keeps /v1 to problem details.
+    every_method = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+    @app.api_route("/v1/{path:path}", methods=every_method, include_in_schema=False)
+    async def refuse(request: Request) -> None:
+        others = (route.matches(request.scope)[0] for route in app.routes)
+        if Match.PARTIAL in others:
+            raise Problem(405, "method_not_allowed", "this method is not allowed here")
+        raise Problem(404, "not_found", "there is nothing here")
 
 
 def _one_of_batch(desk: Desk, item: dict[str, Any], now: datetime) -> dict[str, Any]:
