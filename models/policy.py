@@ -70,7 +70,7 @@ class PricePolicy(Policy):
 
     margin_floor: float = Field(0.005, ge=0, lt=1, description="least expected margin, of face value")
     exploration_half_width: float = Field(
-        0.02,
+        0.01,
         ge=0,
         le=0.05,
         description="offers move by ± this much of face value, so that acceptance stays learnable",

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.discount.context import card_context
 from models.discount.degraded import table_rates
-from models.discount.explain import price_reasons
+from models.discount.explain import reasons_of_all
 from models.discount.guard_rails import price_band
 from models.discount.model import DiscountModel, Offers
 from models.discount.rate_table import RateTable
@@ -70,7 +70,7 @@ class Answers:
     """Quotes of n trades: ``rate`` (n,) four decimals, ``payout_fen`` (n,) int64, and what led to them.
 
     acceptance_probability and the resale range are NaN where the static table priced. reasons: price and risk
-    reasons of each trade. offers: everything the discount model said, None where the static table priced.
+    reasons of each trade. no_offer: no admissible rate is expected to earn anything. offers: everything the discount model said, None where the static table priced.
     """
 
     rate: np.ndarray
@@ -83,6 +83,7 @@ class Answers:
     resale_p90: np.ndarray
     offer_density: np.ndarray
     reasons: list[tuple[Reason, ...]]
+    no_offer: np.ndarray
     offers: Offers | None
 
 
@@ -143,7 +144,7 @@ def quote(
             policy=rules.price,
         )
         rate, no_offer = offers.rate, offers.no_offer
-        price = [price_reasons(columns=columns, offers=offers, row=row) for row in range(size)]
+        price = reasons_of_all(columns=columns, offers=offers)
     payout = payout_fen(face_value_fen, rate)
     scores = score(
         columns=columns, face_value_fen=face_value_fen, payout_fen=payout, models=models, rules=rules
@@ -163,6 +164,7 @@ def quote(
         resale_p90=unknown if offers is None else offers.resale_p90,
         offer_density=unknown if offers is None else offers.offer_density,
         reasons=[(*prices, *risks) for prices, risks in zip(price, scores.reasons, strict=True)],
+        no_offer=no_offer,
         offers=offers,
     )
 

@@ -105,6 +105,7 @@ def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
             "resale_rate_p50": _nullable(answers.resale_p50),
             "resale_rate_p90": _nullable(answers.resale_p90),
             "offer_density": _nullable(answers.offer_density),
+            "no_offer": answers.no_offer,
             **_reason_columns(answers.reasons),
             **_version_columns(models, len(batch.spine)),
         }

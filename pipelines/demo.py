@@ -94,7 +94,7 @@ def _verdict(
     def share(rates: np.ndarray) -> ProfitShare:
         return profit_share(oracle=truth, trades=recent, rates=rates, costs=costs)
 
-    rate = answers["rate"].to_numpy()
+    rate = np.where(answers["no_offer"].to_numpy(), np.nan, answers["rate"].to_numpy())
     decision = answers["decision"].to_numpy()
     stopped = {
         "pay": 0.0,

@@ -41,7 +41,9 @@ def test_every_dependency_has_a_reason():
     project = tomllib.loads(text)
     wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
     for requirement in wanted:
-        line = next(line for line in text.splitlines() if f'"{requirement}"' in line and line.startswith("    "))
+        line = next(
+            line for line in text.splitlines() if f'"{requirement}"' in line and line.startswith("    ")
+        )
         assert re.search(r"#\s+\S+ \S+", line), requirement
 
 
@@ -59,7 +61,9 @@ def test_help_starts_without_heavy_libraries():
         "import sys; from serving.cli import main; main(['--help']); "
         f"print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert result.stdout.rstrip().endswith("LOADED []")
 
 
@@ -68,7 +72,9 @@ def test_process_environment_is_set_before_a_command_runs(name):
     """Telemetry is off and threads sleep while waiting, unless the user decided otherwise."""
     code = f"from serving.cli import main; main(['--help']); import os; print('VALUE', os.environ[{name!r}])"
     clean = {key: value for key, value in os.environ.items() if key not in PROCESS_ENVIRONMENT}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean
+    )
     assert result.stdout.rstrip().endswith(f"VALUE {PROCESS_ENVIRONMENT[name]}")
 
 

@@ -48,7 +48,12 @@ def service(place: Path) -> Iterator[str]:
     words = [str(port) if word == "8700" else word for word in session_lines()[-1]]
     with (place / "serve.log").open("w") as log:
         process = subprocess.Popen(
-            [HUIKA, *words[1:]], cwd=place, stdout=log, stderr=log, start_new_session=True, env=os.environ.copy()
+            [HUIKA, *words[1:]],
+            cwd=place,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=os.environ.copy(),
         )
         try:
             _wait(f"http://127.0.0.1:{port}", process, place / "serve.log")
@@ -94,7 +99,14 @@ def test_service_has_health_metrics_and_a_description(service):
     for path in ("/livez", "/readyz", "/metrics"):
         assert httpx.get(service + path, trust_env=False).status_code == 200, path
     paths = httpx.get(f"{service}/docs.json", trust_env=False).json()["paths"]
-    wanted = ("/v1/quotes", "/v1/quotes/batch", "/v1/quotes/{quote_id}", "/v1/fraud-scores", "/v1/events", "/v1/prices")
+    wanted = (
+        "/v1/quotes",
+        "/v1/quotes/batch",
+        "/v1/quotes/{quote_id}",
+        "/v1/fraud-scores",
+        "/v1/events",
+        "/v1/prices",
+    )
     assert set(wanted) <= set(paths)
     assert httpx.get(f"{service}/v1/nothing", trust_env=False).json()["code"] == "not_found"
 

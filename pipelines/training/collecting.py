@@ -13,8 +13,8 @@ from features.table_store import TableStore
 from features.tables import MARKET, TRADES, Table
 from pipelines.application_data import ApplicationData
 from pipelines.live_trades import stored_trades, trade_from_json
-from pipelines.training.importing import work_folder
 from pipelines.training.merging import Join
+from pipelines.training.work_folder import work_folder
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> Discou
         offered_rate=examples.offered_rate,
         accepted=examples.accepted,
         resale_rate=examples.resale_rate,
+        fraud=examples.fraud,
         settings=replace(
             defaults,
             resale=replace(defaults.resale, seed=seed, threads=threads),

@@ -6,10 +6,7 @@ table. Only when all files pass, or their bad rows are set aside, are the new ta
 
 from __future__ import annotations
 
-import fcntl
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,12 +17,13 @@ import pyarrow.parquet as pq
 
 from features.table_store import TableStore
 from features.tables import CARD_TYPES, TABLES
-from pipelines.training.import_problems import ImportLocked, ImportRefused
+from pipelines.training.import_problems import ImportRefused
 from pipelines.training.import_reading import Draft, Progress, read_file
 from pipelines.training.mapping import ImportMapping
 from pipelines.training.merging import Changes, Join
 from pipelines.training.quarantine import set_aside
 from pipelines.training.validation_report import Section, report_stem, write_report
+from pipelines.training.work_folder import work_folder
 
 ORDER = ("card_types", "market", "trades")
 """Card types first: whatever is published then names only card types that are there, even after a crash."""
@@ -120,26 +118,6 @@ def import_tables(
                 progress=progress,
             )
         return _join_and_publish(drafts, request, work)
-
-
-@contextmanager
-def work_folder(root: Path) -> Iterator[Path]:
-    """A folder below ``root`` for one import at a time; clears first what a killed import left behind."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "import.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ImportLocked(f"another import is running on {root}; wait until it has ended") from error
-        work = root / "importing"
-        shutil.rmtree(work, ignore_errors=True)
-        for leftover in [*root.glob("*/staging-*.parquet"), *root.glob("*/*.tmp")]:
-            leftover.unlink(missing_ok=True)
-        work.mkdir()
-        try:
-            yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 class Joined(NamedTuple):

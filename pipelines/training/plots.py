@@ -23,7 +23,9 @@ def fraud_plots(*, fraud: np.ndarray, probability: np.ndarray, folder: Path) -> 
     if fraud.any():
         precision, recall, _ = precision_recall_curve(fraud, probability)
         left.plot(recall, precision)
-    left.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1), title="Fraud found on later trades")
+    left.set(
+        xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1), title="Fraud found on later trades"
+    )
     _calibration(right, probability=probability, outcome=fraud, title="Fraud probability")
     right.set(xscale="symlog", yscale="symlog")
     return (_save(figure, folder / "fraud.png"),)

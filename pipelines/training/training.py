@@ -158,7 +158,9 @@ def _fit_fraud(examples: Examples, settings: Settings, work: Path) -> _Fitted:
     test = examples.rows(split.test)
     threshold = fraud.review_threshold(judged, test, settings)
     metrics = fraud.judge(judged.with_review_threshold(threshold), test, settings)
-    figures = plots.fraud_plots(fraud=test.fraud == 1, probability=judged.probability(test.columns), folder=work)
+    figures = plots.fraud_plots(
+        fraud=test.fraud == 1, probability=judged.probability(test.columns), folder=work
+    )
     final = fraud.fit(examples.rows(split.final), registry=FEATURES, settings=settings)
     return _Fitted(final.with_review_threshold(threshold), metrics, split, figures)
 

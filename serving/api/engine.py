@@ -105,6 +105,7 @@ class Engine:
                 "p90": known(answers.resale_p90[row]),
             },
             "offer_density": known(answers.offer_density[row]),
+            "no_offer": bool(answers.no_offer[row]),
             "reasons": _reasons(answers.reasons[row]),
             "waterfall": _waterfall(answers, row),
             "models": self._versions(),

@@ -126,7 +126,10 @@ class Step(Body):
 
 
 class Quote(Body):
-    """A binding offer until ``valid_until``. ``waterfall`` adds up from face value to payout, in fen."""
+    """A binding offer until ``valid_until``. ``waterfall`` adds up from face value to payout, in fen.
+
+    ``no_offer``: no rate is expected to earn anything; the rate says what the card is worth at best.
+    """
 
     quote_id: str
     trade_id: str
@@ -142,6 +145,7 @@ class Quote(Body):
     acceptance_probability: float | None
     resale_rate: ResaleRange
     offer_density: float | None
+    no_offer: bool
     reasons: list[Reason]
     waterfall: list[Step]
     models: Models

@@ -42,7 +42,9 @@ def features(trades: Trades = 100_000) -> None:
     """All features of a synthetic history: rows per second and peak memory of a process of its own."""
     with _market(trades) as folder:
         seconds, _, peak_mb = _measured("from serving.commands.bench import build_features as run", [folder])
-    print(f"features: {trades:,} trades in {seconds:.1f} s, {trades / seconds:,.0f} rows/s, peak {peak_mb:,.0f} MB")
+    print(
+        f"features: {trades:,} trades in {seconds:.1f} s, {trades / seconds:,.0f} rows/s, peak {peak_mb:,.0f} MB"
+    )
 
 
 @bench.command("train")
@@ -53,7 +55,9 @@ def train(trades: Trades = 40_000) -> None:
         seconds, cpu, peak_mb = _measured(
             "from serving.cli import main as run", ["train", "all", "--home", f"{folder}/home"], silent=True
         )
-    print(f"train: {trades:,} trades in {seconds:.1f} s ({cpu:.1f} s of processor time), peak {peak_mb:,.0f} MB")
+    print(
+        f"train: {trades:,} trades in {seconds:.1f} s ({cpu:.1f} s of processor time), peak {peak_mb:,.0f} MB"
+    )
 
 
 @bench.command("quote")
@@ -61,7 +65,9 @@ def quote(trades: Trades = 40_000, quotes: Annotated[int, typer.Option(min=10)] 
     """One quote after another through the live path: features, both models, recording; without HTTP."""
     with _market(trades) as folder:
         _import(folder)
-        _measured("from serving.cli import main as run", ["train", "all", "--home", f"{folder}/home"], silent=True)
+        _measured(
+            "from serving.cli import main as run", ["train", "all", "--home", f"{folder}/home"], silent=True
+        )
         for stage, times in _quote_times(Path(folder) / "home", Path(folder), quotes).items():
             ordered = sorted(times)
             median, late = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
@@ -142,7 +148,12 @@ class _market:
         from pipelines.demo import make_market
 
         folder = Path(self._folder.name)
-        make_market(folder, trades=self._trades, seed=MARKET_SEED, today=(datetime.now(UTC) + timedelta(hours=8)).date())
+        make_market(
+            folder,
+            trades=self._trades,
+            seed=MARKET_SEED,
+            today=(datetime.now(UTC) + timedelta(hours=8)).date(),
+        )
         return str(folder)
 
     def __exit__(self, *_: object) -> None:

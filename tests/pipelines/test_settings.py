@@ -21,7 +21,9 @@ def test_default_file_holds_every_setting_and_changes_nothing(tmp_path):
 def test_file_values_are_read_and_the_environment_wins(tmp_path, monkeypatch):
     """A value of the file is used; the same key in the environment overrides it."""
     path = tmp_path / "huika.toml"
-    path.write_text('profile = "small"\n[costs]\nhandling_cny = 3.5\nreview_cny = 20\n[price.categories.fuel]\nmax_rate = 0.9\n')
+    path.write_text(
+        'profile = "small"\n[costs]\nhandling_cny = 3.5\nreview_cny = 20\n[price.categories.fuel]\nmax_rate = 0.9\n'
+    )
     assert load_settings(path).costs.handling_fen == 350
     monkeypatch.setenv("HUIKA_COSTS__HANDLING_CNY", "4")
     settings = load_settings(path)

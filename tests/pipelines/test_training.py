@@ -109,7 +109,11 @@ def test_training_until_a_moment_uses_only_what_was_known_before_it(own_tables):
         progress=lambda done, total: None,
     )
     assert pc.max(built.trades["submitted_at"]).as_py() < until
-    for value, time in (("fraud", "fraud_known_at"), ("resale_rate", "resold_at"), ("accepted", "decided_at")):
+    for value, time in (
+        ("fraud", "fraud_known_at"),
+        ("resale_rate", "resold_at"),
+        ("accepted", "decided_at"),
+    ):
         assert pc.max(built.trades[time]).as_py() < until
         assert built.trades[value].null_count == built.trades[time].null_count
 
@@ -242,5 +246,3 @@ def test_collect_without_live_trades_changes_nothing(own_tables):
     collected = collect(data=ApplicationData(own_tables.application_url), store=own_tables.tables)
     assert (collected.trades, collected.market) == (0, 0)
     assert own_tables.tables.fingerprint("trades") == before
-
-

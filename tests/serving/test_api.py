@@ -16,7 +16,8 @@ from tests.serving.conftest import Clock, client_of, desk_of
 
 def submission(**card) -> dict:
     body = {
-        "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}} | card,
+        "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}}
+        | card,
         "seller": {"seller_id": "s-1", "device_id": "d-1", "payout_account": "acct-1", "ip": "198.18.0.7"},
     }
     return body
@@ -33,7 +34,10 @@ def test_a_quote_has_everything_and_adds_up(client):
     quote = ask(client, submission())
     assert 0 < quote["rate"] < 1
     assert round(quote["rate"], 4) == quote["rate"]
-    assert quote["payout"] == {"amount_fen": -(-50_000 * round(quote["rate"] * 10_000) // 10_000), "currency": "CNY"}
+    assert quote["payout"] == {
+        "amount_fen": -(-50_000 * round(quote["rate"] * 10_000) // 10_000),
+        "currency": "CNY",
+    }
     assert quote["decision"] in ("pay", "hold", "review", "refuse")
     assert 0 <= quote["fraud_probability"] <= 1
     assert quote["resale_rate"]["p10"] <= quote["resale_rate"]["p50"] <= quote["resale_rate"]["p90"]
@@ -68,7 +72,15 @@ def test_earlier_submissions_of_the_seller_are_seen_at_once(client, desk, clock)
 
 
 def _trade(parts: dict) -> dict:
-    names = ("device_id", "ip", "payout_account", "card_form", "expires_on", "card_prefix", "card_fingerprint")
+    names = (
+        "device_id",
+        "ip",
+        "payout_account",
+        "card_form",
+        "expires_on",
+        "card_prefix",
+        "card_fingerprint",
+    )
     card = {"seller_id": "s-1", "card_type": "jd_ecard", "face_value_fen": 50_000}
     return dict.fromkeys(names) | card | parts
 
@@ -102,7 +114,12 @@ def test_a_wrong_card_is_refused_by_name(client, name):
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [(b"", "invalid_request"), (b"{", "malformed_json"), (b"[]", "invalid_request"), (b"\xff\xfe", "malformed_json")],
+    [
+        (b"", "invalid_request"),
+        (b"{", "malformed_json"),
+        (b"[]", "invalid_request"),
+        (b"\xff\xfe", "malformed_json"),
+    ],
 )
 def test_a_body_that_is_no_submission_is_refused(client, content, code):
     """Broken JSON, an empty body and bad UTF-8 answer 4xx with a code."""
@@ -153,7 +170,9 @@ def test_idempotency_key_repeats_the_answer(client, route):
     again = client.post(route, json=submission(), headers={"Idempotency-Key": "k1"})
     assert again.json() == first.json()
     assert again.headers["Idempotent-Replay"] == "true"
-    other = client.post(route, json=submission(face_value={"amount_fen": 100}), headers={"Idempotency-Key": "k1"})
+    other = client.post(
+        route, json=submission(face_value={"amount_fen": 100}), headers={"Idempotency-Key": "k1"}
+    )
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
 
 
