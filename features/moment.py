@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.catalogue import Catalogue
+from features.catalogue import Attribute, Catalogue
 from features.facts import ENTITIES, PPM, Facts, submissions_of
 from features.festivals import days_until
 from features.windows import DAY, DAYS_7, HOUR, WINDOWS, Axis, DistinctLog, EventLog, Needles, View
@@ -60,7 +60,7 @@ class Moment:
         """Whether a column of the spine has a value (n,) bool."""
         return np.asarray(self.spine[name].is_valid().to_numpy(zero_copy_only=False), dtype=bool)
 
-    def card(self, attribute: str) -> np.ndarray:
+    def card(self, attribute: Attribute) -> np.ndarray:
         """An attribute of the card type in the catalogue."""
         return self.catalogue.attribute(self.text("card_type"), attribute)
 

@@ -46,7 +46,7 @@ class FeatureStore:
 
         trade = Entity(name="trade", join_keys=["trade_id"], value_type=ValueType.STRING)
         source = FileSource(name="training_set", path=str(training_set), timestamp_field="submitted_at")
-        view = FeatureView(
+        view: Any = FeatureView(
             name=trade_view_name(registry),
             entities=[trade],
             schema=_fields(registry),

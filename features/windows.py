@@ -4,8 +4,8 @@ Windows are sawtooth windows (as in Chronon): with width ``w`` and hop ``h`` an 
 window of a moment ``T`` when ``ev // h >= (T - w) // h``. The far edge moves in steps of ``h``, so that a live
 state may forget old events bucket by bucket and still give the same answer as the whole history.
 
-Times are int64 microseconds since the epoch, UTC. Everything here is integer arithmetic on sorted keys, so the result does not depend on how many rows are
-evaluated at once: training and live calls give the same bits.
+Times are int64 microseconds since the epoch, UTC. Everything here is integer arithmetic on sorted keys, so the
+result does not depend on how many rows are evaluated at once: training and live calls give the same bits.
 """
 
 from __future__ import annotations

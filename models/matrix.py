@@ -67,7 +67,8 @@ class Encoding:
     def from_dict(cls, data: Mapping[str, object]) -> Encoding:
         vocabularies = data["vocabularies"]
         names = data["names"]
-        assert isinstance(vocabularies, Mapping) and isinstance(names, Sequence)
+        assert isinstance(vocabularies, Mapping)
+        assert isinstance(names, Sequence)
         return cls(
             names=tuple(names), vocabularies={key: tuple(values) for key, values in vocabularies.items()}
         )

@@ -18,13 +18,17 @@ class Policy(BaseModel):
 class Costs(Policy):
     """What one trade costs the platform."""
 
-    handling_cny: float = Field(2.0, ge=0, description="work and channel fixed cost per trade")
-    capital_rate_daily: float = Field(0.0003, ge=0, lt=1, description="cost of money per day, of the payout")
-    days_to_sell: float = Field(3.0, ge=0, description="days between paying the seller and being paid")
-    review_cny: float = Field(15.0, ge=0, description="one manual review")
-    complaint_cny: float = Field(250.0, ge=0, description="one complaint by an honest seller")
+    handling_cny: float = Field(default=2.0, ge=0, description="work and channel fixed cost per trade")
+    capital_rate_daily: float = Field(
+        default=0.0003, ge=0, lt=1, description="cost of money per day, of the payout"
+    )
+    days_to_sell: float = Field(
+        default=3.0, ge=0, description="days between paying the seller and being paid"
+    )
+    review_cny: float = Field(default=15.0, ge=0, description="one manual review")
+    complaint_cny: float = Field(default=250.0, ge=0, description="one complaint by an honest seller")
     loss_given_fraud: float = Field(
-        1.0, ge=0, le=1.5, description="share of the payout lost when fraud is paid"
+        default=1.0, ge=0, le=1.5, description="share of the payout lost when fraud is paid"
     )
 
     @property
@@ -40,18 +44,22 @@ class Costs(Policy):
 class DecisionCosts(Policy):
     """What the four ways to pay cost, beside the fraud loss itself. Used by ``models.fraud.decision``."""
 
-    hold_cny: float = Field(3.0, ge=0, description="second verification and the seller's wait")
-    hold_catches: float = Field(0.5, ge=0, le=1, description="share of fraud that surfaces during a hold")
-    review_catches: float = Field(0.9, ge=0, le=1, description="share of fraud an analyst recognises")
+    hold_cny: float = Field(default=3.0, ge=0, description="second verification and the seller's wait")
+    hold_catches: float = Field(
+        default=0.5, ge=0, le=1, description="share of fraud that surfaces during a hold"
+    )
+    review_catches: float = Field(default=0.9, ge=0, le=1, description="share of fraud an analyst recognises")
     review_wrongly_refuses: float = Field(
-        0.03, ge=0, le=1, description="share of honest trades lost in review"
+        default=0.03, ge=0, le=1, description="share of honest trades lost in review"
     )
     complaint_probability: float = Field(
-        0.3, ge=0, le=1, description="honest sellers who complain when refused"
+        default=0.3, ge=0, le=1, description="honest sellers who complain when refused"
     )
-    margin_share: float = Field(0.04, ge=0, le=1, description="margin of an honest trade lost by a refusal")
+    margin_share: float = Field(
+        default=0.04, ge=0, le=1, description="margin of an honest trade lost by a refusal"
+    )
     review_capacity_share: float = Field(
-        0.05,
+        default=0.05,
         ge=0,
         le=1,
         description="share of trades the analysts can look at; the rest of the queue is held",
@@ -61,27 +69,29 @@ class DecisionCosts(Policy):
 class Band(Policy):
     """Overrides of the catalogue's price band for one category or card type; rates of face value."""
 
-    min_rate: float | None = Field(None, ge=0, le=1)
-    max_rate: float | None = Field(None, ge=0, le=1)
+    min_rate: float | None = Field(default=None, ge=0, le=1)
+    max_rate: float | None = Field(default=None, ge=0, le=1)
 
 
 class PricePolicy(Policy):
     """Guard rails of every offer."""
 
-    margin_floor: float = Field(0.005, ge=0, lt=1, description="least expected margin, of face value")
+    margin_floor: float = Field(default=0.005, ge=0, lt=1, description="least expected margin, of face value")
     exploration_half_width: float = Field(
-        0.01,
+        default=0.01,
         ge=0,
         le=0.05,
         description="offers move by ± this much of face value, so that acceptance stays learnable",
     )
-    exploration_seed: str = Field("huika", description="changing it redraws every exploration offset")
-    expired_min_rate: float = Field(0.01, ge=0, le=1)
-    expired_max_rate: float = Field(0.05, ge=0, le=1)
+    exploration_seed: str = Field(default="huika", description="changing it redraws every exploration offset")
+    expired_min_rate: float = Field(default=0.01, ge=0, le=1)
+    expired_max_rate: float = Field(default=0.05, ge=0, le=1)
     physical_logistics_share: float = Field(
-        0.06, ge=0, le=0.5, description="shipping and unpacking, of face value"
+        default=0.06, ge=0, le=0.5, description="shipping and unpacking, of face value"
     )
-    static_rate: float = Field(0.85, gt=0, le=1, description="the fixed rate of a platform without models")
-    quote_valid_minutes: int = Field(30, ge=1)
+    static_rate: float = Field(
+        default=0.85, gt=0, le=1, description="the fixed rate of a platform without models"
+    )
+    quote_valid_minutes: int = Field(default=30, ge=1)
     categories: dict[str, Band] = Field(default_factory=dict)
     card_types: dict[str, Band] = Field(default_factory=dict)

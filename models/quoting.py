@@ -70,7 +70,8 @@ class Answers:
     """Quotes of n trades: ``rate`` (n,) four decimals, ``payout_fen`` (n,) int64, and what led to them.
 
     acceptance_probability and the resale range are NaN where the static table priced. reasons: price and risk
-    reasons of each trade. no_offer: no admissible rate is expected to earn anything. offers: everything the discount model said, None where the static table priced.
+    reasons of each trade. no_offer: no admissible rate is expected to earn anything. offers: everything the
+    discount model said, None where the static table priced.
     """
 
     rate: np.ndarray

@@ -83,10 +83,10 @@ class ModelRegistry:
             mlflow.set_tags(dict(submission.tags))
             for plot in submission.plots:
                 mlflow.log_artifact(str(plot), artifact_path="plots")
-            info = _log_model(submission)
-        return self._name_version(submission, info.model_uri, run.info.run_id, alias)
+            self._name_version(submission, _log_model(submission), run.info.run_id, alias)
+        return self.version(submission.name, alias)
 
-    def _name_version(self, submission: Submission, uri: str, run_id: str, alias: str) -> ModelVersion:
+    def _name_version(self, submission: Submission, uri: str, run_id: str, alias: str) -> None:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -97,7 +97,6 @@ class ModelRegistry:
         tags = dict(submission.tags) | {DIGEST_TAG: digest(submission.folder)}
         created = self._client.create_model_version(submission.name, source=uri, run_id=run_id, tags=tags)
         self.move_alias(submission.name, alias, str(created.version))
-        return self.version(submission.name, alias)
 
     def move_alias(self, name: str, alias: str, version: str) -> None:
         self._client.set_registered_model_alias(name, alias, version)
@@ -148,7 +147,11 @@ class ModelRegistry:
 
         mlflow.set_tracking_uri(self._url)
         uri = self._client.get_model_version_download_uri(model.name, model.version)
-        root = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self._url))
+        root = Path(
+            mlflow.artifacts.download_artifacts(  # pyright: ignore[reportPrivateImportUsage]
+                artifact_uri=uri, tracking_uri=self._url
+            )
+        )
         folder = next(path for path in (root / "data").iterdir() if path.is_dir())
         if digest(folder) != model.tags.get(DIGEST_TAG):
             raise DamagedModel(f"{model.name} version {model.version}: files differ from what was registered")
@@ -161,11 +164,11 @@ class ModelRegistry:
         return self._client.create_experiment(name, artifact_location=(self._artifacts / name).as_uri())
 
 
-def _log_model(submission: Submission) -> Any:
+def _log_model(submission: Submission) -> str:
     import mlflow
     from mlflow.models import infer_signature
 
-    return mlflow.pyfunc.log_model(
+    info = mlflow.pyfunc.log_model(
         name="model",
         loader_module=submission.loader,
         data_path=str(submission.folder),
@@ -173,6 +176,7 @@ def _log_model(submission: Submission) -> Any:
         input_example=submission.example,
         pip_requirements=REQUIREMENTS,
     )
+    return info.model_uri
 
 
 def digest(folder: Path) -> str:

@@ -20,7 +20,7 @@ from features.tables import CARD_TYPES
 Attribute = Literal["category", "max_face_fen", "registered", "validity_months", "min_rate", "max_rate"]
 
 
-class UnknownCardType(KeyError):  # noqa: N818 - named for what happened
+class UnknownCardType(KeyError):
     """A card type that the catalogue does not hold; the message names the closest ones it does."""
 
     def __init__(self, card_type: str, suggestions: tuple[str, ...]) -> None:

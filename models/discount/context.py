@@ -25,6 +25,9 @@ RATE_COLUMNS = (
 )
 """Columns that are rates of face value: the models read them as distances from a reference rate."""
 
+NEAR_EXPIRY_DAYS = 30
+"""A card with fewer days left is hard to resell in time."""
+
 EXPIRY_BUCKETS = ((0.0, "under_30_days"), (30.0, "30_to_90_days"), (90.0, "90_days_or_more"))
 """Lower bound in days and name of each bucket of a card that has not expired."""
 

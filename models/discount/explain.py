@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.discount.anchor import BAND_MIDDLE, CATEGORY_MEAN, DEFAULT
-from models.discount.context import card_context
+from models.discount.context import NEAR_EXPIRY_DAYS, card_context
 from models.discount.offers import Offers
 from models.matrix import Columns
 from models.reasons import Reason
 
-NEAR_EXPIRY_DAYS = 30
 MARKET_MOVE = 0.01
 """Distance of buyers' best bid from last month's resale mean that is worth a word."""
 COMPETITOR_CLOSE = 0.01

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.discount.context import CardContext
+from models.discount.context import NEAR_EXPIRY_DAYS, CardContext
 from models.money import RATE_SCALE
 from models.policy import Costs, PricePolicy
 
@@ -28,13 +28,15 @@ class GuardRails:
 
 def price_band(*, context: CardContext, policy: PricePolicy) -> tuple[np.ndarray, np.ndarray]:
     """Absolute band (n,) of each card: catalogue, overridden by category, then by card type; expired cards
-    have their own. An unknown bound is 0 or 1."""
+    have their own, and a card about to expire may fall towards it. An unknown bound is 0 or 1."""
     low, high = np.nan_to_num(context.min_rate, nan=0.0), np.nan_to_num(context.max_rate, nan=1.0)
     for names, bands in ((context.category, policy.categories), (context.card_type, policy.card_types)):
         for name, band in bands.items():
             rows = names == name
             low[rows] = low[rows] if band.min_rate is None else band.min_rate
             high[rows] = high[rows] if band.max_rate is None else band.max_rate
+    near_expiry = context.days_to_expiry < NEAR_EXPIRY_DAYS
+    low[near_expiry] = np.minimum(low, policy.expired_max_rate)[near_expiry]
     low[context.expired], high[context.expired] = policy.expired_min_rate, policy.expired_max_rate
     return _shown(low, up=True), np.maximum(_shown(high, up=False), _shown(low, up=True))
 

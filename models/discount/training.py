@@ -25,7 +25,7 @@ class DiscountFitError(ValueError):
     """The log cannot carry a discount model. Subclasses: TooFewResales."""
 
 
-class TooFewResales(DiscountFitError):  # noqa: N818 - says what is wrong, as the other refusals do
+class TooFewResales(DiscountFitError):
     """Without resale rates nobody can say what a card is worth; the message gives the counts."""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.fraud.model import FraudModel
 from models.frames import columns_of_frame
+from models.fraud.model import FraudModel
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -38,7 +38,9 @@ class FraudFitSettings:
     """How the trees are grown.
 
     leaves: small trees are as precise as larger ones, keep the level of probabilities better, and are
-    explained several times faster. bins: many, as frauds often sit just above a round amount. trees: most
+    explained several times faster. bins: many, as frauds often sit just above a round amount. category_*: how
+    strongly splits on card type, category and form are held back; with few frauds they memorise which kinds
+    happened to be hit, and the kinds' smoothed rates are features anyway. trees: most
     trees. patience: trees without a lower log loss before stopping. valid_share: share of rows, the latest,
     that stop and calibrate. trees_unseen: number of trees when that slice holds too few frauds to judge.
     frauds_min: least frauds (and least honest trades) on each side. rows_max: above this, honest trades are
@@ -52,6 +54,9 @@ class FraudFitSettings:
     leaf_l2: float = 5.0
     feature_share: float = 0.8
     bins: int = 1023
+    category_smoothing: float = 300.0
+    category_l2: float = 100.0
+    category_splits_max: int = 4
     patience: int = 40
     valid_share: float = 0.2
     trees_unseen: int = 80
@@ -71,6 +76,9 @@ class FraudFitSettings:
             "lambda_l2": self.leaf_l2,
             "feature_fraction": self.feature_share,
             "max_bin": self.bins,
+            "cat_smooth": self.category_smoothing,
+            "cat_l2": self.category_l2,
+            "max_cat_threshold": self.category_splits_max,
             "seed": self.seed,
             "num_threads": self.threads,
             "deterministic": True,

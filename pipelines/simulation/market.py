@@ -52,7 +52,7 @@ class Market:
     oracle: pa.Table
 
 
-class OccupiedFolder(FileExistsError):  # noqa: N818 - named for what happened
+class OccupiedFolder(FileExistsError):
     """The output folder holds something else than an earlier simulation."""
 
 

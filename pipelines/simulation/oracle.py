@@ -42,7 +42,7 @@ SCALES_AROUND = 8.0
 ROWS_AT_ONCE = 200_000
 
 
-class UnknownTrade(KeyError):  # noqa: N818 - named for what happened
+class UnknownTrade(KeyError):
     """A trade is not in the oracle's table."""
 
 

@@ -61,10 +61,14 @@ def compare(workspace: Workspace, *, name: str) -> Comparison:
         raise NothingToCompare(f"no {name} model yet; train one with `huika train {name}`")
     since = max(datetime.fromisoformat(version.tags["trained_until"]) for version in versions)
     examples = _newer(workspace, name, since)
-    load = FraudModel.load if name == "fraud" else DiscountModel.load
-    models = [load(registry.folder(version)) for version in versions]
-    judge = fraud.judge if name == "fraud" else discount.judge
-    figures = tuple(judge(model, examples, workspace.settings).to_dict() for model in models)
+    folders = [registry.folder(version) for version in versions]
+    if name == "fraud":
+        models: list = [FraudModel.load(folder) for folder in folders]
+        metrics = [fraud.judge(model, examples, workspace.settings) for model in models]
+    else:
+        models = [DiscountModel.load(folder) for folder in folders]
+        metrics = [discount.judge(model, examples, workspace.settings) for model in models]
+    figures = tuple(item.to_dict() for item in metrics)
     return Comparison(
         name=name,
         since=since,

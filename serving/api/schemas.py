@@ -1,4 +1,4 @@
-"""Bodies of the HTTP requests and answers. Money is integer fen; rates have four decimals; unknown fields are refused."""
+"""Bodies of the HTTP requests and answers. Money is integer fen, rates have four decimals."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def everything(context: typer.Context) -> None:
 @bench.command("features")
 def features(trades: Trades = 100_000) -> None:
     """All features of a synthetic history: rows per second and peak memory of a process of its own."""
-    with _market(trades) as folder:
+    with _Market(trades) as folder:
         seconds, _, peak_mb = _measured("from serving.commands.bench import build_features as run", [folder])
     print(
         f"features: {trades:,} trades in {seconds:.1f} s, {trades / seconds:,.0f} rows/s, peak {peak_mb:,.0f} MB"
@@ -50,7 +50,7 @@ def features(trades: Trades = 100_000) -> None:
 @bench.command("train")
 def train(trades: Trades = 40_000) -> None:
     """Both models from a synthetic market, start to registered: time and peak memory."""
-    with _market(trades) as folder:
+    with _Market(trades) as folder:
         _import(folder)
         seconds, cpu, peak_mb = _measured(
             "from serving.cli import main as run", ["train", "all", "--home", f"{folder}/home"], silent=True
@@ -63,7 +63,7 @@ def train(trades: Trades = 40_000) -> None:
 @bench.command("quote")
 def quote(trades: Trades = 40_000, quotes: Annotated[int, typer.Option(min=10)] = 500) -> None:
     """One quote after another through the live path: features, both models, recording; without HTTP."""
-    with _market(trades) as folder:
+    with _Market(trades) as folder:
         _import(folder)
         _measured(
             "from serving.cli import main as run", ["train", "all", "--home", f"{folder}/home"], silent=True
@@ -137,7 +137,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-class _market:
+class _Market:
     """A temporary folder with the files of a synthetic market that ends today."""
 
     def __init__(self, trades: int) -> None:

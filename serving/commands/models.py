@@ -60,7 +60,6 @@ def models(home: Home = DEFAULT_HOME) -> None:
 def evaluate(which: Model, home: Home = DEFAULT_HOME) -> None:
     """Judge champion and challenger side by side on the newest trades that neither was fitted on."""
     from pipelines.training.comparing import NothingToCompare, compare
-
     from pipelines.workspace import Workspace
 
     try:
@@ -80,7 +79,6 @@ def promote(
     """Make the challenger the champion if it is no worse on the newest trades; the old one is kept for rollback."""
     from pipelines.training.comparing import NothingToCompare, compare
     from pipelines.training.promoting import promote as move
-
     from pipelines.workspace import Workspace
 
     workspace = Workspace.open(home)
@@ -98,9 +96,8 @@ def promote(
 
 def rollback(which: Model, home: Home = DEFAULT_HOME) -> None:
     """Bring the previous champion back; the present one becomes the challenger."""
-    from pipelines.training.promoting import rollback as move
-
     from models.registry import ModelNotFound
+    from pipelines.training.promoting import rollback as move
 
     try:
         version = move(_registry(home), which.value)

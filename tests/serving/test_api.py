@@ -15,12 +15,11 @@ from tests.serving.conftest import Clock, client_of, desk_of
 
 
 def submission(**card) -> dict:
-    body = {
+    return {
         "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}}
         | card,
         "seller": {"seller_id": "s-1", "device_id": "d-1", "payout_account": "acct-1", "ip": "198.18.0.7"},
     }
-    return body
 
 
 def ask(client: TestClient, body: dict, **headers: str) -> dict:
