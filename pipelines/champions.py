@@ -29,7 +29,7 @@ def _find(registry: ModelRegistry, name: str, alias: str) -> ModelVersion | None
         version = registry.version(name, alias)
         registry.folder(version)
     except ModelNotFound as error:
-        log.warning("%s", error)
+        log.info("%s", error)
         return None
     except DamagedModel as error:
         log.error("%s; it is not used", error)

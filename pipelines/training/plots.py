@@ -49,8 +49,16 @@ def _resale(axes: Axes, model: DiscountModel, resold: Examples) -> None:
     estimate = model.resale_estimate(columns=resold.columns, rows=len(resold))
     shown = np.argsort(estimate.mean, kind="stable")[:: max(1, len(resold) // 2000)]
     place = np.arange(len(shown))
-    axes.fill_between(place, estimate.p10[shown], estimate.p90[shown], alpha=0.3, label="p10 to p90")
-    axes.plot(place, resold.resale_rate[shown], ".", markersize=2, label="resold at")
+    axes.plot(place, resold.resale_rate[shown], ".", markersize=2, color="grey", label="resold at")
+    axes.fill_between(
+        place,
+        estimate.p10[shown],
+        estimate.p90[shown],
+        alpha=0.5,
+        color="tab:orange",
+        zorder=3,
+        label="p10 to p90",
+    )
     axes.set(xlabel="trades by expected resale", ylabel="resale rate", title="Resale range on later trades")
     axes.legend()
 

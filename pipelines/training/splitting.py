@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 LATE_LABEL_QUANTILE = 0.99
+LEAST_TRAIN_SHARE = 0.2
+"""With fewer rows left before the gap, the judged model would say little about the one that serves."""
+
 DAY_US = 86_400_000_000
 
 
@@ -22,6 +25,8 @@ class Split:
     whose outcome is known by the end, for the model that will serve. Times are int64 µs.
     maturity: how long an outcome takes to be known; younger rows are left out, because early outcomes are not
     like late ones (fraud surfaces before honesty is certain).
+    label_gap: whether training stopped a label delay before ``cut``. A period too short for that is split without
+    the gap: its figures then assume that every label had been known at once.
     """
 
     train: np.ndarray
@@ -29,6 +34,7 @@ class Split:
     final: np.ndarray
     cut: int
     maturity: int
+    label_gap: bool
 
 
 def split_by_time(
@@ -51,6 +57,14 @@ def split_by_time(
         raise TooLittleHistory(f"outcomes take {maturity / DAY_US:.1f} days and the period is shorter")
     first, last = int(submitted_at[final].min()), int(submitted_at[final].max())
     cut = last - int((last - first) * test_share)
-    train = final[(known_at[final] < cut) & (submitted_at[final] <= cut - maturity)]
-    test = final[submitted_at[final] >= cut]
-    return Split(train=train, test=test, final=final, cut=cut, maturity=maturity)
+    before, test = final[submitted_at[final] < cut], final[submitted_at[final] >= cut]
+    train = before[(known_at[before] < cut) & (submitted_at[before] <= cut - maturity)]
+    label_gap = len(train) >= LEAST_TRAIN_SHARE * len(final)
+    return Split(
+        train=train if label_gap else before,
+        test=test,
+        final=final,
+        cut=cut,
+        maturity=maturity,
+        label_gap=label_gap,
+    )

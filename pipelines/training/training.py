@@ -182,6 +182,7 @@ def _params(examples: Examples, split: Split, settings: Settings) -> dict[str, o
         "test_rows": len(split.test),
         "final_rows": len(split.final),
         "test_from": np.datetime64(split.cut, "us").astype(str),
+        "label_gap": split.label_gap,
         "maturity_days": round(split.maturity / DAY_US, 2),
         "seed": settings.training.seed,
         "features": FEATURES.version(),

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from serving.commands.bench_import import bench_import_command
+from serving.commands.bench_models import bench_handbook, bench_market
 from serving.refusals import Refusal
 
 bench = typer.Typer(
@@ -23,6 +24,8 @@ bench = typer.Typer(
     help="Measure speed and memory. Without a name: features, train and quote at their default sizes.",
 )
 bench.command("import")(bench_import_command)
+bench.command("handbook")(bench_handbook)
+bench.command("market")(bench_market)
 
 Trades = Annotated[int, typer.Option(help="Trades of the synthetic market.", min=2_000)]
 MARKET_SEED = 7

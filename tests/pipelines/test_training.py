@@ -225,6 +225,20 @@ def test_split_keeps_label_delay_between_training_and_test():
     assert submitted[split.final].max() <= 93 * DAY
 
 
+def test_a_period_shorter_than_twice_its_label_delay_is_split_without_the_gap():
+    """Seven days with labels after seven days still train and are judged, and the split says how."""
+    submitted = np.arange(14) * DAY
+    split = split_by_time(
+        submitted_at=submitted,
+        known_at=submitted + 7 * DAY,
+        slow=np.ones(14, bool),
+        test_share=0.2,
+        horizon=14 * DAY,
+    )
+    assert not split.label_gap
+    assert submitted[split.train].max() < split.cut <= submitted[split.test].min()
+
+
 def test_split_refuses_a_history_shorter_than_its_labels():
     """A period in which no label can mature is refused."""
     submitted = np.arange(5) * DAY
