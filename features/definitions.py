@@ -7,12 +7,11 @@ million.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
-from features.moment import FEN_PER_YUAN, Moment, ratio
-from features.registry import Compute, Feature, Registry
+from features.entity_definitions import entity_features
+from features.moment import FEN_PER_YUAN, Moment, smoothed_rate
+from features.registry import Registry
 
 FEATURES = Registry()
 define = FEATURES.define
@@ -150,14 +149,6 @@ def market_spread(m: Moment) -> np.ndarray:
 
 KIND_RISK_PRIOR = 0.02
 KIND_RISK_STRENGTH = 50.0
-RISK_PRIOR = 0.01
-RISK_STRENGTH = 5.0
-"""A rate with few labels is pulled to the prior: (frauds + strength · prior) / (labels + strength)."""
-
-
-def smoothed_rate(frauds: np.ndarray, labels: np.ndarray, *, prior: float, strength: float) -> np.ndarray:
-    """Posterior mean of a fraud rate under a beta prior; (n,) float64."""
-    return (frauds + strength * prior) / (labels + strength)
 
 
 @define(family="resale", unit="rate", zh="三十日出货均价", as_of="resale", null="no resale in 30 days")
@@ -233,194 +224,8 @@ def time_days_to_mid_autumn(m: Moment) -> np.ndarray:
     return m.days_to("mid_autumn")
 
 
-# --- velocity, risk and sharing of each entity --------------------------------------------------------------
-
-ENTITY_NAMES = {
-    "seller": ("seller", "卖家"),
-    "device": ("device", "设备"),
-    "ip": ("ip", "网络地址"),
-    "payout_account": ("payout", "收款账户"),
-    "card_prefix": ("batch", "卡批次"),
-}
-"""Entity kind -> (short name used in families, Chinese name)."""
-
-WINDOW_WORDS = {"1h": "1 小时", "24h": "24 小时", "7d": "7 天", "30d": "30 天", "all": "至今"}
-
-
-def entity_mean_amount(m: Moment, entity: str) -> np.ndarray:
-    return ratio(m.amount(entity, "30d"), m.count(entity, "30d"))
-
-
-def entity_amount_ratio(m: Moment, entity: str) -> np.ndarray:
-    return ratio(m.face_fen / FEN_PER_YUAN, entity_mean_amount(m, entity))
-
-
-def entity_amount_z(m: Moment, entity: str) -> np.ndarray:
-    count = m.count(entity, "30d")
-    mean = entity_mean_amount(m, entity)
-    variance = np.maximum(ratio(m.amount_squared(entity, "30d"), count) - mean * mean, 0.0)
-    return ratio(m.face_fen / FEN_PER_YUAN - mean, np.sqrt(variance) + 1.0)
-
-
-def entity_fraud_rate(m: Moment, entity: str, window: str) -> np.ndarray:
-    return smoothed_rate(
-        m.frauds(entity, window), m.labels(entity, window), prior=RISK_PRIOR, strength=RISK_STRENGTH
-    )
-
-
-def _entity_feature(
-    *,
-    name: str,
-    entity: str,
-    family: str,
-    unit: str,
-    as_of: str,
-    meaning: str,
-    zh: str,
-    null: str,
-    compute: Compute,
-) -> None:
-    """Register one feature of the families that repeat for each entity."""
-    short, entity_zh = ENTITY_NAMES[entity]
-    FEATURES.add(
-        Feature(
-            name=f"{entity}_{name}",
-            family=family if family in ("sharing", "duplicate", "loyalty") else f"{short}_{family}",
-            unit=unit,
-            as_of=as_of,
-            null=null,
-            meaning=meaning,
-            zh=f"{entity_zh}{zh}",
-            kind="number",
-            compute=compute,
-        )
-    )
-
-
-def _define_velocity(entity: str) -> None:
-    shared = {"entity": entity, "family": "velocity", "as_of": "submission"}
-    absent = f"the trade has no {entity}"
-    for window in ("1h", "24h", "7d", "30d", "all"):
-        _entity_feature(
-            **shared,
-            name=f"count_{window}",
-            unit="count",
-            null=absent,
-            meaning=f"Earlier submissions of the {entity}, {window}.",
-            zh=f"{WINDOW_WORDS[window]}提交数",
-            compute=partial(Moment.count, entity=entity, window=window),
-        )
-    for window in ("24h", "7d", "30d"):
-        _entity_feature(
-            **shared,
-            name=f"amount_{window}",
-            unit="CNY",
-            null=absent,
-            meaning=f"Face value of the {entity}'s earlier submissions, {window}.",
-            zh=f"{WINDOW_WORDS[window]}面值合计",
-            compute=partial(Moment.amount, entity=entity, window=window),
-        )
-    first = f"first submission of the {entity}, or the trade has none"
-    own = f"no submission of the {entity} in 30 days"
-    for name, unit, null, meaning, zh, compute in (
-        (
-            "hours_since_last",
-            "hours",
-            first,
-            "Time since the last submission",
-            "距上次小时数",
-            Moment.hours_since_last,
-        ),
-        (
-            "days_since_first",
-            "days",
-            first,
-            "Time since the first submission",
-            "距首次天数",
-            Moment.days_since_first,
-        ),
-        ("mean_amount_30d", "CNY", own, "Mean face value of 30 days", "30 天面值均值", entity_mean_amount),
-        (
-            "amount_ratio",
-            "ratio",
-            own,
-            "Face value over the 30-day mean",
-            "面值与均值之比",
-            entity_amount_ratio,
-        ),
-        (
-            "amount_z",
-            "standard deviations",
-            own,
-            "Face value against the 30-day habit",
-            "面值偏离",
-            entity_amount_z,
-        ),
-    ):
-        _entity_feature(
-            **shared,
-            name=name,
-            unit=unit,
-            null=null,
-            meaning=f"{meaning} of the {entity}.",
-            zh=zh,
-            compute=partial(compute, entity=entity),
-        )
-
-
-def _define_risk(entity: str) -> None:
-    shared = {"entity": entity, "family": "risk", "as_of": "label", "null": f"the trade has no {entity}"}
-    for window in ("24h", "7d", "30d", "all"):
-        _entity_feature(
-            **shared,
-            name=f"fraud_rate_{window}",
-            unit="share",
-            meaning=f"Smoothed fraud rate among labels of the {entity} that became known, {window}.",
-            zh=f"{WINDOW_WORDS[window]}欺诈率",
-            compute=partial(entity_fraud_rate, entity=entity, window=window),
-        )
-    for window in ("7d", "30d", "all"):
-        _entity_feature(
-            **shared,
-            name=f"labels_{window}",
-            unit="count",
-            meaning=f"Labels of the {entity} that became known, {window}.",
-            zh=f"{WINDOW_WORDS[window]}标签数",
-            compute=partial(Moment.labels, entity=entity, window=window),
-        )
-    _entity_feature(
-        **shared,
-        name="frauds_all",
-        unit="count",
-        meaning=f"Known frauds of the {entity}.",
-        zh="已知欺诈数",
-        compute=partial(Moment.frauds, entity=entity, window="all"),
-    )
-
-
-def _define_sharing(entity: str, value: str, window: str) -> None:
-    _entity_feature(
-        name=f"{value}s_{window}",
-        entity=entity,
-        family="sharing",
-        unit="count",
-        as_of="submission",
-        null=f"the trade has no {entity}",
-        meaning=f"Different {value}s among earlier submissions of the {entity}, {window}.",
-        zh=f"{WINDOW_WORDS[window]}关联{ENTITY_NAMES[value][1]}数",
-        compute=partial(Moment.distinct, entity=entity, value=value, window=window),
-    )
-
-
-for _entity in ENTITY_NAMES:
-    _define_velocity(_entity)
-    _define_risk(_entity)
-_define_sharing("device", "seller", "30d")
-_define_sharing("ip", "seller", "24h")
-_define_sharing("payout_account", "seller", "30d")
-_define_sharing("card_prefix", "seller", "7d")
-_define_sharing("seller", "device", "30d")
-_define_sharing("seller", "payout_account", "30d")
+for _feature in entity_features():
+    FEATURES.add(_feature)
 
 
 # --- the same card, and loyalty -----------------------------------------------------------------------------

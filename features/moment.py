@@ -323,6 +323,12 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.where(denominator == 0, np.nan, numerator / safe)
 
 
+def smoothed_rate(frauds: np.ndarray, labels: np.ndarray, *, prior: float, strength: float) -> np.ndarray:
+    """A fraud rate (n,) float64 pulled to ``prior`` where labels are few: the posterior mean under a beta prior,
+    (frauds + strength · prior) / (labels + strength)."""
+    return (frauds + strength * prior) / (labels + strength)
+
+
 def microseconds(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """Timestamps as int64 µs since the epoch, UTC; there must be no nulls."""
     return column.cast(pa.int64()).to_numpy(zero_copy_only=False)

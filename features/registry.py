@@ -25,7 +25,14 @@ AS_OF = {
 }
 """As-of rules: what a feature of a trade may have seen."""
 
-DEFINING_MODULES = ("definitions.py", "facts.py", "festivals.py", "moment.py", "windows.py")
+DEFINING_MODULES = (
+    "definitions.py",
+    "entity_definitions.py",
+    "facts.py",
+    "festivals.py",
+    "moment.py",
+    "windows.py",
+)
 """A feature's value depends on these files and on nothing else."""
 
 IDENTITY_FREE = frozenset({"card", "market", "resale", "kind", "time"})
