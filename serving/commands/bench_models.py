@@ -166,11 +166,11 @@ def bench_market(
     for seed in (int(text) for text in seeds.split(",")):
         folder = Path(tempfile.mkdtemp(prefix="huika-bench-"))
         try:
-            workspace = Workspace.open(folder / "home")
-            parts.make_market(folder, trades=trades, seed=seed, today=today)
-            parts.import_market(workspace, folder, now=now)
+            workspace, files = Workspace.open(folder / "home"), folder / "market"
+            parts.make_market(files, trades=trades, seed=seed, today=today)
+            parts.import_market(workspace, files, now=now)
             train(workspace, job=Job(models=("discount", "fraud"), until=since), listener=quiet)
-            verdicts.append(parts.judge(workspace, folder, since=since, now=now))
+            verdicts.append(parts.judge(workspace, files, since=since, now=now))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         print(f"seed {seed}: {_verdict(verdicts[-1])}", flush=True)

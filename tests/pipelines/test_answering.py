@@ -1,0 +1,107 @@
+"""Batch answers: each row as of its own moment, whether history knows it or not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.catalogue import workspace_catalogue
+from features.definitions import FEATURES
+from features.training_set import build_training_set, columns_of
+from pipelines import answering
+from pipelines.champions import load_pair
+from pipelines.wiring import model_registry
+from tests.conftest import TODAY
+
+
+def file_rows(workspace, rows: pa.Table) -> list[dict]:
+    """Stored trades as rows of an input file, without outcomes."""
+    names = ("seller_id", "device_id", "ip", "payout_account", "card_type", "card_form", "expires_on")
+    more = ("trade_id", "submitted_at", "card_prefix", "card_fingerprint")
+    return [
+        {name: row[name] for name in (*names, *more)} | {"face_value_cny": row["face_value_fen"] / 100}
+        for row in rows.to_pylist()
+    ]
+
+
+def read(workspace, path, rows: list[dict], **columns) -> answering.Batch:
+    pq.write_table(pa.Table.from_pylist([row | columns for row in rows]), path)
+    catalogue = workspace_catalogue(workspace.tables)
+    return answering.read_batch(path, mapping={}, catalogue=catalogue, now=TODAY)
+
+
+def features(workspace, batch: answering.Batch) -> dict[str, np.ndarray]:
+    return answering.batch_features(workspace, batch, progress=lambda done, total: None)
+
+
+def test_a_row_of_history_gets_the_features_it_was_trained_with(workspace, tmp_path):
+    """Rows that history knows are answered from exactly the training set's features."""
+    built = build_training_set(
+        store=workspace.tables,
+        registry=FEATURES,
+        folder=workspace.training_sets,
+        since=None,
+        until=None,
+        progress=lambda done, total: None,
+    )
+    stored = pq.read_table(built.path)
+    expected = columns_of(stored, FEATURES, FEATURES.names())
+    chosen = np.arange(2_000, 2_150)
+    batch = read(workspace, tmp_path / "in.parquet", file_rows(workspace, built.trades.take(chosen)))
+    found = features(workspace, batch)
+    for name in FEATURES.names():
+        np.testing.assert_array_equal(found[name], expected[name][chosen], err_msg=name)
+
+
+def test_rows_of_the_file_count_as_submissions_for_its_later_rows(workspace, tmp_path):
+    """A new seller's second card in the file sees the first one, and the file's order does not matter."""
+    row = file_rows(workspace, workspace.tables.read("trades").slice(0, 1))[0]
+    rows = [
+        row
+        | {
+            "trade_id": f"n{number}",
+            "seller_id": "new",
+            "submitted_at": TODAY - timedelta(minutes=9 - number),
+        }
+        for number in range(3)
+    ]
+    batch = read(workspace, tmp_path / "in.parquet", [rows[2], rows[0], rows[1]])
+    assert list(features(workspace, batch)["seller_count_1h"]) == [2, 0, 1]
+
+
+def test_output_has_an_answer_for_every_row_in_order(workspace, tmp_path):
+    """The output has the promised columns, one row a trade, a rate for every row."""
+    batch = read(
+        workspace, tmp_path / "in.parquet", file_rows(workspace, workspace.tables.read("trades").slice(0, 80))
+    )
+    table = answering.quote_batch(
+        batch,
+        features(workspace, batch),
+        models=load_pair(model_registry(workspace)),
+        rules=answering.rules_of(workspace.settings),
+    )
+    promised = "trade_id rate payout_cny decision fraud_probability acceptance_probability reasons"
+    assert set(promised.split()) | {"resale_rate_p10", "resale_rate_p50", "resale_rate_p90"} <= set(table.column_names)
+    assert table["trade_id"].to_pylist() == batch.spine["trade_id"].to_pylist()
+    rate = table["rate"].to_numpy()
+    assert ((rate > 0) & (rate < 1)).all()
+    payout = np.rint(table["payout_cny"].to_numpy() * 100)
+    assert (np.abs(payout - rate * batch.face_value_fen) < 1).all()
+    answering.write_answers(table, tmp_path / "deep" / "out.csv")
+    assert len((tmp_path / "deep" / "out.csv").read_text().splitlines()) == 81
+
+
+def test_a_file_that_cannot_be_answered_is_refused(workspace, tmp_path):
+    """Repeated ids, unknown card types and broken rows are refused by name."""
+    rows = file_rows(workspace, workspace.tables.read("trades").slice(0, 3))
+    with pytest.raises(answering.InputRefused, match="more than once"):
+        read(workspace, tmp_path / "a.parquet", rows, trade_id="same")
+    with pytest.raises(answering.InputRefused, match="unknown card types moon_card"):
+        read(workspace, tmp_path / "b.parquet", rows, card_type="moon_card")
+    with pytest.raises(answering.InputRefused) as refused:
+        read(workspace, tmp_path / "c.parquet", rows, face_value_cny=-1.0)
+    assert refused.value.results[0].rule.column == "face_value_cny"

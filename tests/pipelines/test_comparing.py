@@ -1,0 +1,47 @@
+"""Champion against challenger, promotion and the way back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from models.registry import CHALLENGER, CHAMPION, PREVIOUS
+from pipelines.training.comparing import NothingToCompare, compare
+from pipelines.training.promoting import promote, rollback
+from pipelines.training.training import Job, Listener, train
+from pipelines.wiring import model_registry
+from tests.conftest import TODAY
+
+QUIET = Listener(say=lambda step: None, features=lambda done, total: None)
+
+
+def test_without_models_or_newer_trades_there_is_nothing_to_compare(own_tables, workspace):
+    """No model, or no trade newer than what the models learned from, is refused by name."""
+    with pytest.raises(NothingToCompare, match="no fraud model"):
+        compare(own_tables, name="fraud")
+    with pytest.raises(NothingToCompare, match="newer"):
+        compare(workspace, name="fraud")
+
+
+def test_compare_judges_both_on_newer_trades_and_promotion_keeps_the_old_one(own_tables):
+    """Both models get figures on trades submitted after what they learned from; a promotion can be undone."""
+    job = Job(models=("discount",), until=TODAY - timedelta(days=60))
+    first = train(own_tables, job=job, listener=QUIET)[0].version.version
+    alone = compare(own_tables, name="discount")
+    assert list(alone.versions) == [CHAMPION]
+    assert alone.checks == ()
+    second = train(own_tables, job=job, listener=QUIET)[0].version.version
+    comparison = compare(own_tables, name="discount")
+    assert comparison.versions == {CHAMPION: first, CHALLENGER: second}
+    assert comparison.figures[0] == comparison.figures[1]  # same data, same seed: the same model
+    assert comparison.since <= TODAY - timedelta(days=60)
+    assert comparison.rows >= 200
+    assert comparison.checks
+    registry = model_registry(own_tables)
+    assert promote(registry, comparison, forced=False) == second
+    assert registry.version("discount", CHAMPION).version == second
+    assert registry.version("discount", PREVIOUS).version == first
+    assert "acceptance" in registry.version("discount", CHAMPION).tags["promotion_checks"]
+    assert rollback(registry, "discount") == first
+    assert registry.version("discount", CHALLENGER).version == second
