@@ -72,18 +72,25 @@ class LiveFeatures:
         """A card was offered. The same trade twice counts once."""
         self._change(self._entity_keys(trade), lambda state: state.add_submission(submission_row(trade)), now)
 
-    def labelled(self, trade: Trade, *, fraud: bool, known_at: datetime, now: datetime) -> None:
-        """A fraud label became known, or was corrected."""
+    def labelled(
+        self,
+        trade: Trade,
+        *,
+        fraud: bool,
+        known_at: datetime,
+        old: tuple[datetime, bool] | None = None,
+        now: datetime,
+    ) -> None:
+        """A fraud label became known. ``old`` is the label (known at, fraud) that it corrects, if there was one."""
         time = to_microseconds(known_at)
-        seller_key = f"seller={trade['seller_id']}"
-        old = self._read(seller_key).set_label(trade_id=trade["trade_id"], known_at=time, fraud=fraud)
+        before = None if old is None else (to_microseconds(old[0]), old[1])
 
         def of_entity(state: State) -> None:
-            state.set_label(trade_id=trade["trade_id"], known_at=time, fraud=fraud)
+            state.set_label(trade_id=trade["trade_id"], known_at=time, fraud=fraud, old=before)
 
         def of_kind(state: State) -> None:
-            if old is not None:
-                state.add_to_day(int(old[1]), labels=-1, frauds=-int(old[2]))
+            if before is not None:
+                state.add_to_day(before[0], labels=-1, frauds=-int(before[1]))
             state.add_to_day(time, labels=1, frauds=int(fraud))
 
         self._change(self._entity_keys(trade), of_entity, now)
@@ -113,9 +120,6 @@ class LiveFeatures:
             lambda state: state.add_bid(time=to_microseconds(at), source=source, side=side, ppm=ppm),
             now,
         )
-
-    def _read(self, key: str) -> State:
-        return State.decode(self._states.read_states([key])[0])
 
     def _change(self, keys: Sequence[str], change: Any, now: datetime) -> None:
         changed = {}

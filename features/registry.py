@@ -33,7 +33,7 @@ DEFINING_MODULES = (
     "moment.py",
     "windows.py",
 )
-"""A feature's value depends on these files and on nothing else."""
+"""The code that a feature's value depends on, beside the catalogue's data."""
 
 IDENTITY_FREE = frozenset({"card", "market", "resale", "kind", "time"})
 """Families that say nothing about who sells. Only these may move a price."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from features.windows import DAY, DAYS_7, LONGEST
+from features.windows import DAY, DAYS_7, HOUR, LONGEST
 
 MARKET_REACH = DAYS_7.width + DAYS_7.hop
+SLACK = HOUR
+"""A quote's moment may lie this far behind the newest event without missing anything."""
 
 Row = list[str | int | None]
 """A submission: trade_id, time, face value in fen, then the trade's entities in the order of ``ENTITIES``."""
@@ -65,13 +67,15 @@ class State:
         if len(self.submissions) > 1 and _submission_order(row) < _submission_order(self.submissions[-2]):
             self.submissions.sort(key=_submission_order)
 
-    def set_label(self, *, trade_id: str, known_at: int, fraud: bool) -> list[str | int] | None:
-        """Put the trade's label; returns the label it replaces."""
-        old = next((label for label in self.labels if label[0] == trade_id), None)
-        if old is not None:
-            self.labels.remove(old)
-        self.labels.append([trade_id, known_at, int(fraud)])
-        return old
+    def set_label(
+        self, *, trade_id: str, known_at: int, fraud: bool, old: tuple[int, bool] | None = None
+    ) -> None:
+        """Put the trade's label in place of its ``old`` one (known at, fraud), which may be folded already."""
+        kept = [label for label in self.labels if label[0] != trade_id]
+        if old is not None and len(kept) == len(self.labels) and self.folded.labels:
+            self.folded.labels -= 1
+            self.folded.frauds -= int(old[1])
+        self.labels = [*kept, [trade_id, known_at, int(fraud)]]
 
     def add_acceptance(self, *, trade_id: str, decided_at: int) -> None:
         if all(known[0] != trade_id for known in self.acceptances):
@@ -91,7 +95,7 @@ class State:
 
     def fold(self, now: int) -> None:
         """Fold what no window of a moment at or after ``now`` can reach."""
-        cutoff = now - LONGEST
+        cutoff = now - LONGEST - SLACK
         while len(self.submissions) > 1 and int(self.submissions[0][1] or 0) < cutoff:
             time = int(self.submissions.pop(0)[1] or 0)
             self.folded.first_submission = self._first(
@@ -111,7 +115,7 @@ class State:
             self.folded.acceptances += 1
         self.acceptances = [item for item in self.acceptances if int(item[1]) >= cutoff]
         self.days = {day: totals for day, totals in self.days.items() if (int(day) + 1) * DAY > cutoff}
-        self.bids = [bid for bid in self.bids if int(bid[0]) >= now - MARKET_REACH]
+        self.bids = [bid for bid in self.bids if int(bid[0]) >= now - MARKET_REACH - SLACK]
 
     @staticmethod
     def _first(count: int, first: int, time: int) -> int:

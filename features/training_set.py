@@ -128,7 +128,7 @@ def _fingerprint(
     store: TableStore, registry: Registry, since: datetime | None, until: datetime | None
 ) -> str:
     parts = [store.fingerprint(name) for name in ("trades", "market", "card_types")]
-    parts += [registry.version(), str(since), str(until)]
+    parts += [registry.version(), repr(list(workspace_catalogue(store))), str(since), str(until)]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 

@@ -47,7 +47,7 @@ events = sa.Table(
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("trade_id", sa.String(128), nullable=True, index=True),
     sa.Column("happened_at", UtcTime, nullable=False),
-    sa.Column("recorded_at", UtcTime, nullable=False, index=True),
+    sa.Column("known_at", UtcTime, nullable=False, index=True),
     sa.Column("body", sa.JSON, nullable=False),
 )
 replies = sa.Table(
@@ -96,6 +96,11 @@ class ApplicationData:
     def quote(self, quote_id: str) -> Mapping[str, Any] | None:
         return self._one(sa.select(quotes).where(quotes.c.quote_id == quote_id))
 
+    def first_quote_of(self, trade_id: str) -> Mapping[str, Any] | None:
+        """The first quote of a trade: it carries the trade as it was submitted."""
+        chosen = sa.select(quotes).where(quotes.c.trade_id == trade_id)
+        return self._one(chosen.order_by(quotes.c.submitted_at, quotes.c.quote_id).limit(1))
+
     def last_quote_of(self, trade_id: str) -> Mapping[str, Any] | None:
         """The newest quote of a trade."""
         chosen = sa.select(quotes).where(quotes.c.trade_id == trade_id)
@@ -108,8 +113,13 @@ class ApplicationData:
         return self._one(sa.select(events).where(events.c.event_id == event_id))
 
     def all_events(self) -> list[Mapping[str, Any]]:
-        """Events by the time they happened."""
-        return self._all(sa.select(events).order_by(events.c.happened_at, events.c.event_id))
+        """Events by the time they became known."""
+        return self._all(sa.select(events).order_by(events.c.known_at, events.c.event_id))
+
+    def events_of(self, trade_id: str) -> list[Mapping[str, Any]]:
+        """Events of one trade by the time they became known."""
+        chosen = sa.select(events).where(events.c.trade_id == trade_id)
+        return self._all(chosen.order_by(events.c.known_at, events.c.event_id))
 
     def reply(self, key: str, route: str) -> Reply | None:
         found = self._one(

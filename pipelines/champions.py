@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+from features.definitions import FEATURES
 from models.discount.model import DiscountModel
 from models.fraud.model import FraudModel
 from models.quoting import ModelPair
@@ -13,25 +15,30 @@ log = logging.getLogger("huika")
 
 
 def load_pair(registry: ModelRegistry, *, alias: str = CHAMPION) -> ModelPair:
-    """Both models that carry ``alias``; what is missing or damaged is None, and the answers say so."""
-    discount, fraud = _find(registry, "discount", alias), _find(registry, "fraud", alias)
+    """Both models that carry ``alias``; what is missing, damaged or outdated is None, and the answers say so."""
+    discount = _find(registry, "discount", alias)
+    fraud = _find(registry, "fraud", alias)
     return ModelPair(
-        discount=None if discount is None else DiscountModel.load(registry.folder(discount)),
-        fraud=None if fraud is None else FraudModel.load(registry.folder(fraud)),
-        discount_version=None if discount is None else discount.version,
-        fraud_version=None if fraud is None else fraud.version,
+        discount=None if discount is None else DiscountModel.load(discount[1]),
+        fraud=None if fraud is None else FraudModel.load(fraud[1]),
+        discount_version=None if discount is None else discount[0].version,
+        fraud_version=None if fraud is None else fraud[0].version,
     )
 
 
-def _find(registry: ModelRegistry, name: str, alias: str) -> ModelVersion | None:
-    """The version, if its files are what was registered."""
+def _find(registry: ModelRegistry, name: str, alias: str) -> tuple[ModelVersion, Path] | None:
+    """The version and its files, if they are what was registered and read features that still exist."""
     try:
         version = registry.version(name, alias)
-        registry.folder(version)
+        folder = registry.folder(version)
     except ModelNotFound as error:
         log.info("%s", error)
         return None
     except DamagedModel as error:
         log.error("%s; it is not used", error)
         return None
-    return version
+    gone = set(version.tags.get("features", "").split()) - set(FEATURES.names())
+    if gone:
+        log.error("%s version %s reads features that are gone: %s", name, version.version, sorted(gone))
+        return None
+    return version, folder

@@ -12,6 +12,7 @@ from pathlib import Path
 from features.backfill import backfill
 from features.catalogue import workspace_catalogue
 from features.store import STATE_VIEW, FeatureStore
+from features.tables import TABLES
 from pipelines.workspace import Workspace
 
 STAMP = "live_state.json"
@@ -24,7 +25,7 @@ def prepare_live_state(
 
     Call it before the service starts and after its recorded quotes and events were collected into the tables.
     """
-    stamp = {"view": STATE_VIEW} | {name: workspace.tables.fingerprint(name) for name in ("trades", "market")}
+    stamp = {"view": STATE_VIEW} | {name: workspace.tables.fingerprint(name) for name in TABLES}
     path = workspace.home / STAMP
     if path.exists() and json.loads(path.read_text()) == stamp:
         return False

@@ -24,11 +24,23 @@ class TradeFinder:
 
     def find(self, trade_id: str) -> dict[str, Any] | None:
         """The trade as it was submitted, or None."""
-        quoted = self.data.last_quote_of(trade_id)
+        quoted = self.data.first_quote_of(trade_id)
         if quoted is not None:
             return trade_from_json(quoted["trade"])
         found = stored_trades(self.tables, [trade_id])
         return {name: found[0][name] for name in SPINE_COLUMNS} if found else None
+
+    def stored_outcome(self, trade_id: str, column: str) -> Any:
+        """One column of a stored trade, None where it is unknown."""
+        found = stored_trades(self.tables, [trade_id])
+        return found[0][column] if found else None
+
+    def stored_label(self, trade_id: str) -> tuple[datetime, bool] | None:
+        """The label of a stored trade: when it became known, and whether it was fraud."""
+        found = stored_trades(self.tables, [trade_id])
+        if not found or found[0]["fraud"] is None:
+            return None
+        return found[0]["fraud_known_at"], found[0]["fraud"]
 
 
 def stored_trades(tables: TableStore, trade_ids: Collection[str]) -> list[dict[str, Any]]:

@@ -36,7 +36,6 @@ class TrainingSettings(Policy):
     """How models are fitted and judged."""
 
     test_share: float = 0.2
-    label_delay_days: float = 7.0
     seed: int = 7
     threads: int = 0
 

@@ -15,6 +15,7 @@ from pipelines.application_data import ApplicationData
 from pipelines.live_trades import stored_trades, trade_from_json
 from pipelines.training.merging import Join
 from pipelines.training.work_folder import work_folder
+from pipelines.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,43 @@ class Collected:
 
 
 def collect(*, data: ApplicationData, store: TableStore) -> Collected:
-    """Merge all quotes and events into the stored tables. Doing it twice changes nothing."""
+    """Merge all quotes and events into the stored tables. Doing it twice changes nothing.
+
+    An outcome counts from when it became known here, and never replaces one that became known later.
+    """
     events = data.all_events()
-    trades = {row["trade_id"]: _trade(row) for row in data.all_quotes()}
-    imported = {event["trade_id"] for event in events} - set(trades) - {None}
-    trades |= {row["trade_id"]: row for row in stored_trades(store, imported)}
+    trades = _quoted_trades(data)
+    ids = set(trades) | {event["trade_id"] for event in events} - {None}
+    stored = {row["trade_id"]: row for row in stored_trades(store, ids)}
+    live = {**{trade_id: dict(row) for trade_id, row in stored.items()}, **trades}
     market = []
     for event in events:
         if event["kind"] == "market_observed":
             market.append(_market_row(event))
-        elif event["trade_id"] in trades:
-            trades[event["trade_id"]] |= _outcome(event)
-    if trades:
-        _merge(store, TRADES, list(trades.values()))
+        elif event["trade_id"] in live:
+            live[event["trade_id"]] |= _outcome(event, stored.get(event["trade_id"]))
+    if live:
+        _merge(store, TRADES, list(live.values()))
     if market:
         _merge(store, MARKET, market)
-    return Collected(trades=len(trades), market=len(market))
+    return Collected(trades=len(live), market=len(market))
+
+
+def collect_workspace(workspace: Workspace) -> Collected:
+    """Bring what the workspace's service recorded into its tables."""
+    return collect(data=ApplicationData(workspace.application_url), store=workspace.tables)
+
+
+def _quoted_trades(data: ApplicationData) -> dict[str, dict[str, Any]]:
+    """Quoted trades as rows: the trade as first submitted, the offer last made."""
+    trades: dict[str, dict[str, Any]] = {}
+    for row in data.all_quotes():
+        trade = trades.setdefault(row["trade_id"], trade_from_json(row["trade"]))
+        answer = row["answer"]
+        refused = answer["decision"] == "refuse"  # a refused seller was made no offer
+        trade["offered_rate"] = None if refused else answer["rate"]
+        trade["offer_density"] = None if refused else answer["offer_density"]
+    return trades
 
 
 def _merge(store: TableStore, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -56,34 +78,27 @@ def _merge(store: TableStore, table: Table, rows: list[dict[str, Any]]) -> None:
         store.publish(table.name, staged)
 
 
-def _trade(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A quote as a row of trades: the trade as submitted and the offer made."""
-    trade = trade_from_json(row["trade"])
-    answer = row["answer"]
-    refused = answer["decision"] == "refuse"  # a refused seller was made no offer
-    return trade | {
-        "offered_rate": None if refused else answer["rate"],
-        "offer_density": None if refused else answer["offer_density"],
-    }
-
-
-def _outcome(event: Mapping[str, Any]) -> dict[str, Any]:
-    at = event["happened_at"]
+def _outcome(event: Mapping[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The columns an event fills, none where the stored trade already knows something newer."""
+    at = event["known_at"]
     match event["kind"]:
         case "accepted" | "declined":
-            return {"accepted": event["kind"] == "accepted", "decided_at": at}
+            outcome = {"accepted": event["kind"] == "accepted", "decided_at": at}
         case "resold":
-            return {"resale_rate": event["body"]["rate"], "resold_at": at}
+            outcome = {"resale_rate": event["body"]["rate"], "resold_at": at}
         case "fraud_confirmed" | "fraud_cleared":
-            return {"fraud": event["kind"] == "fraud_confirmed", "fraud_known_at": at}
-    raise ValueError(f"unknown event kind {event['kind']}")
+            outcome = {"fraud": event["kind"] == "fraud_confirmed", "fraud_known_at": at}
+        case kind:
+            raise ValueError(f"unknown event kind {kind}")
+    known = None if stored is None else stored[list(outcome)[1]]
+    return {} if known is not None and known > at else outcome
 
 
 def _market_row(event: Mapping[str, Any]) -> dict[str, Any]:
     body = event["body"]
     volume = body.get("volume")
     return {
-        "observed_at": event["happened_at"],
+        "observed_at": event["known_at"],
         "card_type": body["card_type"],
         "source": body["source"],
         "side": body["side"],

@@ -17,6 +17,7 @@ from models.fraud.model import FraudModel
 from models.registry import CHALLENGER, CHAMPION, ModelVersion
 from pipelines.settings import Settings
 from pipelines.training import discount, fraud
+from pipelines.training.collecting import collect_workspace
 from pipelines.training.examples import Examples, examples_of
 from pipelines.training.splitting import DAY_US
 from pipelines.wiring import feature_store, model_registry
@@ -85,6 +86,7 @@ def _alias(version: ModelVersion) -> str:
 
 def _newer(workspace: Workspace, name: str, since: datetime) -> Examples:
     """Trades with an outcome that were submitted after ``since``."""
+    collect_workspace(workspace)
     try:
         training_set = build_training_set(
             store=workspace.tables,

@@ -21,10 +21,9 @@ from features.definitions import FEATURES
 from features.training_set import Progress, TrainingSet, build_training_set, columns_of
 from models.frames import frame_of_columns
 from models.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion, Submission
-from pipelines.application_data import ApplicationData
 from pipelines.settings import Settings
 from pipelines.training import discount, fraud, plots
-from pipelines.training.collecting import collect
+from pipelines.training.collecting import collect_workspace
 from pipelines.training.comparing import trained_until
 from pipelines.training.examples import Examples, examples_of
 from pipelines.training.splitting import DAY_US, Split
@@ -74,7 +73,7 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
 
     Raises NothingToTrainOn, TooLittleHistory, FraudTrainingError or DiscountFitError with what is missing.
     """
-    collect(data=ApplicationData(workspace.application_url), store=workspace.tables)
+    collect_workspace(workspace)
     listener.say("features")
     training_set = build_training_set(
         store=workspace.tables,
@@ -140,7 +139,7 @@ def _train_one(
             params=_params(examples, fitted.split, settings),
             metrics=fitted.metrics.to_dict(),
             plots=fitted.figures,
-            tags=_tags(training_set, job, examples.submitted_at),
+            tags=_tags(name, training_set, job, examples.submitted_at),
         )
         version = registry.register(submission, alias=alias)
     return Trained(
@@ -189,11 +188,12 @@ def _params(examples: Examples, split: Split, settings: Settings) -> dict[str, o
     }
 
 
-def _tags(training_set: TrainingSet, job: Job, learned_at: np.ndarray) -> dict[str, str]:
+def _tags(name: ModelName, training_set: TrainingSet, job: Job, learned_at: np.ndarray) -> dict[str, str]:
     return {
         "trained_until": trained_until(learned_at),
         "data_fingerprint": training_set.fingerprint,
         "features_version": FEATURES.version(),
+        "features": " ".join(FEATURES.names(name)),
         "code_version": code_version(),
         "since": str(job.since or ""),
         "until": str(job.until or ""),

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
+from sqlalchemy.exc import IntegrityError
 from starlette.routing import Match
 
 from serving.api import schemas
 from serving.api.board import PriceBoards
-from serving.api.desk import Desk
-from serving.api.problems import MEDIA_TYPE, Problem, install_problem_handlers, problem_body
+from serving.api.desk import Desk, Receipt
+from serving.api.problems import MEDIA_TYPE, Problem, install_problem_handlers, invalid_body
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
@@ -53,7 +54,16 @@ async def _boards(request: Request) -> PriceBoards:
     return request.app.state.boards
 
 
+async def _receipt(request: Request, key: IdempotencyKey = None) -> Receipt | None:
+    """The request's idempotency key with a digest of its body; None without a key."""
+    if key is None:
+        return None
+    digest = hashlib.sha256(await request.body()).hexdigest()
+    return Receipt(key=key, route=request.url.path, request_sha256=digest)
+
+
 TheDesk = Annotated[Desk, Depends(_desk)]
+TheReceipt = Annotated[Receipt | None, Depends(_receipt)]
 TheBoards = Annotated[PriceBoards, Depends(_boards)]
 
 
@@ -62,20 +72,18 @@ def _add_quote_routes(app: FastAPI) -> None:
     # state of an entity cannot interleave.
 
     @app.post("/v1/quotes", response_model=schemas.Quote, responses=PROBLEMS, tags=["quotes"])
-    async def post_quote(
-        submission: schemas.Submission, desk: TheDesk, key: IdempotencyKey = None
-    ) -> Response:
+    async def post_quote(submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt) -> Response:
         """Price a card and screen its seller. The quote is binding until ``valid_until``."""
-        return _once(desk, key, "quotes", submission, lambda now: desk.quote(submission, now=now))
+        return _once(desk, receipt, lambda now: desk.quote(submission, now=now, receipt=receipt))
 
     @app.post("/v1/quotes/batch", responses=PROBLEMS, tags=["quotes"])
-    async def post_quotes(batch: schemas.QuoteBatch, desk: TheDesk, key: IdempotencyKey = None) -> Response:
+    async def post_quotes(batch: schemas.QuoteBatch, desk: TheDesk, receipt: TheReceipt) -> Response:
         """Price up to 500 cards; each succeeds or fails alone, in the order given."""
 
         def answer(now: datetime) -> dict[str, Any]:
             return {"results": [_one_of_batch(desk, item, now) for item in batch.submissions]}
 
-        return _once(desk, key, "quotes/batch", batch, answer)
+        return _once(desk, receipt, answer)
 
     @app.get("/v1/quotes/{quote_id}", response_model=schemas.Quote, responses=PROBLEMS, tags=["quotes"])
     async def get_quote(quote_id: str, desk: TheDesk) -> Response:
@@ -83,18 +91,16 @@ def _add_quote_routes(app: FastAPI) -> None:
         return JSONResponse(desk.stored_quote(quote_id))
 
     @app.post("/v1/fraud-scores", response_model=schemas.FraudScore, responses=PROBLEMS, tags=["fraud"])
-    async def post_score(
-        submission: schemas.Submission, desk: TheDesk, key: IdempotencyKey = None
-    ) -> Response:
+    async def post_score(submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt) -> Response:
         """Score a submission for fraud without a price. It is not counted as a submission."""
-        return _once(desk, key, "fraud-scores", submission, lambda now: desk.score(submission, now=now))
+        return _once(desk, receipt, lambda now: desk.score(submission, now=now))
 
 
 def _add_event_route(app: FastAPI) -> None:
     @app.post("/v1/events", response_model=schemas.EventReceipt, responses=PROBLEMS, tags=["events"])
-    async def post_event(event: schemas.Event, desk: TheDesk, key: IdempotencyKey = None) -> Response:
+    async def post_event(event: schemas.Event, desk: TheDesk, receipt: TheReceipt) -> Response:
         """Tell what happened: accepted, declined, resold, fraud confirmed or cleared, a market rate."""
-        return _once(desk, key, "events", event, lambda now: desk.record(event, now=now))
+        return _once(desk, receipt, lambda now: desk.record(event, now=now))
 
 
 def _add_price_routes(app: FastAPI) -> None:
@@ -127,31 +133,30 @@ def _one_of_batch(desk: Desk, item: dict[str, Any], now: datetime) -> dict[str, 
     except Problem as problem:
         return {"problem": problem.body()}
     except ValidationError as error:
-        errors = [
-            {"field": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]}
-            for item in error.errors(include_input=False, include_url=False)
-        ]
-        return {
-            "problem": problem_body(422, "invalid_request", "a field is missing or has a wrong value", errors)
-        }
+        return {"problem": invalid_body(error.errors(include_input=False, include_url=False))}
 
 
-def _once(
-    desk: Desk, key: str | None, route: str, body: BaseModel, work: Callable[[datetime], dict[str, Any]]
-) -> Response:
+def _once(desk: Desk, receipt: Receipt | None, work: Callable[[datetime], dict[str, Any]]) -> Response:
     """Answer, or repeat the answer already given under the same idempotency key.
 
     Raises Problem ``idempotency_key_reused`` where the key came with another body.
     """
     now = desk.clock()
-    if key is None:
+    if receipt is None:
         return JSONResponse(work(now))
-    digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
-    found = desk.data.reply(key, route)
-    if found is not None:
-        if found.request_sha256 != digest:
-            raise Problem(409, "idempotency_key_reused", "this Idempotency-Key came with another body before")
-        return JSONResponse(found.body, status_code=found.status, headers={"Idempotent-Replay": "true"})
-    answer = work(now)
-    desk.remember_reply(key=key, route=route, request_sha256=digest, body=answer, now=now)
-    return JSONResponse(answer)
+    try:
+        return _repeated(desk, receipt) or JSONResponse(desk.remembered(receipt, work(now), now=now))
+    except IntegrityError:  # another worker answered the same key meanwhile; its answer stands
+        repeated = _repeated(desk, receipt)
+        if repeated is None:
+            raise
+        return repeated
+
+
+def _repeated(desk: Desk, receipt: Receipt) -> Response | None:
+    found = desk.data.reply(receipt.key, receipt.route)
+    if found is None:
+        return None
+    if found.request_sha256 != receipt.request_sha256:
+        raise Problem(409, "idempotency_key_reused", "this Idempotency-Key came with another body before")
+    return JSONResponse(found.body, status_code=found.status, headers={"Idempotent-Replay": "true"})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from features.catalogue import CardType
 from pipelines.application_data import ApplicationData, board_prices
@@ -60,10 +62,10 @@ class PriceBoards:
     def _remember(self, prices: Sequence[dict[str, Any]], now: datetime) -> None:
         """Keep the first board of each hour."""
         hour = now.replace(minute=0, second=0, microsecond=0)
-        with self._data.transaction() as connection:
-            kept = sa.select(board_prices.c.card_type).where(board_prices.c.shown_at == hour).limit(1)
+        rows = [{"card_type": p["card_type"], "shown_at": hour, "rate": p["rate"]} for p in prices]
+        kept = sa.select(board_prices.c.card_type).where(board_prices.c.shown_at == hour).limit(1)
+        with suppress(IntegrityError), self._data.transaction() as connection:  # another worker may be first
             if connection.execute(kept).first() is None:
-                rows = [{"card_type": p["card_type"], "shown_at": hour, "rate": p["rate"]} for p in prices]
                 connection.execute(sa.insert(board_prices), rows)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
+from features.facts import SPINE_COLUMNS
 from pipelines.application_data import ApplicationData, events, quotes, replies
 from pipelines.live_trades import TradeFinder
 from serving.api import schemas
@@ -29,6 +31,18 @@ TradeEvent = (
 )
 
 
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """An idempotency key of one route, and the digest of the body it came with."""
+
+    key: str
+    route: str
+    request_sha256: str
+
+
 @dataclass(frozen=True)
 class Desk:
     """Everything a request needs. ``writing`` is held while entity states are read and written back, so that
@@ -43,8 +57,10 @@ class Desk:
     def clock(self) -> Callable[[], datetime]:
         return self.engine.clock
 
-    def quote(self, submission: schemas.Submission, *, now: datetime) -> dict[str, Any]:
-        """A new quote, stored before it is given. Raises Problem."""
+    def quote(
+        self, submission: schemas.Submission, *, now: datetime, receipt: Receipt | None = None
+    ) -> dict[str, Any]:
+        """A new quote, stored (with its receipt) before it is given. Raises Problem."""
         trade = self.engine.trade_of(submission, now=now)
         if submission.trade_id is not None:
             self._refuse_another_card(trade)
@@ -60,6 +76,8 @@ class Desk:
                     answer=body,
                 )
             )
+            if receipt is not None:
+                connection.execute(sa.insert(replies).values(**_reply(receipt, body, now)))
         with self.writing():
             self.engine.live.submitted(trade, now=now)
         return body
@@ -76,17 +94,45 @@ class Desk:
         return found["answer"]
 
     def record(self, event: Event, *, now: datetime) -> dict[str, Any]:
-        """Record an event once and let the live state know. Raises Problem."""
+        """Record an event once and let the live state know. Raises Problem.
+
+        It counts from the later of when it happened and now: nobody knew it before.
+        """
         body = event.model_dump(mode="json")
-        known = self.data.event(event.event_id)
-        if known is not None:
-            if known["body"] != body:
-                raise Problem(409, "event_id_reused", "this event_id came with another content before")
+        if self._is_known(event.event_id, body):
             return {"event_id": event.event_id, "status": "known"}
-        if event.happened_at > now + CLOCK_SKEW:
-            raise Problem(422, "impossible_time", "happened_at lies in the future", field="happened_at")
-        trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event)
+        if not EARLIEST <= event.happened_at <= now + CLOCK_SKEW:
+            detail = "happened_at lies in the future or before 2000"
+            raise Problem(422, "impossible_time", detail, field="happened_at")
+        trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event, now=now)
         self._check_card_type(event)
+        known_at = max(event.happened_at, now)
+        old_label = None if trade is None else self._label_of(trade["trade_id"])
+        try:
+            self._insert_event(event, body, trade, known_at)
+        except IntegrityError:  # another worker recorded the same event meanwhile
+            self._is_known(event.event_id, body)
+            return {"event_id": event.event_id, "status": "known"}
+        with self.writing():
+            self._apply(event, trade, known_at=known_at, old_label=old_label, now=now)
+        return {"event_id": event.event_id, "status": "recorded"}
+
+    def remembered(self, receipt: Receipt, body: dict[str, Any], *, now: datetime) -> dict[str, Any]:
+        """The answer, kept under its idempotency key."""
+        if self.data.reply(receipt.key, receipt.route) is None:
+            with self.data.transaction() as connection:
+                connection.execute(sa.insert(replies).values(**_reply(receipt, body, now)))
+        return body
+
+    def _is_known(self, event_id: str, body: dict[str, Any]) -> bool:
+        known = self.data.event(event_id)
+        if known is not None and known["body"] != body:
+            raise Problem(409, "event_id_reused", "this event_id came with another content before")
+        return known is not None
+
+    def _insert_event(
+        self, event: Event, body: dict[str, Any], trade: Trade | None, known_at: datetime
+    ) -> None:
         with self.data.transaction() as connection:
             connection.execute(
                 sa.insert(events).values(
@@ -94,38 +140,26 @@ class Desk:
                     kind=event.kind,
                     trade_id=None if trade is None else trade["trade_id"],
                     happened_at=event.happened_at,
-                    recorded_at=now,
+                    known_at=known_at,
                     body=body,
                 )
             )
-        with self.writing():
-            self._apply(event, trade, now)
-        return {"event_id": event.event_id, "status": "recorded"}
 
-    def remember_reply(
-        self, *, key: str, route: str, request_sha256: str, body: dict[str, Any], now: datetime
-    ) -> None:
-        """Keep an answer under its idempotency key."""
-        with self.data.transaction() as connection:
-            connection.execute(
-                sa.insert(replies).values(
-                    idempotency_key=key,
-                    route=route,
-                    request_sha256=request_sha256,
-                    status=200,
-                    body=body,
-                    created_at=now,
-                )
-            )
+    def _label_of(self, trade_id: str) -> tuple[datetime, bool] | None:
+        """The label a trade has so far: when it became known, and whether it was fraud."""
+        told = [row for row in self.data.events_of(trade_id) if row["kind"].startswith("fraud_")]
+        if told:
+            return told[-1]["known_at"], told[-1]["kind"] == "fraud_confirmed"
+        return self.trades.stored_label(trade_id)
 
     def _refuse_another_card(self, trade: Trade) -> None:
-        """A trade is one card: quoting it again is fine, quoting another card under its id is not."""
-        known = self.data.last_quote_of(trade["trade_id"])
-        names = ("seller_id", "card_type", "face_value_fen", "card_fingerprint", "card_prefix")
-        if known is not None and any(known["trade"][name] != trade[name] for name in names):
+        """A trade is one card of one seller: quoting it again is fine, quoting another under its id is not."""
+        known = self.trades.find(trade["trade_id"])
+        names = [name for name in SPINE_COLUMNS if name != "submitted_at"]
+        if known is not None and any(known[name] != trade[name] for name in names):
             raise Problem(409, "trade_id_reused", "this trade_id belongs to another card", field="trade_id")
 
-    def _trade_of(self, event: TradeEvent) -> Trade:
+    def _trade_of(self, event: TradeEvent, *, now: datetime) -> Trade:
         trade = self.trades.find(event.trade_id)
         if trade is None:
             raise Problem(404, "trade_not_found", "there is no trade with this id", field="trade_id")
@@ -133,17 +167,25 @@ class Desk:
             detail = "happened_at lies before the trade was submitted"
             raise Problem(422, "impossible_time", detail, field="happened_at")
         if isinstance(event, schemas.Accepted):
-            self._check_promise(event)
+            self._check_promise(event, now=now)
+        if isinstance(event, schemas.Resold) and self._is_resold(event.trade_id):
+            raise Problem(409, "already_resold", "this trade was resold before", field="trade_id")
         return trade
 
-    def _check_promise(self, event: schemas.Accepted) -> None:
+    def _is_resold(self, trade_id: str) -> bool:
+        told = any(row["kind"] == "resold" for row in self.data.events_of(trade_id))
+        return told or self.trades.stored_outcome(trade_id, "resale_rate") is not None
+
+    def _check_promise(self, event: schemas.Accepted, *, now: datetime) -> None:
         """Only a quote that was an offer and has not expired can be accepted."""
         promised = self.data.last_quote_of(event.trade_id)
         if promised is None:
             return
+        if event.quote_id not in (None, promised["quote_id"]):
+            raise Problem(409, "quote_replaced", "a newer quote was given for this trade", field="quote_id")
         if promised["answer"]["decision"] == "refuse":
             raise Problem(409, "quote_refused", "this trade was refused; there is no offer to accept")
-        if event.happened_at > promised["valid_until"]:
+        if max(event.happened_at, now - CLOCK_SKEW) > promised["valid_until"]:
             raise Problem(409, "quote_expired", "the quote is no longer valid; ask for a new one")
 
     def _check_card_type(self, event: Event) -> None:
@@ -152,26 +194,44 @@ class Desk:
                 422, "unknown_card_type", "this card type is not in the catalogue", field="card_type"
             )
 
-    def _apply(self, event: Event, trade: Trade | None, now: datetime) -> None:
-        live, at = self.engine.live, event.happened_at
+    def _apply(
+        self,
+        event: Event,
+        trade: Trade | None,
+        *,
+        known_at: datetime,
+        old_label: tuple[datetime, bool] | None,
+        now: datetime,
+    ) -> None:
+        live = self.engine.live
         if isinstance(event, schemas.MarketObserved):
-            live.observed(
-                card_type=event.card_type,
-                source=event.source,
-                side=event.side,
-                rate=event.rate,
-                at=at,
-                now=now,
-            )
+            bid = {
+                "card_type": event.card_type,
+                "source": event.source,
+                "side": event.side,
+                "rate": event.rate,
+            }
+            live.observed(**bid, at=known_at, now=now)
             return
         assert trade is not None
         match event:
             case schemas.Accepted():
-                live.accepted(trade, decided_at=at, now=now)
+                live.accepted(trade, decided_at=known_at, now=now)
             case schemas.Resold():
-                live.resold(trade, rate=event.rate, resold_at=at, now=now)
+                live.resold(trade, rate=event.rate, resold_at=known_at, now=now)
             case schemas.FraudConfirmed() | schemas.FraudCleared():
                 fraud = isinstance(event, schemas.FraudConfirmed)
-                live.labelled(trade, fraud=fraud, known_at=at, now=now)
+                live.labelled(trade, fraud=fraud, known_at=known_at, old=old_label, now=now)
             case schemas.Declined():
                 pass  # no feature reads a declined offer; training reads it from the recorded event
+
+
+def _reply(receipt: Receipt, body: dict[str, Any], now: datetime) -> dict[str, Any]:
+    return {
+        "idempotency_key": receipt.key,
+        "route": receipt.route,
+        "request_sha256": receipt.request_sha256,
+        "status": 200,
+        "body": body,
+        "created_at": now,
+    }

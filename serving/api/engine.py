@@ -19,7 +19,6 @@ from models.reasons import Reason
 from serving.api.problems import Problem
 from serving.api.schemas import Submission
 
-OLDEST_MOMENT = timedelta(days=1)
 CLOCK_SKEW = timedelta(minutes=5)
 
 Trade = dict[str, Any]
@@ -130,7 +129,9 @@ class Engine:
         try:
             return self.catalogue.get(name)
         except UnknownCardType as error:
-            raise Problem(422, "unknown_card_type", str(error), field="card.card_type") from None
+            close = f"; close to it: {', '.join(error.suggestions)}" if error.suggestions else ""
+            detail = f"this card type is not in the catalogue{close}"
+            raise Problem(422, "unknown_card_type", detail, field="card.card_type") from None
 
 
 def check_face_value(card_type: CardType, face_fen: int) -> None:
@@ -167,11 +168,14 @@ def trade_json(trade: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moment(asked: datetime | None, *, now: datetime) -> datetime:
-    """The moment of a submission: now, or a given one that is not far from it. Raises Problem."""
+    """The moment of a submission: now, or a given one within the clocks' skew. Raises Problem.
+
+    A card offered earlier is a question for `huika quote`: the live state does not keep every past moment.
+    """
     if asked is None:
         return now
-    if asked > now + CLOCK_SKEW or asked < now - OLDEST_MOMENT:
-        detail = "submitted_at must lie within the last 24 hours and not in the future"
+    if abs(asked - now) > CLOCK_SKEW:
+        detail = "submitted_at must be now, give or take 5 minutes"
         raise Problem(422, "moment_out_of_range", detail, field="submitted_at")
     return asked
 

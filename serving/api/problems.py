@@ -6,6 +6,7 @@ or end up in a log.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -55,13 +56,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         if any(item["type"] == "json_invalid" for item in error.errors()):
             return _response(400, problem_body(400, "malformed_json", "the body is not valid JSON"))
-        errors = [
-            {"field": ".".join(str(part) for part in item["loc"] if part != "body"), "reason": item["msg"]}
-            for item in error.errors()
-        ]
-        return _response(
-            422, problem_body(422, "invalid_request", "a field is missing or has a wrong value", errors)
-        )
+        return _response(422, invalid_body(error.errors()))
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -71,6 +66,25 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def invalid_body(errors: Sequence[Any]) -> dict[str, Any]:
+    """Problem body of pydantic errors, with nothing in it that was sent."""
+    told = [{"field": _field(item), "reason": _reason(item)} for item in errors]
+    return problem_body(422, "invalid_request", "a field is missing or has a wrong value", told)
+
+
+def _field(item: Any) -> str:
+    parts = [str(part) for part in item["loc"] if part != "body"]
+    if item["type"] == "extra_forbidden":
+        parts[-1:] = ["(unknown field)"]
+    return ".".join(parts)
+
+
+def _reason(item: Any) -> str:
+    if item["type"].startswith("union_tag"):
+        return "kind must be one of " + item["ctx"].get("expected_tags", "the known kinds")
+    return item["msg"]
 
 
 def _response(status: int, body: dict[str, Any]) -> JSONResponse:

@@ -22,7 +22,7 @@ class Body(BaseModel):
 class Money(Body):
     """An amount in fen (1/100 yuan)."""
 
-    amount_fen: int
+    amount_fen: int = Field(ge=0, le=10**14)
     currency: Literal["CNY"] = "CNY"
 
 
@@ -167,9 +167,10 @@ class TradeEvent(Body):
 
 
 class Accepted(TradeEvent):
-    """The seller accepted the quote."""
+    """The seller accepted the quote (the trade's newest one when ``quote_id`` is not given)."""
 
     kind: Literal["accepted"]
+    quote_id: Text | None = None
 
 
 class Declined(TradeEvent):

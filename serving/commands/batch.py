@@ -33,6 +33,7 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
     from features.catalogue import workspace_catalogue
     from pipelines import answering
     from pipelines.champions import load_pair
+    from pipelines.training.collecting import collect_workspace
     from pipelines.training.import_problems import ImportProblem
     from pipelines.training.mapping import load_mapping
     from pipelines.wiring import model_registry
@@ -40,6 +41,7 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
     from serving.progress import bar
 
     workspace = Workspace.open(home)
+    collect_workspace(workspace)
     models = load_pair(model_registry(workspace))
     if needs == ("fraud",) and models.fraud is None:
         raise Refusal("no fraud model yet; train one with `huika train fraud`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serving.options import DEFAULT_HOME, Home
+from serving.refusals import Refusal
 
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace
@@ -29,6 +31,7 @@ def serve(
     from serving.progress import bar
 
     workspace = Workspace.open(home)
+    hold_workspace(workspace)
     with bar("live state") as progress:
         prepare(workspace, progress=progress, now=datetime.now(UTC))
     print(f"huika: http://{host}:{port}/v1/prices  (API description: http://{host}:{port}/docs.json)")
@@ -37,14 +40,27 @@ def serve(
     os.execv(sys.executable, service_command(host=host, port=port))
 
 
+def hold_workspace(workspace: Workspace) -> None:
+    """Let one service run on a workspace: the lock lasts as long as this process, also when it becomes Bento.
+
+    Raises Refusal where another service holds it.
+    """
+    lock = os.open(workspace.home / "serve.lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise Refusal(f"a service is already running on {workspace.home}") from None
+    os.set_inheritable(lock, True)
+
+
 def prepare(workspace: Workspace, *, progress: Callable[[int, int], None], now: datetime) -> None:
     """Bring the recorded quotes and events into the tables, and the live state up to date with them."""
-    from pipelines.application_data import ApplicationData
     from pipelines.live_state import prepare_live_state
-    from pipelines.training.collecting import collect
+    from pipelines.training.collecting import collect_workspace
     from pipelines.wiring import feature_store
 
-    collect(data=ApplicationData(workspace.application_url), store=workspace.tables)
+    collect_workspace(workspace)
     store = feature_store(workspace)
     prepare_live_state(workspace, store=store, now=now, progress=progress)
 

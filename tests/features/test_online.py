@@ -48,7 +48,7 @@ def timeline(trades: pa.Table, market: pa.Table) -> list[tuple[datetime, int, st
     return sorted(happened, key=lambda item: (item[0], item[1], item[3].get("trade_id", "")))
 
 
-def tell(features: LiveFeatures, kind: str, row: dict, at: datetime) -> None:
+def tell(features: LiveFeatures, kind: str, row: dict, at: datetime, *, again: bool = False) -> None:
     match kind:
         case "submitted":
             features.submitted(row, now=at)
@@ -57,7 +57,8 @@ def tell(features: LiveFeatures, kind: str, row: dict, at: datetime) -> None:
         case "resold":
             features.resold(row, rate=row["resale_rate"], resold_at=at, now=at)
         case "labelled":
-            features.labelled(row, fraud=row["fraud"], known_at=at, now=at)
+            old = (at, row["fraud"]) if again else None
+            features.labelled(row, fraud=row["fraud"], known_at=at, old=old, now=at)
         case "observed":
             bid = {name: row[name] for name in ("card_type", "source", "side", "rate")}
             features.observed(**bid, at=at, now=at)
@@ -90,10 +91,26 @@ def test_events_told_twice_count_once():
         tell(once, kind, row, at)
         tell(twice, kind, row, at)
         if kind != "resold":  # resales are told apart by the event log of the service
-            tell(twice, kind, row, at)
+            tell(twice, kind, row, at, again=True)
     probe = trades.slice(len(trades) - 1).to_pylist()[0] | {"trade_id": "probe"}
     probe["submitted_at"] += timedelta(days=1)
     assert_same(once.features([probe]), twice.features([probe]))
+
+
+@pytest.mark.parametrize("days", [1, 60])
+def test_a_corrected_label_counts_as_the_new_one(days):
+    """Correcting a label, also one old enough to be folded, leaves one label with the new value."""
+    trade = worlds.trades(rows=5, seed=6).to_pylist()[0]
+    first, second = worlds.START + timedelta(days=1), worlds.START + timedelta(days=1 + days)
+    features = live(MemoryStates())
+    features.submitted(trade, now=first)
+    features.labelled(trade, fraud=True, known_at=first, now=first)
+    features.accepted(trade, decided_at=second, now=second)
+    features.labelled(trade, fraud=False, known_at=second, old=(first, True), now=second)
+    probe = trade | {"trade_id": "probe", "submitted_at": second + timedelta(minutes=1)}
+    found = features.features([probe])
+    assert (found["seller_labels_all"][0], found["seller_frauds_all"][0]) == (1, 0)
+    assert found["kind_labels_30d"][0] == 1
 
 
 def test_backfill_equals_replay():

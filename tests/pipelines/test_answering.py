@@ -85,7 +85,9 @@ def test_output_has_an_answer_for_every_row_in_order(workspace, tmp_path):
         rules=answering.rules_of(workspace.settings),
     )
     promised = "trade_id rate payout_cny decision fraud_probability acceptance_probability reasons"
-    assert set(promised.split()) | {"resale_rate_p10", "resale_rate_p50", "resale_rate_p90"} <= set(table.column_names)
+    assert set(promised.split()) | {"resale_rate_p10", "resale_rate_p50", "resale_rate_p90"} <= set(
+        table.column_names
+    )
     assert table["trade_id"].to_pylist() == batch.spine["trade_id"].to_pylist()
     rate = table["rate"].to_numpy()
     assert ((rate > 0) & (rate < 1)).all()

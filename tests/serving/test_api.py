@@ -367,3 +367,118 @@ def test_a_restart_knows_what_was_said_before(client, desk, live_workspace, cloc
     found = desk_of(live_workspace, clock).engine.live.features([probe])
     for name, values in expected.items():
         assert str(values[0]) == str(found[name][0]), name
+
+
+def test_nothing_that_was_sent_comes_back_in_a_refusal(client, clock):
+    """A secret typed into the wrong place is not repeated: as a field name, an event kind, or a card type."""
+    secret = "6222-SECRET-4711"
+    moment = clock.now.isoformat()
+    bodies = [
+        ("/v1/quotes", submission(**{secret: 1})),
+        ("/v1/quotes", submission(card_type=secret)),
+        ("/v1/events", {"kind": secret, "event_id": "x", "trade_id": "y", "happened_at": moment}),
+        ("/v1/quotes/batch", {"submissions": [submission(**{secret: 1}), submission(card_type=secret)]}),
+    ]
+    for path, body in bodies:
+        assert secret not in client.post(path, json=body).text, path
+
+
+def market_event(clock: Clock, **more) -> dict:
+    body = {
+        "kind": "market_observed",
+        "event_id": "m",
+        "happened_at": clock.now.isoformat(),
+        "card_type": "jd_ecard",
+    }
+    return body | {"source": "rival", "side": "competitor_bid", "rate": 0.9} | more
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"volume": {"amount_fen": 10**30}}, "invalid_request"),
+        ({"volume": {"amount_fen": -5}}, "invalid_request"),
+        ({"happened_at": "0001-01-01T00:00:00+14:00"}, "impossible_time"),
+        ({"happened_at": "9999-12-31T23:59:59-14:00"}, "impossible_time"),
+        ({"rate": 92}, "invalid_request"),
+        ({"card_type": "nothing"}, "unknown_card_type"),
+    ],
+)
+def test_impossible_observations_are_refused(client, clock, more, code):
+    """A market event that the tables could not hold is refused before it is recorded."""
+    response = client.post("/v1/events", json=market_event(clock, **more))
+    assert (response.status_code, response.json()["code"]) == (422, code)
+
+
+def test_odd_text_under_an_idempotency_key_is_refused(client):
+    """Lone surrogates in a batch item are that item's problem, also with an Idempotency-Key."""
+    raw = b'{"submissions": [{"card": {"card_type": "\\ud800"}, "seller": {"seller_id": "s"}}]}'
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "odd"}
+    response = client.post("/v1/quotes/batch", content=raw, headers=headers)
+    assert response.status_code == 200
+    assert response.json()["results"][0]["problem"]["code"] == "invalid_request"
+
+
+def test_an_imported_trade_cannot_be_replaced_by_a_quote(client, live_workspace):
+    """A quote under the id of an imported trade is refused unless it is that very card and seller."""
+    stored = live_workspace.tables.read("trades").to_pylist()[5]
+    response = client.post("/v1/quotes", json=submission() | {"trade_id": stored["trade_id"]})
+    assert response.json()["code"] == "trade_id_reused"
+
+
+def test_a_card_is_resold_once(client, clock):
+    """A second resale of the same trade is refused, whatever its event id."""
+    quote = ask(client, submission())
+    clock.forward(days=1)
+    assert client.post("/v1/events", json=event("resold", quote, clock, rate=0.9)).status_code == 200
+    again = event("resold", quote, clock, rate=0.91, event_id="another")
+    assert client.post("/v1/events", json=again).json()["code"] == "already_resold"
+
+
+def test_a_late_outcome_counts_from_when_it_became_known(client, desk, clock, live_workspace):
+    """A label told ten days after the fact is dated by the telling, live and in the tables."""
+    from pipelines.training.collecting import collect
+
+    quote = ask(client, submission())
+    clock.forward(minutes=10)
+    happened = clock.now
+    clock.forward(days=10)
+    late = event("fraud_confirmed", quote, clock) | {"happened_at": happened.isoformat()}
+    assert client.post("/v1/events", json=late).json()["status"] == "recorded"
+    collect(data=desk.data, store=live_workspace.tables)
+    rows = live_workspace.tables.read("trades").to_pylist()
+    assert next(r for r in rows if r["trade_id"] == quote["trade_id"])["fraud_known_at"] == clock.now
+
+
+def test_asking_again_keeps_the_first_submission_and_the_last_offer(client, desk, clock, live_workspace):
+    """A trade quoted twice is one row: submitted when first shown, with the newest offer."""
+    from pipelines.training.collecting import collect
+
+    first = ask(client, submission() | {"trade_id": "twice"})
+    clock.forward(hours=2)
+    second = ask(client, submission() | {"trade_id": "twice"})
+    stale = event("accepted", second, clock, quote_id=first["quote_id"])
+    assert client.post("/v1/events", json=stale).json()["code"] == "quote_replaced"
+    collect(data=desk.data, store=live_workspace.tables)
+    row = next(r for r in live_workspace.tables.read("trades").to_pylist() if r["trade_id"] == "twice")
+    assert row["submitted_at"] == TODAY
+    assert row["offered_rate"] == second["rate"]
+
+
+def test_an_imported_correction_is_not_undone_by_an_older_event(client, desk, clock, live_workspace):
+    """Collecting again never replaces an outcome that became known later than the event."""
+
+    from features.tables import TRADES
+    from pipelines.training import collecting
+
+    quote = ask(client, submission())
+    clock.forward(days=1)
+    client.post("/v1/events", json=event("fraud_confirmed", quote, clock))
+    collecting.collect(data=desk.data, store=live_workspace.tables)
+    rows = live_workspace.tables.read("trades").to_pylist()
+    corrected = next(r for r in rows if r["trade_id"] == quote["trade_id"])
+    corrected |= {"fraud": False, "fraud_known_at": clock.now + timedelta(days=3)}
+    collecting._merge(live_workspace.tables, TRADES, [corrected])
+    collecting.collect(data=desk.data, store=live_workspace.tables)
+    rows = live_workspace.tables.read("trades").to_pylist()
+    assert next(r for r in rows if r["trade_id"] == quote["trade_id"])["fraud"] is False
