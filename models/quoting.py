@@ -18,6 +18,7 @@ from models.discount.model import DiscountModel, Offers
 from models.discount.rate_table import RateTable
 from models.fraud.decision import decide
 from models.fraud.model import FraudModel
+from models.fraud.reason_dictionary import NO_RISK_SIGNALS
 from models.fraud.reasons import reason_codes
 from models.matrix import Columns
 from models.money import payout_fen, round_rate
@@ -33,6 +34,11 @@ STATIC_PRICE = Reason(
     "STATIC_PRICE",
     "定价模型暂不可用，按固定价目表保守报价",
     "The pricing model is not available; this is a cautious list price",
+)
+AMOUNT_AT_RISK = Reason(
+    "AMOUNT_AT_RISK",
+    "金额较大，付款前需再次核验",
+    "The amount is large enough for a second check before payment",
 )
 NO_FRAUD_SCORE = Reason(
     "NO_FRAUD_SCORE",
@@ -115,6 +121,10 @@ def score(
     reasons = (
         [(NO_FRAUD_SCORE,)] * size if model is None else reason_codes(model.contributions(columns), columns)
     )
+    reasons = [
+        (AMOUNT_AT_RISK,) if action != "pay" and found == (NO_RISK_SIGNALS,) else found
+        for action, found in zip(decisions.action, reasons, strict=True)
+    ]
     return Scores(probability=probability, action=decisions.action, reasons=reasons)
 
 

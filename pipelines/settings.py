@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -79,8 +79,12 @@ def load_settings(path: Path) -> Settings:
     try:
         return Settings(**data)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {_words(item)}" for item in error.errors())
         raise SettingsError(f"{path} or HUIKA_ variables: {problems}") from error
+
+
+def _words(item: Any) -> str:
+    return "there is no such setting" if item["type"] == "extra_forbidden" else item["msg"]
 
 
 def write_default_settings(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from pipelines.workspace import prepare_process
 
     prepare_process()
+    warnings.filterwarnings("ignore", category=DeprecationWarning)  # of libraries, about each other
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         _print_help()

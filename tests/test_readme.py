@@ -127,6 +127,7 @@ def test_every_command_has_help_and_is_refused_politely():
     from serving.cli import COMMANDS
 
     for name in COMMANDS:
+        assert f"`huika {name}" in README, name
         result = subprocess.run([HUIKA, name, "--help"], capture_output=True, text=True, check=False)
         assert result.returncode == 0, name
         assert "Usage" in result.stdout, name

@@ -38,7 +38,9 @@ class Case:
     facts: tuple[Fact, ...] = ()
 
 
-NO_RISK_SIGNALS = Reason("NO_RISK_SIGNALS", "未发现明显风险信号", "No notable sign of risk")
+NO_RISK_SIGNALS = Reason(
+    "NO_RISK_SIGNALS", "卖家方面未发现明显风险信号", "No notable sign of risk about the seller"
+)
 
 OTHER_RISK_SIGNALS = Reason(
     "OTHER_RISK_SIGNALS", "交易的其他特征需要进一步核实", "Other traits of this trade need a closer look"

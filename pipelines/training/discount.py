@@ -26,7 +26,6 @@ def split_discount(examples: Examples, settings: Settings) -> Split:
         known_at=known,
         slow=np.isfinite(examples.resale_rate),
         test_share=settings.training.test_share,
-        horizon=examples.horizon,
     )
 
 

@@ -63,10 +63,9 @@ class Examples:
         return np.rint(self.face_value_fen * rate).astype(np.int64)
 
     @property
-    def horizon(self) -> int:
-        """Just after the last thing known, µs."""
-        times = (self.submitted_at, self.decided_at, self.resold_at, self.fraud_known_at)
-        return max(int(values.max(initial=-1)) for values in times) + 1
+    def has_outcome(self) -> np.ndarray:
+        """Rows (n,) bool of which anything beyond the submission is known."""
+        return np.isfinite(self.accepted) | np.isfinite(self.resale_rate) | np.isfinite(self.fraud)
 
 
 def examples_of(trades: pa.Table, columns: Columns) -> Examples:

@@ -23,7 +23,6 @@ def split_fraud(examples: Examples, settings: Settings) -> Split:
         known_at=np.where(np.isfinite(examples.fraud), examples.fraud_known_at, -1),
         slow=examples.fraud == 0,
         test_share=settings.training.test_share,
-        horizon=examples.horizon,
     )
 
 

@@ -38,12 +38,13 @@ class Split:
 
 
 def split_by_time(
-    *, submitted_at: np.ndarray, known_at: np.ndarray, slow: np.ndarray, test_share: float, horizon: int
+    *, submitted_at: np.ndarray, known_at: np.ndarray, slow: np.ndarray, test_share: float
 ) -> Split:
     """Split n trades. submitted_at, known_at: int64 µs (n,), known_at < 0 where the outcome is not known.
 
     slow: rows (n,) bool whose delay tells the maturity (honest labels for fraud, every row otherwise).
-    test_share: share of the mature time span that judges. horizon: the moment up to which outcomes are known.
+    test_share: share of the mature time span that judges. Outcomes are taken as complete up to
+    the last one known: trades without an outcome, such as fresh quotes, do not move that moment.
     Raises TooLittleHistory where a part would be empty.
     """
     known = known_at >= 0
@@ -51,7 +52,7 @@ def split_by_time(
         raise TooLittleHistory("no outcome is known in this period")
     delay = (known_at - submitted_at)[known & slow]
     maturity = int(np.quantile(delay, LATE_LABEL_QUANTILE))
-    mature_until = horizon - maturity
+    mature_until = int(known_at[known].max()) + 1 - maturity
     final = np.flatnonzero(known & (submitted_at <= mature_until))
     if len(final) == 0:
         raise TooLittleHistory(f"outcomes take {maturity / DAY_US:.1f} days and the period is shorter")

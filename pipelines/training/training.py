@@ -139,7 +139,7 @@ def _train_one(
             params=_params(examples, fitted.split, settings),
             metrics=fitted.metrics.to_dict(),
             plots=fitted.figures,
-            tags=_tags(name, training_set, job, examples.submitted_at),
+            tags=_tags(name, training_set, job, examples.submitted_at[examples.has_outcome]),
         )
         version = registry.register(submission, alias=alias)
     return Trained(

@@ -116,6 +116,11 @@ def _add_price_routes(app: FastAPI) -> None:
 
 
 def _add_last_route(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def index() -> dict[str, str]:
+        # In place of Bento's own page, which loads scripts from other hosts.
+        return {"name": "huika 回卡", "description": "/docs.json", "prices": "/v1/prices", "ready": "/readyz"}
+
     # Bento answers what no mounted app matches, in plain text; this route keeps /v1 to problem details.
     every_method = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 

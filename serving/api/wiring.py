@@ -54,6 +54,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     workspace = Workspace.open(Path(os.environ.get("HUIKA_HOME", str(DEFAULT_HOME))))
     app.state.desk = build_desk(workspace)
     app.state.boards = PriceBoards(engine=app.state.desk.engine, data=app.state.desk.data)
+    app.state.boards.current(now=app.state.desk.clock())  # the first quote must not wait for first-time work
     gc.collect()
     gc.freeze()  # the collector must not walk the start-up objects while a quote waits
     yield

@@ -14,7 +14,12 @@ from serving.refusals import Refusal
 if TYPE_CHECKING:
     from pipelines.answering import InputRefused
 
-Input = Annotated[Path, typer.Argument(help="Parquet or CSV with the columns of trades, without outcomes.")]
+Input = Annotated[
+    Path,
+    typer.Argument(
+        help="Parquet or CSV with the columns of trades, without outcomes.", exists=True, dir_okay=False
+    ),
+]
 Output = Annotated[Path, typer.Argument(help="Where the answers go: Parquet, or CSV when it ends in .csv.")]
 Mapping = Annotated[Path | None, typer.Option(help="TOML file: your columns -> ours.")]
 
@@ -40,6 +45,8 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
     from pipelines.workspace import Workspace
     from serving.progress import bar
 
+    if target.suffix.lower() not in (".csv", ".parquet"):
+        raise Refusal(f"{target}: answers are written as .csv or .parquet")
     workspace = Workspace.open(home)
     collect_workspace(workspace)
     models = load_pair(model_registry(workspace))

@@ -145,7 +145,7 @@ def _tell_acceptance(client: httpx.Client, quote: dict[str, Any]) -> None:
     receipt = _post(client, "/v1/events", event)
     board = client.get("/v1/prices").raise_for_status().json()["prices"]
     print(
-        f"   first quote accepted: event {receipt['status']}; price board 价格公示: {len(board)} card types"
+        f"   first quote accepted: event {receipt['status']}; price board 价格公示: {len(board)} types of the catalogue"
     )
 
 
@@ -159,7 +159,8 @@ def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, An
 def _print_quote(title: str, quote: dict[str, Any]) -> None:
     payout = quote["payout"]["amount_fen"] / 100
     print(f"   {title}")
-    print(f"     rate {quote['rate']:.4f}  payout ¥{payout:,.2f}  {quote['decision'].upper()}", end="")
+    worth = "worth at most" if quote["no_offer"] else "payout"
+    print(f"     rate {quote['rate']:.4f}  {worth} ¥{payout:,.2f}  {quote['decision'].upper()}", end="")
     print(f"  fraud {quote['fraud_probability']:.2%}  accepts {quote['acceptance_probability']:.0%}")
     for reason in quote["reasons"][:3]:
         print(f"       {reason['code']}: {reason['zh']} / {reason['en']}")
@@ -216,9 +217,10 @@ def _free_port() -> int:
 def _tell_next(workspace: Workspace, *, seconds: float) -> None:
     home = _shown(workspace.home)
     _head(6, f"Done in {seconds:.0f} s; where to look next 接下来")
-    print(f"   huika status --home {home}      what is in the workspace")
-    print(f"   huika serve --home {home}       keep the service running")
-    print("   huika features                    the data dictionary   huika cards 京东   the catalogue")
+    huika = "huika" if shutil.which("huika") else ".venv/bin/huika"
+    print(f"   {huika} status --home {home}    what is in the workspace")
+    print(f"   {huika} serve --home {home}     keep the service running")
+    print(f"   {huika} features     the data dictionary;   {huika} cards 京东     the catalogue")
 
 
 def _head(number: int, text: str) -> None:

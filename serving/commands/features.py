@@ -49,12 +49,13 @@ def features(
 
 
 def _print(rows: list[dict], version: str) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from serving.output import console
 
     table = Table(title=f"{len(rows)} features, definitions {version}", show_lines=False)
     for heading in ("name", "family", "unit", "meaning", "中文", "sees", "null means"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
     for row in rows:
         table.add_row(*(row[key] for key in ("name", "family", "unit", "meaning", "zh", "as_of", "null")))
-    Console().print(table)
+    console().print(table)

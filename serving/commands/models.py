@@ -22,7 +22,7 @@ class Which(StrEnum):
     fraud = "fraud"
 
 
-Model = Annotated[Which, typer.Argument(help="discount or fraud")]
+Model = Annotated[Which, typer.Argument(help="discount or fraud", metavar="discount|fraud")]
 HEADLINES = {
     "fraud": ("average_precision", "auc", "ece", "calibration_ratio", "cost_per_1000_fen"),
     "discount": ("acceptance_log_loss", "acceptance_ece", "resale_mae", "range_coverage", "profit_ratio"),
@@ -32,8 +32,9 @@ HEADLINES = {
 
 def models(home: Home = DEFAULT_HOME) -> None:
     """List registered models with their aliases, where they come from and their figures on later trades."""
-    from rich.console import Console
     from rich.table import Table
+
+    from serving.output import console, figure
 
     registry = _registry(home)
     for name in HEADLINES:
@@ -44,7 +45,7 @@ def models(home: Home = DEFAULT_HOME) -> None:
             "version", "aliases", "data", "code", *HEADLINES[name], title=name, title_justify="left"
         )
         for item in versions:
-            figures = [f"{item.metrics[key]:.4f}" if key in item.metrics else "-" for key in HEADLINES[name]]
+            figures = [figure(item.metrics[key]) if key in item.metrics else "-" for key in HEADLINES[name]]
             tags = item.tags
             aliases = ", ".join(item.aliases)
             table.add_row(
@@ -54,7 +55,7 @@ def models(home: Home = DEFAULT_HOME) -> None:
                 tags.get("code_version", ""),
                 *figures,
             )
-        Console().print(table)
+        console().print(table)
 
 
 def evaluate(which: Model, home: Home = DEFAULT_HOME) -> None:
@@ -116,15 +117,16 @@ def _registry(home: Path) -> ModelRegistry:
 
 
 def _print_comparison(comparison) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from serving.output import console, figure
 
     title = f"{comparison.name}: {comparison.rows:,} trades since {comparison.since:%Y-%m-%d %H:%M} UTC"
     table = Table(
         "figure", *(f"{alias} v{version}" for alias, version in comparison.versions.items()), title=title
     )
     for name in comparison.figures[0]:
-        table.add_row(name.replace("_", " "), *(f"{figures[name]:,.4f}" for figures in comparison.figures))
-    Console().print(table)
+        table.add_row(name.replace("_", " "), *(figure(figures[name]) for figures in comparison.figures))
+    console().print(table)
     for check in comparison.checks:
         print(f"{'pass' if check.passed else 'FAIL'}  {check.what}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -32,9 +33,10 @@ def serve(
 
     workspace = Workspace.open(home)
     hold_workspace(workspace)
+    check_port(host, port)
     with bar("live state") as progress:
         prepare(workspace, progress=progress, now=datetime.now(UTC))
-    print(f"huika: http://{host}:{port}/v1/prices  (API description: http://{host}:{port}/docs.json)")
+    print(f"starting; answers once http://{host}:{port}/readyz does (API description: /docs.json)")
     sys.stdout.flush()
     os.environ |= service_environment(workspace, workers=workers)
     os.execv(sys.executable, service_command(host=host, port=port))
@@ -54,6 +56,18 @@ def hold_workspace(workspace: Workspace) -> None:
     os.set_inheritable(lock, True)
 
 
+def check_port(host: str, port: int) -> None:
+    """Refuse a port that is taken before anything is changed. Raises Refusal."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Refusal(
+                f"cannot listen on {host} port {port} ({error.strerror}); try another --port"
+            ) from None
+
+
 def prepare(workspace: Workspace, *, progress: Callable[[int, int], None], now: datetime) -> None:
     """Bring the recorded quotes and events into the tables, and the live state up to date with them."""
     from pipelines.live_state import prepare_live_state
@@ -71,4 +85,8 @@ def service_command(*, host: str, port: int) -> list[str]:
 
 
 def service_environment(workspace: Workspace, *, workers: int) -> dict[str, str]:
-    return {"HUIKA_HOME": str(workspace.home), "HUIKA_WORKERS": str(workers)}
+    return {
+        "HUIKA_HOME": str(workspace.home),
+        "HUIKA_WORKERS": str(workers),
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",
+    }

@@ -42,7 +42,7 @@ def workspace_status(workspace: Any) -> dict[str, Any]:
 
 def _table(workspace: Any, name: str, problems: list[str]) -> dict[str, Any]:
     path = workspace.tables.path(name)
-    entry: dict[str, Any] = {"table": name, "rows": 0, "fingerprint": "", "bytes": 0}
+    entry: dict[str, Any] = {"table": name, "rows": 0, "newest": "", "fingerprint": "", "bytes": 0}
     if path is None:
         return entry
     try:
@@ -50,7 +50,19 @@ def _table(workspace: Any, name: str, problems: list[str]) -> dict[str, Any]:
     except Exception as error:  # a damaged file is what this command is there to report
         problems.append(f"table {name}: {error}")
         return entry
-    return entry | {"rows": rows, "fingerprint": path.stem, "bytes": path.stat().st_size}
+    newest = _newest(workspace, name)
+    return entry | {"rows": rows, "newest": newest, "fingerprint": path.stem, "bytes": path.stat().st_size}
+
+
+def _newest(workspace: Any, name: str) -> str:
+    """The newest trade or market row; a stale market makes careless prices."""
+    import pyarrow.compute as pc
+
+    column = {"trades": "submitted_at", "market": "observed_at"}.get(name)
+    if column is None:
+        return ""
+    newest = pc.max(workspace.tables.read(name, [column])[column]).as_py()
+    return "" if newest is None else f"{newest:%Y-%m-%d %H:%M} UTC"
 
 
 def _models(workspace: Any, problems: list[str]) -> list[dict[str, Any]]:
@@ -102,14 +114,21 @@ def _storage(label: str, path: Path) -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from serving.output import console as make_console
+
+    console = make_console()
     console.print(f"[bold]{report['home']}[/]  profile {report['profile']}")
-    tables = Table("table", "rows", "fingerprint", "MB", box=None, padding=(0, 2))
+    tables = Table("table", "rows", "newest", "fingerprint", "MB", box=None, padding=(0, 2))
     for item in report["tables"]:
-        tables.add_row(item["table"], f"{item['rows']:,}", item["fingerprint"], f"{item['bytes'] / 1e6:.1f}")
+        tables.add_row(
+            item["table"],
+            f"{item['rows']:,}",
+            item["newest"],
+            item["fingerprint"],
+            f"{item['bytes'] / 1e6:.1f}",
+        )
     console.print(tables)
     models = Table("model", "version", "aliases", "files", box=None, padding=(0, 2))
     for item in report["models"]:

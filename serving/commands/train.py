@@ -59,6 +59,10 @@ def train(
             raise Refusal(str(error)) from error
     for item in trained:
         print_trained(item)
+    challengers = [item.version.name for item in trained if item.alias != "champion"]
+    print("next: huika serve, or huika quote IN OUT")
+    for name in challengers:
+        print(f"next: huika evaluate {name}, then huika promote {name}, once there are newer trades")
 
 
 def trainable(workspace) -> tuple:
@@ -86,17 +90,21 @@ def parse_time(text: str) -> datetime | None:
 
 
 def print_trained(item: Trained) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from serving.output import console, figure
+
     version = item.version
-    table = Table(
-        title=f"{version.name} version {version.version} is {item.alias}: {item.rows:,} rows; "
-        f"judged on {len(item.split.test):,} later ones",
-        title_justify="left",
+    out = console()
+    out.print(
+        f"\n[bold]{version.name} v{version.version} → {item.alias}[/]  learned from {item.rows:,} trades"
     )
-    table.add_column("figure on later trades")
-    table.add_column("value", justify="right")
+    table = Table(f"on {len(item.split.test):,} later trades 后续交易检验", box=None, padding=(0, 2))
+    table.add_column("", justify="right")
     for name, value in item.metrics.items():
-        table.add_row(name.replace("_", " "), f"{value:,.4f}")
-    Console().print(table)
+        table.add_row(name.replace("_", " "), figure(value))
+    out.print(table)
+    if not item.split.label_gap:
+        out.print(
+            "The period is too short to leave a label delay before the judged trades: figures are optimistic."
+        )

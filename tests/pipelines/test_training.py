@@ -216,10 +216,8 @@ def test_an_empty_period_is_refused(own_tables):
 def test_split_keeps_label_delay_between_training_and_test():
     """No training row was submitted or labelled at or after the cut, and young rows are left out everywhere."""
     submitted = np.arange(100) * DAY
-    known = submitted + 7 * DAY
-    split = split_by_time(
-        submitted_at=submitted, known_at=known, slow=np.ones(100, bool), test_share=0.2, horizon=100 * DAY
-    )
+    known = np.where(submitted + 7 * DAY < 100 * DAY, submitted + 7 * DAY, -1)
+    split = split_by_time(submitted_at=submitted, known_at=known, slow=np.ones(100, bool), test_share=0.2)
     assert known[split.train].max() < split.cut
     assert submitted[split.test].min() >= split.cut
     assert submitted[split.final].max() <= 93 * DAY
@@ -230,25 +228,23 @@ def test_a_period_shorter_than_twice_its_label_delay_is_split_without_the_gap():
     submitted = np.arange(14) * DAY
     split = split_by_time(
         submitted_at=submitted,
-        known_at=submitted + 7 * DAY,
+        known_at=np.where(submitted < 7 * DAY, submitted + 7 * DAY, -1),
         slow=np.ones(14, bool),
         test_share=0.2,
-        horizon=14 * DAY,
     )
     assert not split.label_gap
     assert submitted[split.train].max() < split.cut <= submitted[split.test].min()
 
 
 def test_split_refuses_a_history_shorter_than_its_labels():
-    """A period in which no label can mature is refused."""
+    """A period in which no label became known is refused."""
     submitted = np.arange(5) * DAY
     with pytest.raises(TooLittleHistory):
         split_by_time(
             submitted_at=submitted,
-            known_at=submitted + 30 * DAY,
+            known_at=np.full(5, -1),
             slow=np.ones(5, bool),
             test_share=0.2,
-            horizon=6 * DAY,
         )
 
 

@@ -1,0 +1,24 @@
+"""Where commands print: wide enough to read in a file or a pipe, as wide as the window on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 220
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=PIPE_WIDTH)
+
+
+def figure(value: float) -> str:
+    """A figure for people: whole numbers without decimals, large ones without noise."""
+    if value == round(value) or abs(value) >= 1_000:
+        return f"{value:,.0f}"
+    return f"{value:.4f}"
