@@ -147,6 +147,7 @@ def test_every_command_has_help_and_is_refused_politely():
 )
 def test_a_command_that_cannot_work_says_why(tmp_path, words, said):
     """A refusal is one line with the reason, exit code 1, no traceback."""
+    (tmp_path / "in.csv").write_text("trade_id\n")
     result = subprocess.run([HUIKA, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert said in result.stderr
