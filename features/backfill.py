@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.catalogue import Catalogue
-from features.facts import ENTITIES, PPM, SPINE_COLUMNS
+from features.facts import ENTITIES, SPINE_COLUMNS, rate_to_ppm
 from features.online import StateStore, kind_keys, submission_row, to_microseconds
 from features.state import State
 from features.windows import LONGEST
@@ -80,12 +80,12 @@ class _Book:
                 known_at = to_microseconds(trade["fraud_known_at"])
                 state.add_to_day(known_at, labels=1, frauds=int(trade["fraud"]))
             if trade["resale_rate"] is not None and trade["resold_at"] is not None:
-                ppm = round(trade["resale_rate"] * PPM)
+                ppm = rate_to_ppm(trade["resale_rate"])
                 state.add_to_day(to_microseconds(trade["resold_at"]), resales=1, ppm=ppm)
 
     def add_bid(self, row: dict[str, Any]) -> None:
         self._state(f"card_type={row['card_type']}").bids.append(
-            [to_microseconds(row["observed_at"]), row["source"], row["side"], round(row["rate"] * PPM)]
+            [to_microseconds(row["observed_at"]), row["source"], row["side"], rate_to_ppm(row["rate"])]
         )
 
     def _state(self, key: str) -> State:

@@ -122,6 +122,11 @@ def rates_to_ppm(rates: pa.ChunkedArray | pa.Array) -> pa.Array:
     return pa.array(values.astype(np.int64))
 
 
+def rate_to_ppm(rate: float) -> int:
+    """One rate as :func:`rates_to_ppm` gives it."""
+    return round(rate * PPM)
+
+
 def _labels(trades: pa.Table) -> pa.Table:
     known = trades.filter(pc.and_(trades["fraud"].is_valid(), trades["fraud_known_at"].is_valid()))
     columns = {

@@ -18,13 +18,10 @@ import pyarrow.compute as pc
 from features.catalogue import Attribute, Catalogue
 from features.facts import ENTITIES, PPM, Facts, submissions_of
 from features.festivals import days_until
-from features.windows import DAY, DAYS_7, HOUR, WINDOWS, Axis, DistinctLog, EventLog, Needles, View
+from features.windows import DAY, HOUR, MARKET_WINDOW, WINDOWS, Axis, DistinctLog, EventLog, Needles, View
 
 CHINA_OFFSET = 8 * HOUR
 """China has one time zone, UTC+8, without summer time since 1991."""
-
-MARKET_WINDOW = DAYS_7
-"""A bid older than this says nothing about today."""
 
 KIND_COLUMNS = {"card_type": "card_type", "card_category": "card_category"}
 FEN_PER_YUAN = 100

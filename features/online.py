@@ -20,10 +20,10 @@ from features.facts import (
     KINDS,
     LABELS,
     MARKET,
-    PPM,
     SPINE_COLUMNS,
     SUBMISSIONS,
     Facts,
+    rate_to_ppm,
 )
 from features.moment import Moment
 from features.registry import Registry
@@ -107,14 +107,14 @@ class LiveFeatures:
 
     def resold(self, trade: Trade, *, rate: float, resold_at: datetime, now: datetime) -> None:
         """The card was resold at ``rate`` net of fees."""
-        time, ppm = to_microseconds(resold_at), int(np.rint(rate * PPM))
+        time, ppm = to_microseconds(resold_at), rate_to_ppm(rate)
         self._change(self._kind_keys(trade), lambda state: state.add_to_day(time, resales=1, ppm=ppm), now)
 
     def observed(
         self, *, card_type: str, source: str, side: str, rate: float, at: datetime, now: datetime
     ) -> None:
         """A market rate was seen."""
-        ppm = int(np.rint(rate * PPM))
+        ppm = rate_to_ppm(rate)
         self._change(
             [f"card_type={card_type}"],
             lambda state: state.add_bid(time=to_microseconds(at), source=source, side=side, ppm=ppm),

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from features.windows import DAY, DAYS_7, HOUR, LONGEST
+from features.windows import DAY, HOUR, LONGEST, MARKET_WINDOW
 
-MARKET_REACH = DAYS_7.width + DAYS_7.hop
+MARKET_REACH = MARKET_WINDOW.width + MARKET_WINDOW.hop
 SLACK = HOUR
 """A quote's moment may lie this far behind the newest event without missing anything."""
 

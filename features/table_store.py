@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.tables import TABLES, Table
+from features.tables import TABLES
 
 
 class TableStore:
@@ -75,8 +75,3 @@ class TableStore:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def empty(table: Table) -> pa.Table:
-    """A stored table with no rows."""
-    return table.schema.empty_table()

@@ -43,6 +43,9 @@ DAYS_7 = Window("7d", 7 * DAY, 6 * HOUR)
 DAYS_30 = Window("30d", 30 * DAY, DAY)
 WINDOWS = {window.name: window for window in (HOUR_1, HOURS_24, DAYS_7, DAYS_30)}
 
+MARKET_WINDOW = DAYS_7
+"""A bid older than this says nothing about today."""
+
 LONGEST = DAYS_30.width + DAYS_30.hop
 """No window needs an event older than this."""
 

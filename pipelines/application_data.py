@@ -133,14 +133,6 @@ class ApplicationData:
         )
         return self._all(chosen.order_by(board_prices.c.shown_at))
 
-    def counts(self) -> dict[str, int]:
-        """Rows of every table."""
-        with self._engine.connect() as connection:
-            return {
-                table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-                for table in metadata.sorted_tables
-            }
-
     def _one(self, statement: sa.Select[Any]) -> Mapping[str, Any] | None:
         with self._engine.connect() as connection:
             row = connection.execute(statement).mappings().first()

@@ -22,9 +22,6 @@ take::
 No offer (a rate of NaN) is worth 0.
 """
 
-# pyarrow makes its compute functions when imported, so a type checker cannot see them.
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 from dataclasses import dataclass

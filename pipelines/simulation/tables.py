@@ -1,8 +1,5 @@
 """From arrays to the tables in file form (yuan, UTC) and the oracle's table."""
 
-# pyarrow makes its compute functions when imported, so a type checker cannot see them.
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import numpy as np

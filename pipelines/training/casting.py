@@ -4,8 +4,6 @@ A reader takes an Arrow array and a :class:`ColumnRule` and returns the cast arr
 not be read, with a :class:`Miss` for each reason. A cell is null when it was null or an empty text.
 """
 
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import math

@@ -1,7 +1,5 @@
 """Moments and calendar days from the cells of a file."""
 
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import pyarrow as pa

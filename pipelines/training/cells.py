@@ -1,8 +1,5 @@
 """Arrow arrays with marks: what the readers of :mod:`pipelines.training.casting` have in common."""
 
-# pyarrow makes its compute functions when it is imported; a type checker cannot see them.
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 from typing import NamedTuple

@@ -4,8 +4,6 @@ DuckDB does it on Parquet files with bounded memory. A :class:`Join` sees three 
 as cast, with their number ``_row``), ``fresh`` (those still to be imported) and ``stored``.
 """
 
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence

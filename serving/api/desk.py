@@ -107,7 +107,8 @@ class Desk:
         trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event, now=now)
         self._check_card_type(event)
         known_at = max(event.happened_at, now)
-        old_label = None if trade is None else self._label_of(trade["trade_id"])
+        relabels = isinstance(event, schemas.FraudConfirmed | schemas.FraudCleared)
+        old_label = self._label_of(event.trade_id) if relabels else None
         try:
             self._insert_event(event, body, trade, known_at)
         except IntegrityError:  # another worker recorded the same event meanwhile

@@ -1,7 +1,5 @@
 """``huika bench import``: how fast, and within how much memory, a large file of trades comes in."""
 
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import os

@@ -1,8 +1,5 @@
 """``huika simulate``: a synthetic market in files."""
 
-# pyarrow makes its compute functions when imported, so a type checker cannot see them.
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import datetime as dt
