@@ -1,102 +1,256 @@
-"""Rebuild the live state of every entity from the stored tables."""
+"""Rebuild the live state of every entity from the stored tables, in bulk: arrays first, then state by state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Protocol
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
-from features.catalogue import Catalogue
-from features.facts import ENTITIES, SPINE_COLUMNS, rate_to_ppm
-from features.online import StateStore, kind_keys, submission_row, to_microseconds
-from features.state import State
-from features.windows import LONGEST
+from features.backfill_links import LinkTables
+from features.entities import BIDS, COUNTED, COUNTED_REACH, KEPT, MOST_COUNTED, Series
+from features.entity_history import Events
+from features.history import History
+from features.kernel import entity_order
+from features.online import BEGUN, CURSOR, submission_values
+from features.rows import to_microseconds
+from features.state import LAG, NEVER, TAIL_AGE, TAIL_MOST, Increment, State, Totals, encode
+from features.windows import DAYS_7
 
-BATCH = 20_000
-_COLUMNS = (*SPINE_COLUMNS, "accepted", "decided_at", "resale_rate", "resold_at", "fraud", "fraud_known_at")
+CHUNK = 20_000
+"""States put together at a time."""
 
-
-def backfill(
-    *,
-    states: StateStore,
-    trades: pa.Table,
-    market: pa.Table,
-    catalogue: Catalogue,
-    now: datetime,
-    progress: Callable[[int, int], None],
-) -> int:
-    """Write the states of all entities as of ``now``; returns how many. ``progress(done, total)`` in trades."""
-    book = _Book(catalogue=catalogue, now=to_microseconds(now))
-    for done, trade in enumerate(_rows(trades.select(_COLUMNS)), start=1):
-        book.add_trade(trade)
-        if done % BATCH == 0:
-            progress(done, len(trades))
-    recent = market.filter(pc.greater_equal(market["observed_at"].cast(pa.int64()), book.now - LONGEST))
-    for row in _rows(recent):
-        book.add_bid(row)
-    for keys in _chunks(list(book.states), BATCH):
-        for key in keys:
-            book.states[key].fold(book.now)
-        states.write_states({key: book.states[key].encode() for key in keys}, now=now)
-    progress(len(trades), len(trades))
-    return len(book.states)
+Progress = Callable[[int, int], None]
 
 
-class _Book:
-    """States in memory while history is replayed; old events are folded on the way to keep them small."""
+class StateSink(Protocol):
+    """Takes states in bulk."""
 
-    def __init__(self, *, catalogue: Catalogue, now: int) -> None:
-        self.states: dict[str, State] = {}
-        self.now = now
-        self._catalogue = catalogue
-        self._kind_keys: dict[str, list[str]] = {}
+    def write_many(self, states: Iterable[tuple[str, bytes]], *, now: datetime) -> int: ...
 
-    def add_trade(self, trade: dict[str, Any]) -> None:
-        row = submission_row(trade)
-        label = (trade["fraud_known_at"], trade["fraud"])
-        for kind, column in ENTITIES.items():
-            if trade[column] is None:
-                continue
-            state = self._state(f"{kind}={trade[column]}")
-            state.submissions.append(row)
-            if None not in label:
-                state.labels.append([trade["trade_id"], to_microseconds(label[0]), int(label[1])])
-            if kind == "seller" and trade["accepted"] and trade["decided_at"] is not None:
-                state.acceptances.append([trade["trade_id"], to_microseconds(trade["decided_at"])])
-            if int(state.submissions[0][1] or 0) < self.now - LONGEST:
-                state.fold(self.now)
-        self._add_to_kinds(trade)
 
-    def _add_to_kinds(self, trade: dict[str, Any]) -> None:
-        card_type = trade["card_type"]
-        if card_type not in self._kind_keys:
-            self._kind_keys[card_type] = kind_keys(card_type, self._catalogue)
-        for key in self._kind_keys[card_type]:
-            state = self._state(key)
-            if trade["fraud"] is not None and trade["fraud_known_at"] is not None:
-                known_at = to_microseconds(trade["fraud_known_at"])
-                state.add_to_day(known_at, labels=1, frauds=int(trade["fraud"]))
-            if trade["resale_rate"] is not None and trade["resold_at"] is not None:
-                ppm = rate_to_ppm(trade["resale_rate"])
-                state.add_to_day(to_microseconds(trade["resold_at"]), resales=1, ppm=ppm)
+def backfill(*, history: History, sink: StateSink, now: datetime, applied: int, progress: Progress) -> int:
+    """Write the states of all entities of the history as of ``now``; returns how many.
 
-    def add_bid(self, row: dict[str, Any]) -> None:
-        self._state(f"card_type={row['card_type']}").bids.append(
-            [to_microseconds(row["observed_at"]), row["source"], row["side"], rate_to_ppm(row["rate"])]
+    ``applied`` is the number of the last record of the service's log that the history holds.
+    ``progress(states done, states in all)``.
+    """
+    total = sum(len(_names(history, entity)) for entity in KEPT)
+    moment, done = to_microseconds(now), 0
+    links = LinkTables.of(history, moment=moment)
+    for entity in KEPT:
+        tables = _Tables(history, entity, moment, links)
+        for codes in _chunks(tables.size):
+            sink.write_many(
+                [(tables.key(code), encode(tables.state(code, applied))) for code in codes], now=now
+            )
+            done += len(codes)
+            progress(done, total)
+    mark = str(applied).encode()
+    sink.write_many([(BEGUN, mark), (CURSOR, mark)], now=now)
+    return done
+
+
+def _names(history: History, entity: str) -> list[str]:
+    """Values of an entity by code."""
+    history.codes(entity)
+    return history.names[entity].to_pylist()
+
+
+def _chunks(size: int) -> Iterator[range]:
+    for start in range(0, size, CHUNK):
+        yield range(start, min(start + CHUNK, size))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of totals of all entities, sorted by (code, bucket): ``rows[start[c]:start[c + 1]]`` are those of code c."""
+
+    start: np.ndarray
+    rows: np.ndarray
+
+    def of(self, code: int) -> list[list[int]]:
+        return self.rows[self.start[code] : self.start[code + 1]].tolist()
+
+
+class _Tables:
+    """Everything about the entities of one kind, as arrays by code."""
+
+    def __init__(self, history: History, entity: str, moment: int, links: LinkTables) -> None:
+        self._entity = entity
+        self._moment = moment
+        self._links = links
+        self._names = _names(history, entity)
+        self.size = len(self._names)
+        self._submissions = (
+            _Submissions(history, entity, moment) if KEPT[entity][0].name == "submissions" else None
+        )
+        self._series = [self._tables_of(history, series) for series in KEPT[entity]]
+        self._latest = _latest_bids(history, moment) if entity == "card_type" else {}
+
+    def _tables_of(self, history: History, series: Series) -> tuple[np.ndarray, list[_Rows]]:
+        """Totals since the beginning (codes, values), and the rows of each level."""
+        if series.name == "submissions":
+            assert self._submissions is not None
+            events = self._submissions.folded
+        else:
+            events = history.events(series, self._entity)
+            events = events.of(np.flatnonzero((events.code >= 0) & (events.known_at < self._moment)))
+        order = entity_order(events.code, self.size)
+        events = events.of(order)
+        values = _matrix(events, series)
+        always = _sum_by(events.code, values, self.size, series.peak) if series.always else np.empty((0, 0))
+        levels = [self._level(events, values, series, hop, reach) for hop, reach in series.levels]
+        return always, levels
+
+    def _level(self, events: Events, values: np.ndarray, series: Series, hop: int, reach: int) -> _Rows:
+        bucket = events.at // hop
+        keep = np.flatnonzero(bucket >= (self._moment - reach - LAG) // hop)
+        code, bucket, values = events.code[keep], bucket[keep], values[keep]
+        order = np.lexsort((bucket, code))
+        code, bucket, values = code[order], bucket[order], values[order]
+        new = np.ones(len(code), dtype=bool)
+        new[1:] = (code[1:] != code[:-1]) | (bucket[1:] != bucket[:-1])
+        first = np.flatnonzero(new)
+        rows = np.column_stack([bucket[first], _reduce(values, first, series.peak)]) if len(first) else values
+        return _Rows(start=np.searchsorted(code[first], np.arange(self.size + 1)), rows=rows)
+
+    def key(self, code: int) -> str:
+        return f"{self._entity}={self._names[code]}"
+
+    def state(self, code: int, applied: int) -> State:
+        own = self._submissions
+        tail = own.tail(code) if own else []
+        return State(
+            seq=applied,
+            horizon=self._moment - 1,
+            first=int(own.first[code]) if own else NEVER,
+            last=int(own.last[code]) if own else NEVER,
+            totals=[
+                Totals(
+                    always=always[code].tolist() if len(always) else [],
+                    levels=[rows.of(code) for rows in levels],
+                )
+                for always, levels in self._series
+            ],
+            tail=tail,
+            counted=own.counted(code) if own else [],
+            latest=[self._latest.get((side, code), {}) for side in BIDS]
+            if self._entity == "card_type"
+            else [],
+            links=self._links.nodes(self._entity, code),
         )
 
-    def _state(self, key: str) -> State:
-        return self.states.setdefault(key, State())
+
+class _Submissions:
+    """Submissions of one kind of entity: those of the tail, and the others folded."""
+
+    def __init__(self, history: History, entity: str, moment: int) -> None:
+        codes = history.codes(entity)
+        rows = np.flatnonzero((codes >= 0) & (history.time < moment))
+        groups = len(history.names[entity])
+        rows = rows[entity_order(codes[rows], groups)]
+        code, time, fen = codes[rows], history.time[rows], history.fen[rows]
+        edges = np.searchsorted(code, np.arange(groups + 1))
+        newest_first = edges[code + 1] - np.arange(len(rows))
+        young = (time >= moment - TAIL_AGE) & (newest_first <= TAIL_MOST)
+        old = np.flatnonzero(~young)
+        ones = np.ones(len(rows), dtype=np.int64)
+        values = {"n": ones, "fen": fen, "yuan_squared": (fen // 100) ** 2, "largest": fen}
+        self.folded = Events(code=code, known_at=time, at=time, values=values).of(old)
+        self.first, self.last = _edge_times(code[old], time[old], groups)
+        self._counted = [
+            _last_seen(
+                code[old], history.codes(other)[rows[old]], time[old], groups, moment, _names(history, other)
+            )
+            for other in COUNTED.get(entity, ())
+        ]
+        self._young = _Young(history, entity, rows[young], code[young])
+
+    def tail(self, code: int) -> list[Increment]:
+        return self._young.of(code)
+
+    def counted(self, code: int) -> list[dict[str, int]]:
+        return [seen.get(code, {}) for seen in self._counted]
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in table.to_batches(max_chunksize=BATCH):
-        yield from batch.to_pylist()
+class _Young:
+    """The newest submissions, whole, for the tails."""
+
+    def __init__(self, history: History, entity: str, rows: np.ndarray, code: np.ndarray) -> None:
+        ids = history.column("trade_id").take(rows).to_pylist()
+        names = []
+        for other in COUNTED.get(entity, ()):
+            known = _names(history, other)
+            names.append([known[item] if item >= 0 else None for item in history.codes(other)[rows].tolist()])
+        self._increments: dict[int, list[Increment]] = {}
+        for place, row in enumerate(rows.tolist()):
+            time, fen = int(history.time[row]), int(history.fen[row])
+            values = submission_values(fen)
+            increment = Increment(time, ids[place], 0, time, values, [column[place] for column in names])
+            self._increments.setdefault(int(code[place]), []).append(increment)
+
+    def of(self, code: int) -> list[Increment]:
+        return self._increments.get(code, [])
 
 
-def _chunks(items: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _matrix(events: Events, series: Series) -> np.ndarray:
+    """Values of events (k, values) int64, in the order of the series."""
+    columns = [events.values[name].astype(np.int64) for name in series.values]
+    return np.column_stack(columns) if len(events.code) else np.empty((0, len(columns)), dtype=np.int64)
+
+
+def _reduce(values: np.ndarray, first: np.ndarray, peak: int) -> np.ndarray:
+    """Totals of the runs of rows that begin at ``first``."""
+    totals = np.add.reduceat(values, first, axis=0)
+    if peak >= 0:
+        totals[:, peak] = np.maximum.reduceat(values[:, peak], first)
+    return totals
+
+
+def _sum_by(code: np.ndarray, values: np.ndarray, groups: int, peak: int) -> np.ndarray:
+    """Totals (groups, values) of rows sorted by code."""
+    totals = np.zeros((groups, values.shape[1]), dtype=np.int64)
+    if len(code):
+        present, first = np.unique(code, return_index=True)
+        totals[present] = _reduce(values, first, peak)
+    return totals
+
+
+def _edge_times(code: np.ndarray, time: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """First and last time (groups,) of events sorted by (code, time); NEVER where there is none."""
+    first, last = (np.full(groups, NEVER, dtype=np.int64) for _ in range(2))
+    last[code] = time  # the last of equal indices stays
+    first[code[::-1]] = time[::-1]
+    return first, last
+
+
+def _last_seen(
+    code: np.ndarray, value: np.ndarray, time: np.ndarray, groups: int, moment: int, names: Sequence[str]
+) -> dict[int, dict[str, int]]:
+    """For each code, the most recently seen values and when."""
+    near = np.flatnonzero((value >= 0) & (time >= moment - COUNTED_REACH - LAG))
+    order = near[np.lexsort((time[near], value[near], code[near]))]
+    newest = np.ones(len(order), dtype=bool)
+    newest[:-1] = (code[order[1:]] != code[order[:-1]]) | (value[order[1:]] != value[order[:-1]])
+    kept = order[newest]
+    kept = kept[np.lexsort((-time[kept], code[kept]))]
+    rank = np.arange(len(kept)) - np.searchsorted(code[kept], code[kept])
+    kept = kept[rank < MOST_COUNTED]
+    seen: dict[int, dict[str, int]] = {}
+    for owner, item, at in zip(code[kept].tolist(), value[kept].tolist(), time[kept].tolist(), strict=True):
+        seen.setdefault(owner, {})[names[item]] = at
+    return seen
+
+
+def _latest_bids(history: History, moment: int) -> dict[tuple[str, int], dict[str, tuple[int, int]]]:
+    """(side, card type's code) -> source -> its latest (time, ppm), as far back as a moment may look."""
+    market = history.market
+    near = (market.time < moment) & (market.time >= moment - DAYS_7.width - DAYS_7.hop - LAG)
+    latest: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
+    for row in np.flatnonzero(near).tolist():
+        key = (str(market.side[row]), int(market.code[row]))
+        latest.setdefault(key, {})[str(market.source[row])] = (int(market.time[row]), int(market.ppm[row]))
+    return latest

@@ -9,18 +9,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
-
-from features.moment import FEN_PER_YUAN, Moment, ratio, smoothed_rate
-from features.registry import Feature
+from features.arithmetic import Value, at_most, ratio
+from features.entities import MOST_COUNTED
+from features.moment import FEN_PER_YUAN, Moment
+from features.registry import RANGES, Feature
 
 RISK_PRIOR = 0.01
 RISK_STRENGTH = 5.0
+
+OLDEST_DAYS = 90.0
+"""An entity known for longer is simply known; a number that grows for ever means something else every month."""
 
 ENTITY_NAMES = {
     "seller": ("seller", "卖家"),
     "device": ("device", "设备"),
     "ip": ("ip", "网络地址"),
+    "ip_net": ("ip", "网段"),
     "payout_account": ("payout", "收款账户"),
     "card_prefix": ("batch", "卡批次"),
 }
@@ -29,25 +33,43 @@ ENTITY_NAMES = {
 WINDOW_WORDS = {"1h": "1 小时", "24h": "24 小时", "7d": "7 天", "30d": "30 天", "all": "至今"}
 
 
-def mean_amount(m: Moment, entity: str) -> np.ndarray:
-    return ratio(m.amount(entity, "30d"), m.count(entity, "30d"))
+def mean_amount(m: Moment, entity: str) -> Value:
+    return m.mean_amount(entity, "30d")
 
 
-def amount_ratio(m: Moment, entity: str) -> np.ndarray:
-    return ratio(m.face_fen / FEN_PER_YUAN, mean_amount(m, entity))
+def amount_ratio(m: Moment, entity: str) -> Value:
+    return ratio(m.face_fen / FEN_PER_YUAN, m.mean_amount(entity, "30d"))
 
 
-def amount_z(m: Moment, entity: str) -> np.ndarray:
+def amount_z(m: Moment, entity: str) -> Value:
     """Distance from the mean in standard deviations, one yuan added so that a constant habit stays finite."""
-    mean = mean_amount(m, entity)
-    square = ratio(m.amount_squared(entity, "30d"), m.count(entity, "30d"))
-    deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
-    return ratio(m.face_fen / FEN_PER_YUAN - mean, deviation + 1.0)
+    distance = m.face_fen / FEN_PER_YUAN - m.mean_amount(entity, "30d")
+    return ratio(distance, m.amount_deviation(entity, "30d") + 1.0)
 
 
-def fraud_rate(m: Moment, entity: str, window: str) -> np.ndarray:
-    frauds, labels = m.frauds(entity, window), m.labels(entity, window)
-    return smoothed_rate(frauds, labels, prior=RISK_PRIOR, strength=RISK_STRENGTH)
+def amount_of_largest(m: Moment, entity: str) -> Value:
+    return ratio(m.face_fen / FEN_PER_YUAN, m.largest(entity, "30d"))
+
+
+def burst(m: Moment, entity: str) -> Value:
+    """Submissions of 24 hours against a thirtieth of those of 30 days; one is a day like any other."""
+    return ratio(m.count(entity, "24h") * 30.0, m.count(entity, "30d"))
+
+
+def different(m: Moment, entity: str, counted: str, window: str) -> Value:
+    return m.distinct(entity, counted, window)
+
+
+def days_since_first(m: Moment, entity: str) -> Value:
+    return at_most(m.days_since_first(entity), OLDEST_DAYS)
+
+
+def fraud_rate(m: Moment, entity: str, window: str) -> Value:
+    return m.fraud_rate(entity, window, prior=RISK_PRIOR, strength=RISK_STRENGTH)
+
+
+def mature_fraud_rate(m: Moment, entity: str) -> Value:
+    return m.mature_fraud_rate(entity, prior=RISK_PRIOR, strength=RISK_STRENGTH)
 
 
 class Kind(NamedTuple):
@@ -58,7 +80,7 @@ class Kind(NamedTuple):
     null: str
     meaning: str
     zh: str
-    compute: Callable[..., np.ndarray]
+    compute: Callable[..., Value]
 
 
 class Windowed(NamedTuple):
@@ -69,7 +91,7 @@ class Windowed(NamedTuple):
     unit: str
     meaning: str
     zh: str
-    compute: Callable[..., np.ndarray]
+    compute: Callable[..., Value]
 
 
 ABSENT = "the trade has no {e}"
@@ -107,9 +129,9 @@ HABIT = (
         "days_since_first",
         "days",
         FIRST,
-        "Time since the first submission of the {e}",
+        "Time since the first submission of the {e}, 90 at most",
         "距首次天数",
-        Moment.days_since_first,
+        days_since_first,
     ),
     Kind(
         "mean_amount_30d",
@@ -135,6 +157,22 @@ HABIT = (
         "面值偏离",
         amount_z,
     ),
+    Kind(
+        "amount_of_largest",
+        "ratio",
+        NO_HABIT,
+        "Face value over the {e}'s largest of 30 days",
+        "面值与最大面值之比",
+        amount_of_largest,
+    ),
+    Kind(
+        "burst",
+        "ratio",
+        NO_HABIT,
+        "Submissions of the {e} in 24 hours against its daily mean of 30 days",
+        "提交突增倍数",
+        burst,
+    ),
 )
 RISK = (
     Windowed(
@@ -155,6 +193,14 @@ RISK = (
     ),
     Windowed("frauds", ("all",), "count", "Known frauds of the {e}", "已知欺诈数", Moment.frauds),
 )
+MATURE_RISK = Kind(
+    "mature_fraud_rate",
+    "share",
+    ABSENT,
+    "Smoothed share of the {e}'s trades of 7 to 37 days ago that are known to be fraud",
+    "成熟欺诈率",
+    mature_fraud_rate,
+)
 SHARING = (
     ("device", "seller", "30d"),
     ("ip", "seller", "24h"),
@@ -162,8 +208,15 @@ SHARING = (
     ("card_prefix", "seller", "7d"),
     ("seller", "device", "30d"),
     ("seller", "payout_account", "30d"),
+    ("ip_net", "seller", "24h"),
+    ("seller", "ip_net", "7d"),
+    ("seller", "card_type", "30d"),
+    ("payout_account", "device", "30d"),
+    ("device", "payout_account", "30d"),
 )
 """(entity, counted entity, window): different ones among earlier submissions."""
+
+COUNTED_NAMES = {name: zh for name, (_, zh) in ENTITY_NAMES.items()} | {"card_type": "卡种"}
 
 
 def entity_features() -> Iterator[Feature]:
@@ -175,6 +228,7 @@ def entity_features() -> Iterator[Feature]:
             yield _feature(entity, kind, family="velocity", as_of="submission")
         for kind in RISK:
             yield from _windowed(entity, kind, family="risk", as_of="label")
+        yield _feature(entity, MATURE_RISK, family="risk", as_of="label")
     for entity, value, window in SHARING:
         yield _sharing(entity, value, window)
 
@@ -204,6 +258,7 @@ def _feature(entity: str, kind: Kind, *, family: str, as_of: str) -> Feature:
         zh=f"{zh}{kind.zh}",
         kind="number",
         compute=partial(kind.compute, entity=entity),
+        range=RANGES[kind.unit],
     )
 
 
@@ -214,8 +269,9 @@ def _sharing(entity: str, value: str, window: str) -> Feature:
         unit="count",
         as_of="submission",
         null=ABSENT.format(e=entity),
-        meaning=f"Different {value}s among earlier submissions of the {entity}, {window}.",
-        zh=f"{ENTITY_NAMES[entity][1]}{WINDOW_WORDS[window]}关联{ENTITY_NAMES[value][1]}数",
+        meaning=f"Different {value}s among earlier submissions of the {entity}, {window}; {MOST_COUNTED} at most.",
+        zh=f"{ENTITY_NAMES[entity][1]}{WINDOW_WORDS[window]}关联{COUNTED_NAMES[value]}数",
         kind="number",
-        compute=partial(Moment.distinct, entity=entity, value=value, window=window),
+        compute=partial(different, entity=entity, counted=value, window=window),
+        range=(0, MOST_COUNTED),
     )

@@ -1,355 +1,218 @@
-"""The primitives that features are written in: everything that was known, seen from each row of a spine.
+"""The vocabulary that features are written in: what was known about a trade at its moment.
 
-A :class:`Moment` holds a spine (rows to answer for) and the facts. Each primitive returns one column (n,) over
-the spine and is computed when first asked for. Live and offline use the same class: offline the spine is a
-million trades and the facts are the whole history, live the spine is one trade and the facts are the few events
-of its own entities.
+Two classes answer it: :class:`features.history.HistoryMoment` for the rows of a training set (columns (n,)), and
+:class:`features.live_moment.LiveMoment` for one live trade (plain numbers). What they must find themselves is
+abstract here; everything that follows from it is written once, below, in arithmetic that gives both the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cached_property
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from features.catalogue import Attribute, Catalogue
-from features.facts import ENTITIES, PPM, Facts, submissions_of
-from features.festivals import days_until
-from features.windows import DAY, HOUR, MARKET_WINDOW, WINDOWS, Axis, DistinctLog, EventLog, Needles, View
+from features.arithmetic import Value, pick, ratio, root, smoothed_rate
+from features.catalogue import Attribute
+from features.entities import BASIS_POINTS, PPM
+from features.festivals import days_since, days_until, is_day_off
+from features.windows import ALL, DAY, HOUR
 
 CHINA_OFFSET = 8 * HOUR
 """China has one time zone, UTC+8, without summer time since 1991."""
 
-KIND_COLUMNS = {"card_type": "card_type", "card_category": "card_category"}
 FEN_PER_YUAN = 100
 
 
-class Moment:
-    """A spine and what was known at each of its moments.
+class Bids(NamedTuple):
+    """The latest rate of each source of one side of the market, of those seen within 7 days: highest, lowest, mean
+    (rates), number of sources, and age of the newest in hours. NaN (0 for ``sources``) where there is none."""
 
-    spine: Arrow table with ``features.facts.SPINE_COLUMNS``; rows that are not yet among the submissions count
-    as submissions for the later rows of the spine.
-    """
+    best: Value
+    worst: Value
+    mean: Value
+    sources: Value
+    age_hours: Value
 
-    def __init__(self, *, spine: pa.Table, facts: Facts, catalogue: Catalogue) -> None:
-        self.spine = spine
-        self.catalogue = catalogue
-        self.size = len(spine)
-        self.time = microseconds(spine["submitted_at"])
-        self._facts = facts
-        self._log = _with_spine(facts.submissions, spine)
-        self._cache: dict[tuple[str, ...], View | Needles | DistinctLog | np.ndarray] = {}
 
-    # --- the trade itself -------------------------------------------------------------------------------
+class Links(NamedTuple):
+    """What a trade is linked to through its seller, device, payout account, card batch and address: other sellers,
+    and known frauds of all of them (the seller's own included)."""
 
-    @cached_property
-    def face_fen(self) -> np.ndarray:
-        return integers(self.spine["face_value_fen"])
+    sellers: Value
+    frauds: Value
 
-    def text(self, name: str) -> np.ndarray:
-        """A text column of the spine as objects, None where unknown."""
-        return self.spine[name].to_numpy(zero_copy_only=False).astype(object)
 
-    def known(self, name: str) -> np.ndarray:
-        """Whether a column of the spine has a value (n,) bool."""
-        return np.asarray(self.spine[name].is_valid().to_numpy(zero_copy_only=False), dtype=bool)
+class Moment(ABC):
+    """What was known. Totals of an entity are NaN where the trade has no such entity."""
 
-    def card(self, attribute: Attribute) -> np.ndarray:
-        """An attribute of the card type in the catalogue."""
-        return self.catalogue.attribute(self.text("card_type"), attribute)
+    # --- what an evaluator must find ----------------------------------------------------------------------
 
-    @cached_property
-    def category(self) -> np.ndarray:
-        return self.card("category")
+    time: Value
+    """The moment, µs since the epoch, UTC (integer)."""
 
-    @cached_property
-    def local_day(self) -> np.ndarray:
-        """Days since the epoch in China (n,) int64."""
+    face_fen: Value
+    """Face value in fen (integer)."""
+
+    @abstractmethod
+    def text(self, column: str) -> Value:
+        """A text column of the trade, None where unknown."""
+
+    @abstractmethod
+    def card(self, attribute: Attribute) -> Value:
+        """An attribute of the card type in the catalogue; NaN (None for text) where it has none."""
+
+    @property
+    @abstractmethod
+    def face_is_usual(self) -> Value:
+        """1 where the card type is issued with this face value, 0 where not, NaN where that is not known."""
+
+    @property
+    @abstractmethod
+    def expiry_day(self) -> Value:
+        """Last valid day, days since the epoch; NaN without expiry."""
+
+    @abstractmethod
+    def total(self, entity: str, series: str, value: str, window: str) -> Value:
+        """Total of a value of a series of :data:`features.entities.KEPT` in a window, ``all`` for ever."""
+
+    @abstractmethod
+    def last_time(self, entity: str) -> Value:
+        """Time of the last earlier submission, µs; NaN without one."""
+
+    @abstractmethod
+    def first_time(self, entity: str) -> Value:
+        """Time of the first submission, µs; NaN without an earlier one."""
+
+    @abstractmethod
+    def distinct(self, entity: str, counted: str, window: str) -> Value:
+        """Different ``counted`` entities among earlier submissions, at most ``MOST_COUNTED``."""
+
+    @abstractmethod
+    def bids(self, side: str) -> Bids:
+        """Latest rates of one side of the market for the card type."""
+
+    @abstractmethod
+    def links(self) -> Links:
+        """Sellers and frauds linked to the trade."""
+
+    # --- submissions of an entity -------------------------------------------------------------------------
+
+    def count(self, entity: str, window: str) -> Value:
+        """Earlier submissions."""
+        return self.total(entity, "submissions", "n", window)
+
+    def amount(self, entity: str, window: str) -> Value:
+        """Their face value, yuan."""
+        return self.total(entity, "submissions", "fen", window) / FEN_PER_YUAN
+
+    def largest(self, entity: str, window: str) -> Value:
+        """The largest of their face values, yuan; 0 without one."""
+        return self.total(entity, "submissions", "largest", window) / FEN_PER_YUAN
+
+    def mean_amount(self, entity: str, window: str) -> Value:
+        """Mean face value, yuan."""
+        return ratio(self.amount(entity, window), self.count(entity, window))
+
+    def amount_deviation(self, entity: str, window: str) -> Value:
+        """Standard deviation of face values, yuan (whole yuan squared are summed)."""
+        mean = self.mean_amount(entity, window)
+        square = ratio(self.total(entity, "submissions", "yuan_squared", window), self.count(entity, window))
+        return root(square - mean * mean)
+
+    def hours_since_last(self, entity: str) -> Value:
+        """Hours since the last earlier submission."""
+        return (self.time - self.last_time(entity)) / HOUR
+
+    def days_since_first(self, entity: str) -> Value:
+        """Days since the first submission."""
+        return (self.time - self.first_time(entity)) / DAY
+
+    # --- fraud labels --------------------------------------------------------------------------------------
+
+    def labels(self, entity: str, window: str) -> Value:
+        """Labels that became known in the window."""
+        return self.total(entity, "labels", "n", window)
+
+    def frauds(self, entity: str, window: str) -> Value:
+        """Those of them that said fraud."""
+        return self.total(entity, "labels", "frauds", window)
+
+    def fraud_rate(self, entity: str, window: str, *, prior: float, strength: float) -> Value:
+        """Smoothed share of fraud among labels that became known in the window."""
+        frauds, labels = self.frauds(entity, window), self.labels(entity, window)
+        return smoothed_rate(frauds, labels, prior=prior, strength=strength)
+
+    def mature_fraud_rate(self, entity: str, *, prior: float, strength: float) -> Value:
+        """Smoothed share of the trades submitted 7 to 37 days ago that are known by now to be fraud."""
+        frauds = self.total(entity, "cohorts", "frauds", "mature_30d")
+        trades = self.count(entity, "mature_30d")
+        return smoothed_rate(frauds, trades, prior=prior, strength=strength)
+
+    # --- resale, stock and market of a card kind -----------------------------------------------------------
+
+    def resales(self, kind: str, window: str) -> Value:
+        """Cards of the kind resold in the window."""
+        return self.total(kind, "resales", "n", window)
+
+    def resale_mean(self, kind: str, window: str) -> Value:
+        """Mean net resale rate."""
+        return ratio(self.total(kind, "resales", "ppm", window), self.resales(kind, window)) / PPM
+
+    def purchases(self, kind: str, value: str, window: str = "mature_30d") -> Value:
+        """Total of ``bought``, ``bought_fen``, ``sold``, ``sold_fen`` or ``sold_ppm`` of cards bought in the window."""
+        return self.total(kind, "purchases", value, window)
+
+    def bid_mean(self, side: str, window: str) -> Value:
+        """Mean of all rates seen on one side of the market."""
+        return ratio(self.total("card_type", side, "ppm", window), self._seen(side, window)) / PPM
+
+    def bid_deviation(self, side: str, window: str) -> Value:
+        """Standard deviation of all rates seen on one side of the market."""
+        mean = ratio(self.total("card_type", side, "bp", window), self._seen(side, window))
+        square = ratio(self.total("card_type", side, "bp_squared", window), self._seen(side, window))
+        return root(square - mean * mean) / BASIS_POINTS
+
+    def _seen(self, side: str, window: str) -> Value:
+        return self.total("card_type", side, "n", window)
+
+    # --- calendar --------------------------------------------------------------------------------------------
+
+    @property
+    def local_day(self) -> Value:
+        """Days since the epoch in China (integer)."""
         return (self.time + CHINA_OFFSET) // DAY
 
-    @cached_property
-    def local_hour(self) -> np.ndarray:
+    @property
+    def local_hour(self) -> Value:
+        """Hour of the day in China (integer)."""
         return (self.time + CHINA_OFFSET) % DAY // HOUR
 
-    @cached_property
-    def days_to_expiry(self) -> np.ndarray:
-        """Days from the local date to ``expires_on``; negative when expired, NaN without expiry."""
-        expiry = self.spine["expires_on"].cast(pa.int32())
-        days = pc.fill_null(expiry, 0).to_numpy(zero_copy_only=False).astype(np.int64) - self.local_day
-        return np.where(self.known("expires_on"), days, np.nan)
+    @property
+    def days_to_expiry(self) -> Value:
+        """Days from the local date to the last valid day; negative when expired, NaN without expiry."""
+        return self.expiry_day - self.local_day
 
-    def days_to(self, festival: str) -> np.ndarray:
+    def days_to(self, festival: str) -> Value:
+        """Days to the next one of a festival of :mod:`features.festivals`."""
         return days_until(festival, self.local_day)
 
-    # --- submissions, labels and acceptances of an entity -----------------------------------------------
+    def days_since(self, festival: str) -> Value:
+        """Days since the last one's first day."""
+        return days_since(festival, self.local_day)
 
-    def count(self, entity: str, window: str) -> np.ndarray:
-        """Earlier submissions in the window (``all``: ever), NaN where the trade has no such entity."""
-        return self._total(self._submissions(entity), "n", window)
+    @property
+    def is_day_off(self) -> Value:
+        """1 on a weekend or public holiday in China, 0 on a working day."""
+        return is_day_off(self.local_day)
 
-    def amount(self, entity: str, window: str) -> np.ndarray:
-        """Face value of those submissions, yuan."""
-        return self._total(self._submissions(entity), "fen", window) / FEN_PER_YUAN
+    # --- either of two ---------------------------------------------------------------------------------------
 
-    def amount_squared(self, entity: str, window: str) -> np.ndarray:
-        """Sum of squared face values, in whole yuan squared."""
-        return self._total(self._submissions(entity), "yuan_squared", window)
-
-    def hours_since_last(self, entity: str) -> np.ndarray:
-        last, found = self._submissions(entity).last_time()
-        return np.where(found, (self.time - last) / HOUR, np.nan)
-
-    def days_since_first(self, entity: str) -> np.ndarray:
-        first, found = self._submissions(entity).first_time()
-        return np.where(found, (self.time - first) / DAY, np.nan)
-
-    def distinct(self, entity: str, value: str, window: str) -> np.ndarray:
-        """Different ``value`` entities among earlier submissions of ``entity`` in the window."""
-        key = ("distinct", entity, value, window)
-        if key not in self._cache:
-            log = DistinctLog(
-                axis=self._axis,
-                window=WINDOWS[window],
-                entity=self._codes(entity)[0],
-                value=self._codes(value)[0],
-                position=self._sequence[0],
-                times=self._log_times,
-            )
-            self._cache[key] = log.count(self._needles(entity))
-        counts = self._cache[key]
-        assert isinstance(counts, np.ndarray)
-        return self._where_known(entity, counts)
-
-    def labels(self, entity: str, window: str) -> np.ndarray:
-        """Trades of the entity whose fraud label became known in the window."""
-        return self._total(self._labels(entity), "labels", window)
-
-    def frauds(self, entity: str, window: str) -> np.ndarray:
-        """Those of them that were fraud."""
-        return self._total(self._labels(entity), "frauds", window)
-
-    def accepted(self, entity: str, window: str) -> np.ndarray:
-        """Offers accepted in the window (by decision time). Kept for sellers only."""
-        return self._total(self._acceptances(entity), "n", window)
-
-    # --- card kinds and market ---------------------------------------------------------------------------
-
-    def kind_total(self, kind: str, name: str, window: str) -> np.ndarray:
-        """Total of ``labels``, ``frauds``, ``resales`` or ``resale_ppm`` of the card type or category."""
-        return self._kinds(kind).total(name, WINDOWS[window]).astype(np.float64)
-
-    def kind_resale_mean(self, kind: str, window: str) -> np.ndarray:
-        """Mean realised resale rate, NaN without a resale."""
-        return (
-            ratio(self.kind_total(kind, "resale_ppm", window), self.kind_total(kind, "resales", window)) / PPM
-        )
-
-    def bids(self, side: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Latest rate of each source of one side: best (max), mean over sources, age of the newest in hours.
-
-        NaN where no source quoted within ``MARKET_WINDOW``.
-        """
-        best = np.full(self.size, -1, dtype=np.int64)
-        total = np.zeros(self.size, dtype=np.int64)
-        sources = np.zeros(self.size, dtype=np.int64)
-        newest = np.zeros(self.size, dtype=np.int64)
-        for source in self._sources(side):
-            view = self._market_view(side, source)
-            last, found = view.last_time()
-            fresh = found & (view.total("n", MARKET_WINDOW) > 0)
-            rate = view.last_value("rate_ppm")
-            best = np.where(fresh, np.maximum(best, rate), best)
-            total += np.where(fresh, rate, 0)
-            sources += fresh
-            newest = np.where(fresh, np.maximum(newest, last), newest)
-        any_source = sources > 0
-        age = np.where(any_source, (self.time - newest) / HOUR, np.nan)
-        return np.where(any_source, best / PPM, np.nan), ratio(total, sources) / PPM, age
-
-    def bid_mean(self, side: str, window: str) -> np.ndarray:
-        """Mean of all rates seen on one side of the market in the window."""
-        view = self._market_view(side, None)
-        return ratio(view.total("rate_ppm", WINDOWS[window]), view.total("n", WINDOWS[window])) / PPM
-
-    # --- how it is found ---------------------------------------------------------------------------------
-
-    def _total(self, view: View, name: str, window: str) -> np.ndarray:
-        totals = view.total(name, None if window == "all" else WINDOWS[window]).astype(np.float64)
-        return np.where(view.needles.unknown, np.nan, totals)
-
-    def _where_known(self, entity: str, values: np.ndarray) -> np.ndarray:
-        return np.where(self._needles(entity).unknown, np.nan, values.astype(np.float64))
-
-    @cached_property
-    def _sequence(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rank of each log row and of each spine row in (time, trade_id), and the sorted times."""
-        order = pc.sort_indices(
-            self._log, sort_keys=[("submitted_at", "ascending"), ("trade_id", "ascending")]
-        ).to_numpy()
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order))
-        row = pc.index_in(self.spine["trade_id"], value_set=self._log["trade_id"].combine_chunks())
-        return rank, rank[row.to_numpy(zero_copy_only=False)], self._log_times[order]
-
-    @cached_property
-    def _log_times(self) -> np.ndarray:
-        return microseconds(self._log["submitted_at"])
-
-    @cached_property
-    def _axis(self) -> Axis:
-        return Axis(times=self._sequence[2])
-
-    def _codes(self, entity: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Integer codes of an entity's values in submissions, labels, acceptances and spine; unknown: -1."""
-        key = ("codes", entity)
-        if key not in self._cache:
-            column = ENTITIES[entity]
-            facts = self._facts
-            acceptances = [facts.acceptances["seller_id"]] if entity == "seller" else []
-            self._cache[key] = shared_codes(  # pyright: ignore[reportArgumentType]
-                [self._log[column], facts.labels[column], *acceptances, self.spine[column]]
-            )
-        return self._cache[key]  # pyright: ignore[reportReturnType]
-
-    def _needles(self, entity: str) -> Needles:
-        return Needles(entity=self._codes(entity)[-1], position=self._sequence[1], time=self.time)
-
-    def _submissions(self, entity: str) -> View:
-        key = ("submissions", entity)
-        if key not in self._cache:
-            fen = integers(self._log["face_value_fen"])
-            log = EventLog.build(
-                axis=self._axis,
-                entity=self._codes(entity)[0],
-                position=self._sequence[0],
-                times=self._log_times,
-                values={
-                    "n": integers(self._log["weight"]),
-                    "fen": fen,
-                    "yuan_squared": (fen // FEN_PER_YUAN) ** 2,
-                },
-            )
-            self._cache[key] = View(log, self._needles(entity))
-        return self._view(key)
-
-    def _labels(self, entity: str) -> View:
-        labels = self._facts.labels
-        return self._timed_view(
-            key=("labels", entity),
-            times=microseconds(labels["fraud_known_at"]),
-            codes=(self._codes(entity)[1], self._codes(entity)[-1]),
-            values={name: integers(labels[name]) for name in ("labels", "frauds")},
-        )
-
-    def _acceptances(self, entity: str) -> View:
-        acceptances = self._facts.acceptances
-        return self._timed_view(
-            key=("acceptances", entity),
-            times=microseconds(acceptances["decided_at"]),
-            codes=(self._codes(entity)[2], self._codes(entity)[-1]),
-            values={"n": integers(acceptances["weight"])},
-        )
-
-    def _kinds(self, kind: str) -> View:
-        kinds = self._facts.kinds
-        own = self.spine["card_type"] if kind == "card_type" else pa.array(self.category, pa.string())
-        codes = shared_codes([kinds[kind], own])
-        return self._timed_view(
-            key=("kinds", kind),
-            times=microseconds(kinds["time"]),
-            codes=(codes[0], codes[1]),
-            values={name: integers(kinds[name]) for name in ("labels", "frauds", "resales", "resale_ppm")},
-        )
-
-    @cached_property
-    def _market_codes(self) -> tuple[np.ndarray, np.ndarray]:
-        codes = shared_codes([self._facts.market["card_type"], self.spine["card_type"]])
-        return codes[0], codes[1]
-
-    def _sources(self, side: str) -> list[str]:
-        market = self._facts.market
-        return sorted(market.filter(pc.equal(market["side"], side))["source"].unique().to_pylist())
-
-    def _market_view(self, side: str, source: str | None) -> View:
-        key = ("market", side, source or "")
-        if key in self._cache:
-            return self._view(key)
-        market = self._facts.market
-        chosen = pc.equal(market["side"], side)
-        if source is not None:
-            chosen = pc.and_(chosen, pc.equal(market["source"], source))
-        rows = np.flatnonzero(chosen.to_numpy(zero_copy_only=False))
-        rate = integers(market["rate_ppm"])[rows]
-        return self._timed_view(
-            key=key,
-            times=microseconds(market["observed_at"])[rows],
-            codes=(self._market_codes[0][rows], self._market_codes[1]),
-            values={"n": np.ones(len(rows), dtype=np.int64), "rate_ppm": rate},
-        )
-
-    def _timed_view(
-        self,
-        *,
-        key: tuple[str, ...],
-        times: np.ndarray,
-        codes: tuple[np.ndarray, np.ndarray],
-        values: dict[str, np.ndarray],
-    ) -> View:
-        """A view of events that count once their own time is strictly earlier than the moment."""
-        if key not in self._cache:
-            axis = Axis(times=np.sort(times))
-            log = EventLog.build(
-                axis=axis, entity=codes[0], position=axis.position(times), times=times, values=values
-            )
-            needles = Needles(entity=codes[1], position=axis.position(self.time), time=self.time)
-            self._cache[key] = View(log, needles)
-        return self._view(key)
-
-    def _view(self, key: tuple[str, ...]) -> View:
-        view = self._cache[key]
-        assert isinstance(view, View)
-        return view
+    def pooled_resale(self, *, strength: float) -> Value:
+        """Mean resale rate of the card type in 30 days, drawn to its category's as if by ``strength`` resales more;
+        the category's alone where the type had none, NaN where neither had any."""
+        own, wide = self.resales("card_type", "30d"), self.resale_mean("card_category", "30d")
+        total = self.total("card_type", "resales", "ppm", "30d") / PPM
+        alone = ratio(total, own)
+        return pick(wide != wide, alone, (total + strength * wide) / (own + strength))
 
 
-def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Elementwise quotient (n,) float64, NaN where the denominator is 0."""
-    safe = np.where(denominator == 0, 1, denominator)
-    return np.where(denominator == 0, np.nan, numerator / safe)
-
-
-def smoothed_rate(frauds: np.ndarray, labels: np.ndarray, *, prior: float, strength: float) -> np.ndarray:
-    """A fraud rate (n,) float64 pulled to ``prior`` where labels are few: the posterior mean under a beta prior,
-    (frauds + strength · prior) / (labels + strength)."""
-    return (frauds + strength * prior) / (labels + strength)
-
-
-def microseconds(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """Timestamps as int64 µs since the epoch, UTC; there must be no nulls."""
-    return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
-
-
-def integers(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    return column.to_numpy(zero_copy_only=False)
-
-
-def shared_codes(columns: Iterable[pa.ChunkedArray | pa.Array]) -> tuple[np.ndarray, ...]:
-    """Integer codes that mean the same value in every column; null is -1."""
-    columns = list(columns)
-    chunks = [chunk for column in columns for chunk in _chunks(column)]
-    encoded = pa.chunked_array(chunks, type=pa.string()).combine_chunks().dictionary_encode()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    ends = np.cumsum([len(column) for column in columns])
-    return tuple(np.split(codes, ends[:-1]))
-
-
-def _chunks(column: pa.ChunkedArray | pa.Array) -> list[pa.Array]:
-    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-
-
-def _with_spine(submissions: pa.Table, spine: pa.Table) -> pa.Table:
-    """Submissions with the spine's rows among them; a trade known already is taken as the spine tells it."""
-    others = pc.invert(pc.is_in(submissions["trade_id"], value_set=spine["trade_id"].combine_chunks()))
-    return pa.concat_tables([submissions.filter(others), submissions_of(spine)])
+__all__ = ["ALL", "CHINA_OFFSET", "FEN_PER_YUAN", "Bids", "Links", "Moment"]

@@ -1,39 +1,36 @@
-"""The live path: events change entity states, a trade's states become facts, facts become features.
+"""The live path: records change entity states, a trade's states answer the vocabulary, features follow.
 
-The features are those of :mod:`features.definitions`, computed by the same code as offline; only the facts are
-fewer: the recent events of the trade's own entities instead of the whole history.
+One writer applies records in the order of the log; each state remembers the last record it took, so a record
+told twice changes nothing and an interrupted round is simply told again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from features.catalogue import Catalogue
-from features.facts import (
-    ACCEPTANCES,
-    ENTITIES,
-    KINDS,
-    LABELS,
-    MARKET,
-    SPINE_COLUMNS,
-    SUBMISSIONS,
-    Facts,
-    rate_to_ppm,
-)
-from features.moment import Moment
-from features.registry import Registry
-from features.state import Row, State
-from features.tables import TRADES
-from features.windows import DAY, LONGEST
+from features.entities import COUNTED, ENTITIES, KEPT, network_of
+from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
+from features.live_links import forget_old_links, link_frauds, link_submission, links_of
+from features.live_moment import LiveMoment
+from features.registry import Registry, column_of
+from features.rows import rate_to_ppm, to_microseconds
+from features.state import AFTER, Increment, State, add, decode, empty_state, encode
 
-SPINE_SCHEMA = pa.schema([TRADES.schema.field(name) for name in SPINE_COLUMNS])
-Trade = Mapping[str, Any]
-"""One trade with ``SPINE_COLUMNS`` (times as aware datetimes, ``expires_on`` as a date, others None if unknown)."""
+CURSOR = "cursor"
+"""The key under which the number of the last applied record stands; written last."""
+
+BEGUN = "begun"
+"""The same number, written first: where it is ahead of the cursor, a write was torn (only a store without
+transactions can tear one)."""
+
+FeatureValues = dict[str, float | str | None]
 
 
 class StateStore(Protocol):
@@ -44,6 +41,16 @@ class StateStore(Protocol):
     def write_states(self, states: Mapping[str, bytes], *, now: datetime) -> None: ...
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Features of one live trade. seq: the last record they have seen. ``behind``: its moment lies before something
+    already folded into a state, so the values may differ from those a training set will hold."""
+
+    values: FeatureValues
+    seq: int
+    behind: bool
+
+
 class LiveFeatures:
     """Entity states behind the features of live trades. One writer at a time (the caller's duty)."""
 
@@ -52,208 +59,241 @@ class LiveFeatures:
         self._registry = registry
         self._catalogue = catalogue
 
-    def features(self, trades: Sequence[Trade]) -> dict[str, np.ndarray]:
-        """Features of trades (n,), each as of its ``submitted_at``; one read for all their entities.
+    # --- reading -------------------------------------------------------------------------------------------------
 
-        A trade counts as a submission for the later ones among them.
-        """
-        per_trade = (self._entity_keys(trade) + self._kind_keys(trade) for trade in trades)
-        keys = list(dict.fromkeys(key for keys in per_trade for key in keys))
-        found = self._states.read_states(keys)
-        states = {key: State.decode(data) for key, data in zip(keys, found, strict=True)}
-        spine = pa.Table.from_pylist(
-            [{name: trade[name] for name in SPINE_COLUMNS} for trade in trades], schema=SPINE_SCHEMA
+    def answer(self, trade: Trade, *, names: Sequence[str] | None = None) -> Answer:
+        """Features of a trade as of its ``submitted_at``: one read for all its entities (and one more for those
+        that link it to others)."""
+        return self._answer(trade, _Book(self._states), names)
+
+    def blank(self, trade: Trade, *, names: Sequence[str] | None = None) -> Answer:
+        """Features of a trade as if nothing else were known: what is left when the states cannot be read."""
+        return self._answer(trade, _Book(_Nothing()), names)
+
+    def features(
+        self, trades: Sequence[Trade], *, names: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Columns (n,) of trades, each as of its own moment and as if the others had not been asked for."""
+        chosen = self._registry.names() if names is None else names
+        rows = [self.answer(trade, names=chosen).values for trade in trades]
+        return {name: column_of(self._registry[name].kind, [row[name] for row in rows]) for name in chosen}
+
+    def _answer(self, trade: Trade, book: _Book, names: Sequence[str] | None) -> Answer:
+        keys = self._keys(trade)
+        seq = book.read_with_cursor(keys.values())
+        moment = LiveMoment(
+            trade=trade,
+            states={entity: book.find(key) for entity, key in keys.items()},
+            links=links_of(trade, time=to_microseconds(trade["submitted_at"]), find=book.find),
+            catalogue=self._catalogue,
         )
-        earliest = min(to_microseconds(trade["submitted_at"]) for trade in trades)
-        facts = facts_from_states(states, moment=earliest)
-        return self._registry.compute(Moment(spine=spine, facts=facts, catalogue=self._catalogue))
+        return Answer(values=self._registry.values(moment, names), seq=seq, behind=moment.behind)
 
-    def submitted(self, trade: Trade, *, now: datetime) -> None:
-        """A card was offered. The same trade twice counts once."""
-        self._change(self._entity_keys(trade), lambda state: state.add_submission(submission_row(trade)), now)
+    # --- writing -------------------------------------------------------------------------------------------------
 
-    def labelled(
+    @property
+    def applied(self) -> int:
+        """Number of the last record that the states stand for; 0 before any."""
+        return progress_of(self._states)[1]
+
+    @property
+    def torn(self) -> bool:
+        """Whether a write was interrupted halfway, so that the states must be rebuilt."""
+        begun, applied = progress_of(self._states)
+        return begun > applied
+
+    def apply(self, records: Iterable[Record], *, now: datetime) -> None:
+        """Take records, in the order of their numbers. All states change in one write."""
+        book = _Book(self._states)
+        told = list(records)
+        book.read({key for record in told for key in self._touched(record.event)})
+        for record in told:
+            book.begin(record.seq)
+            self._tell(record.event, book)
+        if told:
+            book.write(last=told[-1].seq, now=now)
+
+    def _touched(self, event: Event) -> list[str]:
+        if isinstance(event, Observed):
+            return [f"card_type={event.card_type}"]
+        return list(self._keys(event.trade).values())
+
+    def _keys(self, trade: Trade) -> dict[str, str]:
+        return entity_keys(trade, category_of(self._catalogue, trade["card_type"]))
+
+    def _tell(self, event: Event, book: _Book) -> None:
+        if isinstance(event, Observed):
+            time = to_microseconds(event.at)
+            ppm = rate_to_ppm(event.rate)
+            values = bid_values(ppm)
+            book.add(f"card_type={event.card_type}", event.side, (time, AFTER), time, values, [event.source])
+            return
+        keys = self._keys(event.trade)
+        match event:
+            case Submitted():
+                self._submit(event.trade, keys, book)
+            case Accepted():
+                time = to_microseconds(event.decided_at)
+                values = {"acceptances": [1], "purchases": [1, event.trade["face_value_fen"], 0, 0, 0]}
+                _tell_outcome(book, keys, values, known_at=time, at=time)
+            case Resold():
+                _resell(event, keys, book)
+            case Labelled():
+                _label(event, keys, book)
+
+    def _submit(self, trade: Trade, keys: Mapping[str, str], book: _Book) -> None:
+        time, fen = to_microseconds(trade["submitted_at"]), trade["face_value_fen"]
+        values = submission_values(fen)
+        names = {entity: key.partition("=")[2] for entity, key in keys.items()}
+        for entity, key in keys.items():
+            if KEPT[entity][0].name == "submissions":
+                counted = [names.get(other) for other in COUNTED.get(entity, ())]
+                book.add(key, "submissions", (time, trade["trade_id"]), time, values, counted)
+        if book.untold(keys["seller"]):
+            link_submission(trade, time=time, find=book.change)
+
+
+def entity_keys(trade: Trade, category: str | None) -> dict[str, str]:
+    """Entity -> key of its state, for the entities a trade has."""
+    values = {entity: trade[column] for entity, column in ENTITIES.items()}
+    values |= {"ip_net": network_of(trade["ip"]), "card_category": category}
+    return {entity: f"{entity}={value}" for entity, value in values.items() if value is not None}
+
+
+def category_of(catalogue: Catalogue, card_type: str) -> str | None:
+    found = catalogue.types.get(card_type)
+    return None if found is None else found.category
+
+
+def submission_values(fen: int) -> list[int]:
+    """The values of ``SUBMISSIONS`` for one card."""
+    return [1, fen, (fen // 100) ** 2, fen]
+
+
+def bid_values(ppm: int) -> list[int]:
+    """The values of ``BIDS`` for one rate."""
+    bp = ppm // 100
+    return [1, ppm, bp, bp * bp]
+
+
+def _resell(event: Resold, keys: Mapping[str, str], book: _Book) -> None:
+    time, ppm = to_microseconds(event.resold_at), rate_to_ppm(event.rate)
+    _tell_outcome(book, keys, {"resales": [1, ppm]}, known_at=time, at=time)
+    if event.decided_at is not None and event.decided_at < event.resold_at:
+        values = {"purchases": [0, 0, 1, event.trade["face_value_fen"], ppm]}
+        _tell_outcome(book, keys, values, known_at=time, at=to_microseconds(event.decided_at))
+
+
+def _label(event: Labelled, keys: Mapping[str, str], book: _Book) -> None:
+    known_at, submitted = to_microseconds(event.known_at), to_microseconds(event.trade["submitted_at"])
+    fraud = int(event.fraud)
+    cohort, more = [1, fraud], fraud
+    if event.old is not None:
+        old = int(event.old[1])
+        values = {"labels": [-1, -old]}
+        _tell_outcome(book, keys, values, known_at=known_at, at=to_microseconds(event.old[0]))
+        cohort, more = [0, fraud - old], fraud - old
+    _tell_outcome(book, keys, {"labels": [1, fraud]}, known_at=known_at, at=known_at)
+    _tell_outcome(book, keys, {"cohorts": cohort}, known_at=known_at, at=submitted)
+    if book.untold(keys["seller"]):
+        link_frauds(event.trade, submitted=submitted, known_at=known_at, frauds=more, find=book.change)
+
+
+def _tell_outcome(
+    book: _Book, keys: Mapping[str, str], values: Mapping[str, list[int]], *, known_at: int, at: int
+) -> None:
+    """Add values of series to every entity of the trade that keeps them."""
+    for entity, key in keys.items():
+        for series in KEPT[entity]:
+            if series.name in values:
+                book.add(key, series.name, (known_at, AFTER), at, values[series.name], [])
+
+
+class _Nothing:
+    """A store that holds nothing."""
+
+    def read_states(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [None] * len(keys)
+
+    def write_states(self, states: Mapping[str, bytes], *, now: datetime) -> None:
+        raise NotImplementedError("there is nowhere to write to")
+
+
+class _Book:
+    """States at hand, and which of them changed."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        self._states: dict[str, State] = {}
+        self._changed: set[str] = set()
+        self._seq = 0
+
+    def read(self, keys: Iterable[str]) -> None:
+        missing = [key for key in keys if key not in self._states]
+        self._take(missing, self._store.read_states(missing))
+
+    def read_with_cursor(self, keys: Iterable[str]) -> int:
+        """Read states, and the number of the last applied record in the same round trip."""
+        asked = list(keys)
+        cursor, *found = self._store.read_states([CURSOR, *asked])
+        self._take(asked, found)
+        return int(cursor) if cursor else 0
+
+    def _take(self, keys: Sequence[str], found: Sequence[bytes | None]) -> None:
+        for key, data in zip(keys, found, strict=True):
+            self._states[key] = empty_state(key.partition("=")[0]) if data is None else decode(data)
+
+    def find(self, key: str) -> State:
+        if key not in self._states:
+            self.read([key])
+        return self._states[key]
+
+    def change(self, key: str) -> State:
+        """A state that is going to be written."""
+        self._changed.add(key)
+        return self.find(key)
+
+    def begin(self, seq: int) -> None:
+        """Start telling a record."""
+        self._seq = seq
+
+    def untold(self, key: str) -> bool:
+        """Whether the state has not taken this record yet."""
+        return self.find(key).seq < self._seq
+
+    def add(
         self,
-        trade: Trade,
-        *,
-        fraud: bool,
-        known_at: datetime,
-        old: tuple[datetime, bool] | None = None,
-        now: datetime,
+        key: str,
+        series: str,
+        moment: tuple[int, str],
+        at: int,
+        values: list[int],
+        names: list[str | None],
     ) -> None:
-        """A fraud label became known. ``old`` is the label (known at, fraud) that it corrects, if there was one."""
-        time = to_microseconds(known_at)
-        before = None if old is None else (to_microseconds(old[0]), old[1])
+        if self.untold(key):
+            entity = key.partition("=")[0]
+            number = _series_number(entity, series)
+            state = self.change(key)
+            add(state, entity, Increment(moment[0], moment[1], number, at, values, names))
 
-        def of_entity(state: State) -> None:
-            state.set_label(trade_id=trade["trade_id"], known_at=time, fraud=fraud, old=before)
-
-        def of_kind(state: State) -> None:
-            if before is not None:
-                state.add_to_day(before[0], labels=-1, frauds=-int(before[1]))
-            state.add_to_day(time, labels=1, frauds=int(fraud))
-
-        self._change(self._entity_keys(trade), of_entity, now)
-        self._change(self._kind_keys(trade), of_kind, now)
-
-    def accepted(self, trade: Trade, *, decided_at: datetime, now: datetime) -> None:
-        """The seller accepted the offer."""
-        time = to_microseconds(decided_at)
-        self._change(
-            [f"seller={trade['seller_id']}"],
-            lambda state: state.add_acceptance(trade_id=trade["trade_id"], decided_at=time),
-            now,
-        )
-
-    def resold(self, trade: Trade, *, rate: float, resold_at: datetime, now: datetime) -> None:
-        """The card was resold at ``rate`` net of fees."""
-        time, ppm = to_microseconds(resold_at), rate_to_ppm(rate)
-        self._change(self._kind_keys(trade), lambda state: state.add_to_day(time, resales=1, ppm=ppm), now)
-
-    def observed(
-        self, *, card_type: str, source: str, side: str, rate: float, at: datetime, now: datetime
-    ) -> None:
-        """A market rate was seen."""
-        ppm = rate_to_ppm(rate)
-        self._change(
-            [f"card_type={card_type}"],
-            lambda state: state.add_bid(time=to_microseconds(at), source=source, side=side, ppm=ppm),
-            now,
-        )
-
-    def _change(self, keys: Sequence[str], change: Any, now: datetime) -> None:
-        changed = {}
-        for key, data in zip(keys, self._states.read_states(keys), strict=True):
-            state = State.decode(data)
-            change(state)
-            state.fold(to_microseconds(now))
-            changed[key] = state.encode()
-        self._states.write_states(changed, now=now)
-
-    def _entity_keys(self, trade: Trade) -> list[str]:
-        return [f"{kind}={trade[column]}" for kind, column in ENTITIES.items() if trade[column] is not None]
-
-    def _kind_keys(self, trade: Trade) -> list[str]:
-        return kind_keys(trade["card_type"], self._catalogue)
+    def write(self, *, last: int, now: datetime) -> None:
+        encoded = {}
+        for key in self._changed:
+            state = self._states[key]
+            state.seq = last
+            if state.links and state.tail:
+                forget_old_links(state, time=state.tail[-1].time)
+            encoded[key] = encode(state)
+        mark = str(last).encode()
+        self._store.write_states({BEGUN: mark, **encoded, CURSOR: mark}, now=now)
 
 
-def kind_keys(card_type: str, catalogue: Catalogue) -> list[str]:
-    category = catalogue.attribute(np.array([card_type], dtype=object), "category")[0]
-    keys = [f"card_type={card_type}"]
-    return keys if category is None else [*keys, f"card_category={category}"]
+def progress_of(states: StateStore) -> tuple[int, int]:
+    """Numbers of the last record begun and the last one applied."""
+    begun, applied = (int(found) if found else 0 for found in states.read_states([BEGUN, CURSOR]))
+    return begun, applied
 
 
-def submission_row(trade: Trade) -> Row:
-    entities = [trade[column] for column in ENTITIES.values()]
-    return [trade["trade_id"], to_microseconds(trade["submitted_at"]), trade["face_value_fen"], *entities]
-
-
-def facts_from_states(states: Mapping[str, State], *, moment: int) -> Facts:
-    """Put the event tables of some entities together. Keys are ``kind=value``; ``moment`` is the earliest asked for."""
-    labels: list[dict[str, Any]] = []
-    acceptances: list[dict[str, Any]] = []
-    kinds: list[dict[str, Any]] = []
-    bids: list[dict[str, Any]] = []
-    for key, state in states.items():
-        kind, _, value = key.partition("=")
-        if kind in ENTITIES:
-            labels += _label_rows(state, ENTITIES[kind], value)
-            acceptances += _acceptance_rows(state, value) if kind == "seller" else []
-        else:
-            kinds += _kind_rows(state, kind, value)
-            bids += _bid_rows(state, value) if kind == "card_type" else []
-    return Facts(
-        submissions=_rows(_submission_rows(states, moment), SUBMISSIONS),
-        labels=_rows(labels, LABELS),
-        acceptances=_rows(acceptances, ACCEPTANCES),
-        kinds=_rows(kinds, KINDS),
-        market=_rows(bids, MARKET),
-    )
-
-
-def _rows(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _submission_rows(states: Mapping[str, State], moment: int) -> list[dict[str, Any]]:
-    """The union of the states' submissions by trade.
-
-    A row that a window can reach is whole in every state that knows it. An older row may already be folded in
-    another state, so it counts only for the entity whose state still has it.
-    """
-    union: dict[str, dict[str, Any]] = {}
-    for key, state in states.items():
-        kind, _, value = key.partition("=")
-        if kind not in ENTITIES:
-            continue
-        for row in state.submissions:
-            whole = int(row[1] or 0) >= moment - LONGEST
-            entities = (
-                dict(zip(ENTITIES.values(), row[3:], strict=True)) if whole else {ENTITIES[kind]: value}
-            )
-            known = union.setdefault(
-                str(row[0]),
-                {"trade_id": row[0], "submitted_at": row[1], "face_value_fen": row[2], "weight": 1},
-            )
-            known.update(entities)
-        if state.folded.submissions:
-            union[f"folded:{key}"] = {
-                "trade_id": f"folded:{key}",
-                "submitted_at": state.folded.first_submission,
-                "face_value_fen": 0,
-                "weight": state.folded.submissions,
-                ENTITIES[kind]: value,
-            }
-    return list(union.values())
-
-
-def _label_rows(state: State, column: str, value: str) -> list[dict[str, Any]]:
-    rows = [
-        {"trade_id": trade_id, "fraud_known_at": time, "labels": 1, "frauds": fraud, column: value}
-        for trade_id, time, fraud in state.labels
-    ]
-    folded = state.folded
-    if folded.labels:
-        rows.append(
-            {
-                "trade_id": "",
-                "fraud_known_at": folded.first_label,
-                "labels": folded.labels,
-                "frauds": folded.frauds,
-                column: value,
-            }
-        )
-    return rows
-
-
-def _acceptance_rows(state: State, seller_id: str) -> list[dict[str, Any]]:
-    rows = [{"decided_at": time, "weight": 1, "seller_id": seller_id} for _, time in state.acceptances]
-    folded = state.folded
-    if folded.acceptances:
-        rows.append(
-            {"decided_at": folded.first_acceptance, "weight": folded.acceptances, "seller_id": seller_id}
-        )
-    return rows
-
-
-def _kind_rows(state: State, column: str, value: str) -> list[dict[str, Any]]:
-    names = ("labels", "frauds", "resales", "resale_ppm")
-    return [
-        {column: value, "time": int(day) * DAY} | dict(zip(names, totals, strict=True))
-        for day, totals in state.days.items()
-    ]
-
-
-def _bid_rows(state: State, card_type: str) -> list[dict[str, Any]]:
-    return [
-        {"observed_at": time, "card_type": card_type, "source": source, "side": side, "rate_ppm": ppm}
-        for time, source, side, ppm in state.bids
-    ]
-
-
-def to_microseconds(time: datetime) -> int:
-    """An aware datetime as int64 µs since the epoch; exact."""
-    return (time - _EPOCH) // timedelta(microseconds=1)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+@lru_cache(maxsize=1_000)
+def _series_number(entity: str, name: str) -> int:
+    return next(number for number, series in enumerate(KEPT[entity]) if series.name == name)

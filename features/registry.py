@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from features.arithmetic import Value
+from features.digest import code_digest
+from features.entities import specification_version
 from features.moment import Moment
 
-Compute = Callable[[Moment], np.ndarray]
+Compute = Callable[[Moment], Value]
 Kind = Literal["number", "category"]
 
 AS_OF = {
@@ -25,23 +29,50 @@ AS_OF = {
 }
 """As-of rules: what a feature of a trade may have seen."""
 
-DEFINING_MODULES = (
+RANGES: dict[str, tuple[float, float]] = {
+    "count": (0, np.inf),
+    "share": (0, 1),
+    "0/1": (0, 1),
+    "CNY": (0, np.inf),
+    "ratio": (0, np.inf),
+    "hours": (0, np.inf),
+    "hour": (0, 23),
+    "months": (1, 1200),
+    "0 = Monday": (0, 6),
+    "rate": (0, 1.5),
+    "rate difference": (-1.5, 1.5),
+    "days": (-np.inf, np.inf),
+    "standard deviations": (-np.inf, np.inf),
+    "-": (np.nan, np.nan),
+}
+"""Unit -> the values that can occur; a feature may narrow it."""
+
+COMPUTING_MODULES = (
+    "arithmetic.py",
     "definitions.py",
+    "entities.py",
     "entity_definitions.py",
-    "facts.py",
+    "entity_history.py",
     "festivals.py",
+    "history.py",
+    "kernel.py",
+    "links.py",
+    "market_history.py",
     "moment.py",
+    "retired.py",
+    "rows.py",
     "windows.py",
 )
-"""The code that a feature's value depends on, beside the catalogue's data."""
+"""The code that a stored training set depends on, beside the catalogue's data."""
 
-IDENTITY_FREE = frozenset({"card", "market", "resale", "kind", "time"})
-"""Families that say nothing about who sells. Only these may move a price."""
+IDENTITY_FREE = frozenset({"card", "market", "resale", "stock", "kind", "time"})
+"""Families that say nothing about who sells, nor that somebody asked. Only these may move a price."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature. ``name`` is the column; ``meaning`` its dictionary entry; ``null`` says what NaN means."""
+    """One feature. ``name`` is the column; ``meaning`` its dictionary entry; ``null`` says what NaN means;
+    ``range`` the least and the largest value that can occur."""
 
     name: str
     family: str
@@ -52,27 +83,55 @@ class Feature:
     zh: str
     kind: Kind
     compute: Compute
+    range: tuple[float, float] = field(default=(np.nan, np.nan))
 
     @property
     def models(self) -> tuple[str, ...]:
         return ("discount", "fraud") if self.family in IDENTITY_FREE else ("fraud",)
 
+    @cached_property
+    def version(self) -> str:
+        """Hash of the code that defines it, with the helpers and constants it uses. Names, texts and comments do not
+        count. Whenever the value may have changed, the version has."""
+        return code_digest(self.compute)
+
+    @property
+    def pinned(self) -> str:
+        """The column of exactly this definition, also when another one has taken over the name."""
+        return f"{self.name}@{self.version}"
+
+
+class UnknownFeature(KeyError):
+    """No feature of that name and version is defined any more."""
+
 
 class Registry:
-    """Features by name, in the order they were defined."""
+    """Features by name, in the order they were defined, and retired definitions that old models still read."""
 
     def __init__(self) -> None:
         self._features: dict[str, Feature] = {}
+        self._retired: dict[str, Feature] = {}
 
     def add(self, feature: Feature) -> None:
+        """Define a feature. Raises ValueError at a second one of a name, or an unknown as-of rule or unit."""
         if feature.name in self._features:
             raise ValueError(f"feature {feature.name} is defined twice")
         if feature.as_of not in AS_OF:
             raise ValueError(f"feature {feature.name}: unknown as-of rule {feature.as_of}")
+        if feature.unit not in RANGES:
+            raise ValueError(f"feature {feature.name}: unknown unit {feature.unit}")
         self._features[feature.name] = feature
 
     def define(
-        self, *, family: str, unit: str, zh: str, as_of: str, null: str = "never", kind: Kind = "number"
+        self,
+        *,
+        family: str,
+        unit: str,
+        zh: str,
+        as_of: str,
+        null: str = "never",
+        kind: Kind = "number",
+        range: tuple[float, float] | None = None,
     ) -> Callable[[Compute], Compute]:
         """Decorator: the function's name is the column, its docstring the meaning."""
 
@@ -84,45 +143,90 @@ class Registry:
                     unit=unit,
                     as_of=as_of,
                     null=null,
-                    meaning=(compute.__doc__ or "").strip(),
+                    meaning=" ".join((compute.__doc__ or "").split()),
                     zh=zh,
                     kind=kind,
                     compute=compute,
+                    range=range or RANGES.get(unit, (np.nan, np.nan)),
                 )
             )
             return compute
 
         return register
 
-    def __iter__(self):
+    def retire(self, name: str, compute: Compute, *, kind: Kind = "number") -> None:
+        """Keep a former definition of ``name`` for the models that were trained on it."""
+        old = Feature(
+            name=name,
+            family="retired",
+            unit="-",
+            as_of="trade",
+            null="",
+            meaning="",
+            zh="",
+            kind=kind,
+            compute=compute,
+        )
+        self._retired[old.pinned] = old
+
+    def __iter__(self) -> Iterator[Feature]:
         return iter(self._features.values())
 
     def __len__(self) -> int:
         return len(self._features)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._features
+
     def __getitem__(self, name: str) -> Feature:
-        return self._features[name]
+        """A feature by name, or by ``name@version``. Raises UnknownFeature."""
+        plain, _, version = name.partition("@")
+        current = self._features.get(plain)
+        if current is not None and version in ("", current.version):
+            return current
+        if name in self._retired:
+            return self._retired[name]
+        raise UnknownFeature(name)
 
     def names(self, model: str | None = None) -> tuple[str, ...]:
         """Column names, of one model when given."""
         return tuple(item.name for item in self if model is None or model in item.models)
 
+    def pinned(self, names: Iterable[str]) -> tuple[str, ...]:
+        """``name@version`` of each, as a model keeps them."""
+        return tuple(self[name].pinned for name in names)
+
     def families(self) -> dict[str, str]:
         return {item.name: item.family for item in self}
 
     def version(self) -> str:
-        """Hash of the code that defines the features; it changes when a feature may have changed."""
+        """Hash of all definitions; it changes when any feature may have changed."""
+        text = "|".join([specification_version(), *self.pinned(self.names())])
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def code_version(self) -> str:
+        """Hash of all code that computes features: what was computed by other code is computed again."""
         digest = hashlib.sha256()
-        for module in DEFINING_MODULES:
+        for module in COMPUTING_MODULES:
             digest.update((Path(__file__).parent / module).read_bytes())
         return digest.hexdigest()[:8]
 
     def compute(self, moment: Moment, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Columns over the moment's spine: float64 (n,) for numbers, object (n,) for categories."""
+        """Columns over a moment's rows: float64 (n,) for numbers, object (n,) for categories."""
         chosen = self.names() if names is None else names
-        return {name: self._column(self._features[name], moment) for name in chosen}
+        return {name: column_of(self[name].kind, self[name].compute(moment)) for name in chosen}
 
-    def _column(self, feature: Feature, moment: Moment) -> np.ndarray:
-        values = feature.compute(moment)
-        dtype = object if feature.kind == "category" else np.float64
-        return np.asarray(values).astype(dtype)
+    def values(self, moment: Moment, names: Sequence[str] | None = None) -> dict[str, float | str | None]:
+        """Values at one live moment: floats, and str or None for categories."""
+        chosen = self.names() if names is None else names
+        found: dict[str, float | str | None] = {}
+        for name in chosen:
+            feature = self._features.get(name) or self[name]
+            value = feature.compute(moment)
+            found[name] = value if feature.kind == "category" else float(value)
+        return found
+
+
+def column_of(kind: Kind, values: Value) -> np.ndarray:
+    """Values as a feature column."""
+    return np.asarray(values).astype(object if kind == "category" else np.float64)

@@ -1,126 +1,183 @@
-"""The live state of one entity: its recent events, and older ones folded into totals.
+"""The live state of one entity, as compact bytes: totals per hop of each window, and a tail of the newest events.
 
-A state holds every event that a window can still reach (``features.windows.LONGEST``). What is older is folded
-into one row of totals, which is all that the all-time features need; the newest submission always stays, for
-the time since the last one. Times are int64 µs.
+What no moment can precede any more is *folded* into rows of totals, one row a hop of a window, so that a state
+stays small however many events it has seen. The newest events stay as they came in the *tail*: a moment slightly
+older than the newest event (another worker's clock, a simultaneous trade) then still sees only what stands before
+it. Times are int64 µs. The layout follows :mod:`features.entities`.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from bisect import insort
 
-from features.windows import DAY, HOUR, LONGEST, MARKET_WINDOW
+import msgspec
 
-MARKET_REACH = MARKET_WINDOW.width + MARKET_WINDOW.hop
-SLACK = HOUR
-"""A quote's moment may lie this far behind the newest event without missing anything."""
+from features.entities import BIDS, COUNTED, COUNTED_REACH, KEPT, MOST_COUNTED
+from features.windows import DAY, DAYS_7, MINUTE
 
-Row = list[str | int | None]
-"""A submission: trade_id, time, face value in fen, then the trade's entities in the order of ``ENTITIES``."""
+LAYOUT = 2
+"""Number of the form below; a state of another form is rebuilt."""
+
+TAIL_MOST = 32
+TAIL_AGE = DAY
+"""The tail keeps a day's events, not more than that many: a trade quoted again can then be told from the others."""
+
+LAG = 10 * MINUTE
+"""A moment may lie this far behind the newest event without missing a row of a window."""
+
+AFTER = "\U0010ffff"
+"""Stands in place of a trade_id where an event counts only for strictly later times: it sorts after every id."""
+
+NEVER = -1
 
 
-@dataclass
-class Folded:
-    """Totals of events that no window reaches any more, and the time of the first of each kind."""
+class Increment(msgspec.Struct, array_like=True, gc=False, order=True):
+    """An event: when it became known and whose submission it is (or :data:`AFTER`), the number of its series in
+    ``KEPT``, the time it counts at, its values, and names: counted entities of a submission, source of a bid."""
 
-    submissions: int = 0
-    first_submission: int = 0
-    labels: int = 0
+    time: int
+    id: str
+    series: int
+    at: int
+    values: list[int]
+    names: list[str | None]
+
+
+class Totals(msgspec.Struct, array_like=True, gc=False):
+    """Folded totals of a series: since the beginning, and rows [bucket, value, …] by bucket for each hop."""
+
+    always: list[int]
+    levels: list[list[list[int]]]
+
+
+class LinkNode(msgspec.Struct, array_like=True, gc=False):
+    """An entity in the forest of linked sellers of one pair of epochs (:mod:`features.live_links`)."""
+
+    parent: str = ""
+    attached: tuple[int, str] = (NEVER, "")
+    height: int = 0
+    sellers: int = 0
     frauds: int = 0
-    first_label: int = 0
-    acceptances: int = 0
-    first_acceptance: int = 0
+    changes: list[tuple[int, str, int, int]] = []
+    admitted: list[tuple[int, str, str]] = []
+    joined: tuple[int, str] = (NEVER, "")
 
 
-@dataclass
-class State:
-    """What one entity key remembers. Which parts are used depends on the kind of entity.
+class State(msgspec.Struct, array_like=True, gc=False):
+    """What one entity remembers. seq: number of the last record it took. horizon: newest time folded.
+    counted: for each of ``COUNTED``, value -> when last seen. latest: for each side, source -> (time, ppm)."""
 
-    submissions: :data:`Row` by time. labels: [trade_id, known at, fraud 0/1]. acceptances: [trade_id, decided at].
-    days: day number -> [labels, frauds, resales, resale ppm] of a card kind. bids: [time, source, side, ppm].
-    """
-
-    submissions: list[Row] = field(default_factory=list)
-    labels: list[list[str | int]] = field(default_factory=list)
-    acceptances: list[list[str | int]] = field(default_factory=list)
-    days: dict[str, list[int]] = field(default_factory=dict)
-    bids: list[list[str | int]] = field(default_factory=list)
-    folded: Folded = field(default_factory=Folded)
-
-    @classmethod
-    def decode(cls, data: bytes | None) -> State:
-        if not data:
-            return cls()
-        raw = json.loads(data)
-        return cls(**(raw | {"folded": Folded(**raw["folded"])}))
-
-    def encode(self) -> bytes:
-        parts = vars(self) | {"folded": vars(self.folded)}
-        return json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode()
-
-    def add_submission(self, row: Row) -> None:
-        """Insert in (time, trade_id) order; a trade already there is left as it is."""
-        if any(known[0] == row[0] for known in self.submissions):
-            return
-        self.submissions.append(row)
-        if len(self.submissions) > 1 and _submission_order(row) < _submission_order(self.submissions[-2]):
-            self.submissions.sort(key=_submission_order)
-
-    def set_label(
-        self, *, trade_id: str, known_at: int, fraud: bool, old: tuple[int, bool] | None = None
-    ) -> None:
-        """Put the trade's label in place of its ``old`` one (known at, fraud), which may be folded already."""
-        kept = [label for label in self.labels if label[0] != trade_id]
-        if old is not None and len(kept) == len(self.labels) and self.folded.labels:
-            self.folded.labels -= 1
-            self.folded.frauds -= int(old[1])
-        self.labels = [*kept, [trade_id, known_at, int(fraud)]]
-
-    def add_acceptance(self, *, trade_id: str, decided_at: int) -> None:
-        if all(known[0] != trade_id for known in self.acceptances):
-            self.acceptances.append([trade_id, decided_at])
-
-    def add_to_day(
-        self, time: int, *, labels: int = 0, frauds: int = 0, resales: int = 0, ppm: int = 0
-    ) -> None:
-        day = self.days.setdefault(str(time // DAY), [0, 0, 0, 0])
-        for position, amount in enumerate((labels, frauds, resales, ppm)):
-            day[position] += amount
-
-    def add_bid(self, *, time: int, source: str, side: str, ppm: int) -> None:
-        """Put a market rate; the same source, side and time replaces the older value."""
-        self.bids = [bid for bid in self.bids if bid[:3] != [time, source, side]]
-        self.bids.append([time, source, side, ppm])
-
-    def fold(self, now: int) -> None:
-        """Fold what no window of a moment at or after ``now`` can reach."""
-        cutoff = now - LONGEST - SLACK
-        while len(self.submissions) > 1 and int(self.submissions[0][1] or 0) < cutoff:
-            time = int(self.submissions.pop(0)[1] or 0)
-            self.folded.first_submission = self._first(
-                self.folded.submissions, self.folded.first_submission, time
-            )
-            self.folded.submissions += 1
-        old_labels = [label for label in self.labels if int(label[1]) < cutoff]
-        for _, time, fraud in old_labels:
-            self.folded.first_label = self._first(self.folded.labels, self.folded.first_label, int(time))
-            self.folded.labels += 1
-            self.folded.frauds += int(fraud)
-        self.labels = [label for label in self.labels if int(label[1]) >= cutoff]
-        for _, time in [item for item in self.acceptances if int(item[1]) < cutoff]:
-            self.folded.first_acceptance = self._first(
-                self.folded.acceptances, self.folded.first_acceptance, int(time)
-            )
-            self.folded.acceptances += 1
-        self.acceptances = [item for item in self.acceptances if int(item[1]) >= cutoff]
-        self.days = {day: totals for day, totals in self.days.items() if (int(day) + 1) * DAY > cutoff}
-        self.bids = [bid for bid in self.bids if int(bid[0]) >= now - MARKET_REACH - SLACK]
-
-    @staticmethod
-    def _first(count: int, first: int, time: int) -> int:
-        return time if count == 0 else min(first, time)
+    seq: int
+    horizon: int
+    first: int
+    last: int
+    totals: list[Totals]
+    tail: list[Increment]
+    counted: list[dict[str, int]]
+    latest: list[dict[str, tuple[int, int]]]
+    links: dict[int, LinkNode]
 
 
-def _submission_order(row: Row) -> tuple[int, str]:
-    return int(row[1] or 0), str(row[0])
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(State)
+
+
+def empty_state(entity: str) -> State:
+    """The state of an entity (a key of ``KEPT``) that nothing is known of."""
+    series = KEPT[entity]
+    return State(
+        seq=0,
+        horizon=NEVER,
+        first=NEVER,
+        last=NEVER,
+        totals=[
+            Totals(always=[0] * len(item.values) if item.always else [], levels=[[] for _ in item.levels])
+            for item in series
+        ],
+        tail=[],
+        counted=[{} for _ in COUNTED.get(entity, ())],
+        latest=[{} for _ in BIDS] if entity == "card_type" else [],
+        links={},
+    )
+
+
+def encode(state: State) -> bytes:
+    return _encoder.encode(state)
+
+
+def decode(data: bytes) -> State:
+    """Raises msgspec.DecodeError for other bytes."""
+    return _decoder.decode(data)
+
+
+def add(state: State, entity: str, increment: Increment) -> None:
+    """Take an event, and fold what has become old."""
+    tail = state.tail
+    if not tail or tail[-1] <= increment:
+        tail.append(increment)
+    else:
+        insort(tail, increment)
+    newest = tail[-1].time
+    while len(tail) > TAIL_MOST or tail[0].time < newest - TAIL_AGE:
+        fold(state, entity, tail.pop(0), newest=newest)
+
+
+def fold(state: State, entity: str, increment: Increment, *, newest: int) -> None:
+    """Add an event to the totals. ``newest`` is the time of the newest event: rows out of its reach are dropped."""
+    series = KEPT[entity][increment.series]
+    totals = state.totals[increment.series]
+    state.horizon = max(state.horizon, increment.time)
+    if totals.always:
+        combine(totals.always, increment.values, 0, series.peak)
+    for rows, (hop, reach) in zip(totals.levels, series.levels, strict=True):
+        oldest = (newest - reach - LAG) // hop
+        add_to_row(rows, increment.at // hop, increment.values, series.peak, oldest)
+    if increment.series == 0 and increment.id != AFTER:
+        _fold_submission(state, increment, newest)
+    elif series.name in BIDS:
+        _fold_bid(state.latest[list(BIDS).index(series.name)], increment, newest)
+
+
+def combine(into: list[int], values: list[int], offset: int, peak: int) -> None:
+    """Add values to a row of totals that begins at ``offset``; the one at ``peak`` keeps the larger."""
+    for position, value in enumerate(values):
+        if position == peak:
+            into[offset + position] = max(into[offset + position], value)
+        else:
+            into[offset + position] += value
+
+
+def add_to_row(rows: list[list[int]], bucket: int, values: list[int], peak: int, oldest: int) -> None:
+    """Add values to the row of a bucket, kept in order; rows before ``oldest`` are dropped."""
+    if bucket >= oldest:
+        place = len(rows)
+        while place and rows[place - 1][0] > bucket:
+            place -= 1
+        if place and rows[place - 1][0] == bucket:
+            combine(rows[place - 1], values, 1, peak)
+        else:
+            rows.insert(place, [bucket, *values])
+    while rows and rows[0][0] < oldest:
+        rows.pop(0)
+
+
+def _fold_submission(state: State, increment: Increment, newest: int) -> None:
+    state.last = max(state.last, increment.time)
+    state.first = increment.time if state.first == NEVER else min(state.first, increment.time)
+    for seen, name in zip(state.counted, increment.names, strict=True):
+        if name is not None:
+            seen[name] = max(seen.get(name, NEVER), increment.time)
+        for old in [key for key, time in seen.items() if time < newest - COUNTED_REACH - LAG]:
+            del seen[old]
+        if len(seen) > MOST_COUNTED:
+            del seen[min(seen, key=lambda key: (seen[key], key))]
+
+
+def _fold_bid(latest: dict[str, tuple[int, int]], increment: Increment, newest: int) -> None:
+    source = str(increment.names[0])
+    known = latest.get(source)
+    if known is None or known[0] <= increment.time:
+        latest[source] = (increment.time, increment.values[1])
+    reach = DAYS_7.width + DAYS_7.hop + LAG
+    for old in [name for name, (time, _) in latest.items() if time < newest - reach]:
+        del latest[old]

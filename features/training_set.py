@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,17 +15,26 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.catalogue import Catalogue, workspace_catalogue
-from features.facts import SPINE_COLUMNS, facts_from_tables
-from features.moment import Moment
+from features.history import History, HistoryMoment
 from features.registry import Registry
 from features.table_store import TableStore
 
 Progress = Callable[[int, int], None]
 """Called with (features done, features in all)."""
 
+CHUNK_ROWS = 250_000
+"""Rows computed and written at a time: what bounds memory besides the events themselves."""
+
+GROUP = 24
+"""Features computed together for all rows; neighbours ask about the same entity."""
+
 
 class NothingToTrainOn(ValueError):
     """No trade lies in the asked period."""
+
+
+class RowsLost(RuntimeError):
+    """A training set has another number of rows than the trades asked for."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +58,51 @@ def build_training_set(
 ) -> TrainingSet:
     """Compute and write the features of all trades submitted in [since, until).
 
-    The file's name is a hash of the stored tables, the definitions and the period: an existing file is reused.
-    Raises NothingToTrainOn for an empty period.
+    The file's name is a hash of the stored tables, the definitions and the period: an existing file is reused, and
+    the same hash means the same bytes. Raises NothingToTrainOn for an empty period.
     """
-    trades = store.read("trades")
-    spine = _within(trades, since, until)
-    if len(spine) == 0:
+    inside = _within(store.read("trades", ["submitted_at"])["submitted_at"], since, until)
+    rows = np.flatnonzero(inside.to_numpy())
+    if len(rows) == 0:
         raise NothingToTrainOn("no trade was submitted in this period")
     fingerprint = _fingerprint(store, registry, since, until)
     path = folder / f"{fingerprint}.parquet"
     if not path.exists():
-        features = compute_features(
-            spine=spine.select(SPINE_COLUMNS),
-            trades=trades,
-            market=store.read("market"),
-            catalogue=workspace_catalogue(store),
-            registry=registry,
-            progress=progress,
-        )
-        _write(path, spine, features)
-    return TrainingSet(path=path, trades=known_before(spine, until), fingerprint=fingerprint)
+        write_features(store=store, registry=registry, rows=rows, path=path, progress=progress)
+    trades = store.read("trades").filter(inside)
+    return TrainingSet(path=path, trades=known_before(trades, until), fingerprint=fingerprint)
+
+
+def write_features(
+    *, store: TableStore, registry: Registry, rows: np.ndarray, path: Path, progress: Progress
+) -> None:
+    """Write trade_id, submitted_at and all features of the stored trades' ``rows`` (ascending) to one Parquet file.
+
+    Group by group of features over all rows, then put together chunk by chunk: neither all features nor all
+    entities are ever in memory. The file appears whole or not at all.
+    """
+    history = History(
+        read=lambda name: store.read("trades", [name])[name],
+        market=store.read("market"),
+        catalogue=workspace_catalogue(store),
+    )
+    work = path.with_suffix(".work")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        shards = [work / "keys.arrow"]
+        _write_shard(shards[0], _key_batches(history, rows))
+        names = registry.names()
+        for first in range(0, len(names), GROUP):
+            group = names[first : first + GROUP]
+            shards.append(work / f"{first}.arrow")
+            _write_shard(shards[-1], _feature_batches(history, registry, group, rows))
+            progress(min(first + GROUP, len(names)), len(names))
+        del history
+        _join(shards, work / "whole.parquet", rows=len(rows))
+        (work / "whole.parquet").replace(path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def compute_features(
@@ -78,14 +113,16 @@ def compute_features(
     catalogue: Catalogue,
     registry: Registry,
     progress: Progress,
+    names: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """All features of a spine from the stored tables: the offline way."""
-    facts = facts_from_tables(trades=trades, market=market, catalogue=catalogue)
-    moment = Moment(spine=spine, facts=facts, catalogue=catalogue)
+    """Features of a spine in its order, from tables in memory; its rows count as submissions for later ones."""
+    history = History(read=lambda name: trades[name], market=market, catalogue=catalogue, spine=spine)
+    moment = HistoryMoment(history, history.spine_rows)
     columns: dict[str, np.ndarray] = {}
-    for done, name in enumerate(registry.names(), start=1):
+    chosen = registry.names() if names is None else names
+    for done, name in enumerate(chosen, start=1):
         columns |= registry.compute(moment, [name])
-        progress(done, len(registry))
+        progress(done, len(chosen))
     return columns
 
 
@@ -114,29 +151,68 @@ def columns_of(table: pa.Table, registry: Registry, names: tuple[str, ...]) -> d
     return columns
 
 
-def _within(trades: pa.Table, since: datetime | None, until: datetime | None) -> pa.Table:
-    time = trades["submitted_at"]
-    inside = pa.array(np.ones(len(trades), dtype=bool))
+def _within(time: pa.ChunkedArray, since: datetime | None, until: datetime | None) -> pa.ChunkedArray:
+    inside = pa.chunked_array([np.ones(len(time), dtype=bool)])
     if since is not None:
         inside = pc.and_(inside, pc.greater_equal(time, pa.scalar(since, time.type)))
     if until is not None:
         inside = pc.and_(inside, pc.less(time, pa.scalar(until, time.type)))
-    return trades.filter(inside)
+    return inside
 
 
 def _fingerprint(
     store: TableStore, registry: Registry, since: datetime | None, until: datetime | None
 ) -> str:
     parts = [store.fingerprint(name) for name in ("trades", "market", "card_types")]
-    parts += [registry.version(), repr(list(workspace_catalogue(store))), str(since), str(until)]
+    parts += [registry.version(), registry.code_version()]
+    parts += [repr(list(workspace_catalogue(store))), str(since), str(until)]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def _write(path: Path, spine: pa.Table, features: dict[str, np.ndarray]) -> None:
-    columns = {"trade_id": spine["trade_id"], "submitted_at": spine["submitted_at"]}
-    for name, values in features.items():
-        numeric = values.dtype != object
-        columns[name] = pa.array(values, from_pandas=True) if numeric else pa.array(values, pa.string())
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.table(columns), temporary, row_group_size=200_000)
-    temporary.replace(path)
+def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), CHUNK_ROWS):
+        yield rows[start : start + CHUNK_ROWS]
+
+
+def _key_batches(history: History, rows: np.ndarray) -> Iterator[pa.RecordBatch]:
+    ids, times = history.column("trade_id"), history.column("submitted_at")
+    for chunk in _chunks(rows):
+        taken = pa.array(chunk)
+        columns = {"trade_id": ids.take(taken), "submitted_at": times.take(taken)}
+        yield pa.table(columns).combine_chunks().to_batches()[0]
+
+
+def _feature_batches(
+    history: History, registry: Registry, names: Sequence[str], rows: np.ndarray
+) -> Iterator[pa.RecordBatch]:
+    for chunk in _chunks(rows):
+        columns = registry.compute(HistoryMoment(history, chunk), names)
+        yield pa.record_batch({name: _arrow(values) for name, values in columns.items()})
+
+
+def _arrow(values: np.ndarray) -> pa.Array:
+    return pa.array(values, pa.string()) if values.dtype == object else pa.array(values, from_pandas=True)
+
+
+def _write_shard(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    first = next(batches)
+    with pa.ipc.new_file(path, first.schema, options=options) as writer:
+        writer.write_batch(first)
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _join(shards: Sequence[Path], path: Path, *, rows: int) -> None:
+    """Put the shards' columns side by side, one row group a chunk. Raises RowsLost."""
+    readers = [pa.ipc.open_file(shard) for shard in shards]
+    schema = pa.unify_schemas([reader.schema for reader in readers])
+    written = 0
+    with pq.ParquetWriter(path, schema) as writer:
+        for number in range(readers[0].num_record_batches):
+            batches = [reader.get_batch(number) for reader in readers]
+            table = pa.table([column for batch in batches for column in batch.columns], schema=schema)
+            writer.write_table(table, row_group_size=CHUNK_ROWS)
+            written += len(table)
+    if written != rows:
+        raise RowsLost(f"{rows:,} trades were asked for, {written:,} rows were written")

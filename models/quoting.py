@@ -6,7 +6,8 @@ model the static rate table prices, less a haircut; without the fraud model noth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -49,17 +50,33 @@ NO_FRAUD_SCORE = Reason(
 
 @dataclass(frozen=True)
 class ModelPair:
-    """The models that answer, and their registry versions; None where one is not available."""
+    """The models that answer, and their registry versions; None where one is not available.
+
+    Pins: feature -> the column of the former definition that a model was trained on, where the definition has
+    changed since.
+    """
 
     discount: DiscountModel | None
     fraud: FraudModel | None
     discount_version: str | None = None
     fraud_version: str | None = None
+    discount_pins: Mapping[str, str] = field(default_factory=dict)
+    fraud_pins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def degraded(self) -> tuple[str, ...]:
         missing = ((self.discount, NO_DISCOUNT_MODEL), (self.fraud, NO_FRAUD_MODEL))
         return tuple(code for model, code in missing if model is None)
+
+    @property
+    def pinned_columns(self) -> tuple[str, ...]:
+        """Columns of former definitions that must be computed beside the current ones."""
+        return tuple(dict.fromkeys([*self.discount_pins.values(), *self.fraud_pins.values()]))
+
+
+def as_trained(columns: Columns, pins: Mapping[str, str]) -> Columns:
+    """The columns as a model knows them: pinned names read the former definition's column."""
+    return {**columns, **{name: columns[column] for name, column in pins.items()}} if pins else columns
 
 
 @dataclass(frozen=True)
@@ -109,6 +126,7 @@ def score(
     """Score n trades for fraud; amounts in fen (n,)."""
     size = len(face_value_fen)
     model = models.fraud
+    columns = as_trained(columns, models.fraud_pins)
     probability = np.full(size, np.nan) if model is None else model.probability(columns)
     decisions = decide(
         probability=probability,
@@ -147,15 +165,16 @@ def quote(
         rate = static_rates(columns=columns, face_value_fen=face_value_fen, rules=rules)
         price = [(STATIC_PRICE,)] * size
     else:
+        seen = as_trained(columns, models.discount_pins)
         offers = models.discount.price(
-            columns=columns,
+            columns=seen,
             face_value_fen=face_value_fen,
             submitted_at=submitted_at,
             costs=rules.costs,
             policy=rules.price,
         )
         rate, no_offer = offers.rate, offers.no_offer
-        price = reasons_of_all(columns=columns, offers=offers)
+        price = reasons_of_all(columns=seen, offers=offers)
     payout = payout_fen(face_value_fen, rate)
     scores = score(
         columns=columns, face_value_fen=face_value_fen, payout_fen=payout, models=models, rules=rules

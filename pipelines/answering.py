@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 
 from features.catalogue import Catalogue, workspace_catalogue
 from features.definitions import FEATURES
-from features.facts import SPINE_COLUMNS
-from features.moment import microseconds
+from features.rows import SPINE_COLUMNS, microseconds
 from features.tables import TRADES
 from features.training_set import compute_features
 from models.quoting import ModelPair, Rules, quote, score

@@ -13,6 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event as sa_event
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 metadata = sa.MetaData()
 
@@ -50,6 +52,35 @@ events = sa.Table(
     sa.Column("known_at", UtcTime, nullable=False, index=True),
     sa.Column("body", sa.JSON, nullable=False),
 )
+live_log = sa.Table(
+    "live_log",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("once", sa.String(160), nullable=False, unique=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What the live state must hear of, in order. ``once`` names what can happen only once (a trade's submission)."""
+
+feature_lists = sa.Table(
+    "feature_lists",
+    metadata,
+    sa.Column("list_id", sa.String(16), primary_key=True),
+    sa.Column("names", sa.JSON, nullable=False),
+)
+quote_features = sa.Table(
+    "quote_features",
+    metadata,
+    sa.Column("quote_id", sa.String(40), primary_key=True),
+    sa.Column("trade_id", sa.String(128), nullable=False, index=True),
+    sa.Column("submitted_at", UtcTime, nullable=False, index=True),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("list_id", sa.String(16), nullable=False),
+    sa.Column("values", sa.LargeBinary, nullable=False),
+)
+"""The features a quote was answered from, in the order of the list; ``seq``: the last record they had seen."""
+
 replies = sa.Table(
     "replies",
     metadata,
@@ -109,6 +140,26 @@ class ApplicationData:
     def all_quotes(self) -> list[Mapping[str, Any]]:
         return self._all(sa.select(quotes).order_by(quotes.c.submitted_at, quotes.c.quote_id))
 
+    def append_to_log(self, connection: sa.Connection, *, once: str, kind: str, body: Any) -> None:
+        """Put a record at the end of the live log, unless ``once`` is in it already."""
+        insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
+        row = {"once": once, "kind": kind, "body": body}
+        connection.execute(insert(live_log).values(row).on_conflict_do_nothing(index_elements=["once"]))
+
+    def log_after(self, seq: int, *, limit: int) -> list[Mapping[str, Any]]:
+        """Records of the live log behind number ``seq``, in order."""
+        return self._all(
+            sa.select(live_log).where(live_log.c.seq > seq).order_by(live_log.c.seq).limit(limit)
+        )
+
+    @property
+    def log_head(self) -> int:
+        """Number of the newest record of the live log, 0 without one."""
+        with self._engine.connect() as connection:
+            return connection.execute(
+                sa.select(sa.func.coalesce(sa.func.max(live_log.c.seq), 0))
+            ).scalar_one()
+
     def event(self, event_id: str) -> Mapping[str, Any] | None:
         return self._one(sa.select(events).where(events.c.event_id == event_id))
 
@@ -132,6 +183,10 @@ class ApplicationData:
             board_prices.c.card_type == card_type, board_prices.c.shown_at >= since
         )
         return self._all(chosen.order_by(board_prices.c.shown_at))
+
+    def rows(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
+        """All rows of a query."""
+        return self._all(statement)
 
     def _one(self, statement: sa.Select[Any]) -> Mapping[str, Any] | None:
         with self._engine.connect() as connection:

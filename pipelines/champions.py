@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from features.definitions import FEATURES
@@ -10,23 +11,34 @@ from models.discount.model import DiscountModel
 from models.fraud.model import FraudModel
 from models.quoting import ModelPair
 from models.registry import CHAMPION, DamagedModel, ModelNotFound, ModelRegistry, ModelVersion
+from pipelines.feature_pins import FeaturesGone, pins
 
 log = logging.getLogger("huika")
 
 
 def load_pair(registry: ModelRegistry, *, alias: str = CHAMPION) -> ModelPair:
-    """Both models that carry ``alias``; what is missing, damaged or outdated is None, and the answers say so."""
+    """Both models that carry ``alias``, each with the definitions it was trained on; what is missing, damaged or
+    outdated is None, and the answers say so."""
     discount = _find(registry, "discount", alias)
     fraud = _find(registry, "fraud", alias)
     return ModelPair(
-        discount=None if discount is None else DiscountModel.load(discount[1]),
-        fraud=None if fraud is None else FraudModel.load(fraud[1]),
-        discount_version=None if discount is None else discount[0].version,
-        fraud_version=None if fraud is None else fraud[0].version,
+        discount=None if discount is None else DiscountModel.load(discount.folder),
+        fraud=None if fraud is None else FraudModel.load(fraud.folder),
+        discount_version=None if discount is None else discount.version.version,
+        fraud_version=None if fraud is None else fraud.version.version,
+        discount_pins={} if discount is None else discount.pins,
+        fraud_pins={} if fraud is None else fraud.pins,
     )
 
 
-def _find(registry: ModelRegistry, name: str, alias: str) -> tuple[ModelVersion, Path] | None:
+@dataclass(frozen=True)
+class _Found:
+    version: ModelVersion
+    folder: Path
+    pins: dict[str, str]
+
+
+def _find(registry: ModelRegistry, name: str, alias: str) -> _Found | None:
     """The version and its files, if they are what was registered and read features that still exist."""
     try:
         version = registry.version(name, alias)
@@ -37,8 +49,8 @@ def _find(registry: ModelRegistry, name: str, alias: str) -> tuple[ModelVersion,
     except DamagedModel as error:
         log.error("%s; it is not used", error)
         return None
-    gone = set(version.tags.get("features", "").split()) - set(FEATURES.names())
-    if gone:
-        log.error("%s version %s reads features that are gone: %s", name, version.version, sorted(gone))
+    try:
+        return _Found(version, folder, pins(folder, registry=FEATURES))
+    except (FeaturesGone, OSError, ValueError) as error:
+        log.error("%s version %s is not used: %s", name, version.version, error)
         return None
-    return version, folder

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.facts import SPINE_COLUMNS
+from features.rows import SPINE_COLUMNS
 from features.table_store import TableStore
 from pipelines.application_data import ApplicationData
+from pipelines.live_log import trade_from_json
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class TradeFinder:
         """The trade as it was submitted, or None."""
         quoted = self.data.first_quote_of(trade_id)
         if quoted is not None:
-            return trade_from_json(quoted["trade"])
+            return dict(trade_from_json(quoted["trade"]))
         found = stored_trades(self.tables, [trade_id])
         return {name: found[0][name] for name in SPINE_COLUMNS} if found else None
 
@@ -49,12 +50,3 @@ def stored_trades(tables: TableStore, trade_ids: Collection[str]) -> list[dict[s
     if path is None or not trade_ids:
         return []
     return pq.read_table(path, filters=pc.field("trade_id").isin(list(trade_ids))).to_pylist()
-
-
-def trade_from_json(trade: Mapping[str, Any]) -> dict[str, Any]:
-    """A trade stored as JSON with its times as times again."""
-    expires_on = trade["expires_on"]
-    return dict(trade) | {
-        "submitted_at": datetime.fromisoformat(trade["submitted_at"]),
-        "expires_on": None if expires_on is None else date.fromisoformat(expires_on),
-    }

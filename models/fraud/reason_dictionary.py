@@ -241,6 +241,41 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case(Reason("LINKED_ACCOUNTS", "账户之间的关联需要核实", "Links between accounts need checking")),
     ),
+    "links": (
+        Case(
+            Reason(
+                "LINKED_FRAUD_HISTORY",
+                "关联账户中有已确认的问题交易",
+                "A linked account had a trade with a confirmed problem",
+            ),
+            (Fact("link_frauds", low=1), Fact("link_sellers", low=1)),
+        ),
+        Case(
+            Reason("LINKED_SELLERS", "卖家与其他账户存在关联", "The seller is linked to other accounts"),
+            (Fact("link_sellers", low=1),),
+        ),
+        Case(
+            Reason("LINKS_TO_CHECK", "账户之间的联系需要核实", "Connections between accounts need checking")
+        ),
+    ),
+    "demand": (
+        Case(
+            Reason(
+                "CARD_TYPE_ACTIVITY",
+                "该卡种近期的提交情况需要核实",
+                "Recent submissions of this card type need checking",
+            )
+        ),
+    ),
+    "stock": (
+        Case(
+            Reason(
+                "STOCK_CONDITIONS",
+                "该卡种的库存与流通情况需要核实",
+                "Stock and turnover of this card type need checking",
+            )
+        ),
+    ),
     "duplicate": (
         Case(
             Reason("DUPLICATE_CARD", "该卡券此前已被提交过", "This card has been submitted before"),

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 from features.table_store import TableStore
 from features.tables import MARKET, TRADES, Table
 from pipelines.application_data import ApplicationData
-from pipelines.live_trades import stored_trades, trade_from_json
+from pipelines.live_log import trade_from_json
+from pipelines.live_state import fingerprints, follow_tables
+from pipelines.live_trades import stored_trades
 from pipelines.training.merging import Join
 from pipelines.training.work_folder import work_folder
 from pipelines.workspace import Workspace
@@ -51,14 +53,17 @@ def collect(*, data: ApplicationData, store: TableStore) -> Collected:
 
 def collect_workspace(workspace: Workspace) -> Collected:
     """Bring what the workspace's service recorded into its tables."""
-    return collect(data=ApplicationData(workspace.application_url), store=workspace.tables)
+    before = fingerprints(workspace.tables)
+    collected = collect(data=ApplicationData(workspace.application_url), store=workspace.tables)
+    follow_tables(workspace.home, before=before, after=fingerprints(workspace.tables))
+    return collected
 
 
 def _quoted_trades(data: ApplicationData) -> dict[str, dict[str, Any]]:
     """Quoted trades as rows: the trade as first submitted, the offer last made."""
     trades: dict[str, dict[str, Any]] = {}
     for row in data.all_quotes():
-        trade = trades.setdefault(row["trade_id"], trade_from_json(row["trade"]))
+        trade = trades.setdefault(row["trade_id"], dict(trade_from_json(row["trade"])))
         answer = row["answer"]
         refused = answer["decision"] == "refuse"  # a refused seller was made no offer
         trade["offered_rate"] = None if refused else answer["rate"]

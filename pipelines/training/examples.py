@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from features.moment import microseconds
+from features.rows import microseconds
 from models.matrix import Columns
 
 

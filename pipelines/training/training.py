@@ -21,6 +21,7 @@ from features.definitions import FEATURES
 from features.training_set import Progress, TrainingSet, build_training_set, columns_of
 from models.frames import frame_of_columns
 from models.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion, Submission
+from pipelines.feature_pins import write_versions
 from pipelines.settings import Settings
 from pipelines.training import discount, fraud, plots
 from pipelines.training.collecting import collect_workspace
@@ -130,6 +131,7 @@ def _train_one(
         fit = _fit_fraud if name == "fraud" else _fit_discount
         fitted = fit(examples, settings, work)
         fitted.model.save(work / name)
+        write_versions(work / name, registry=FEATURES, model=name)
         alias = CHAMPION if registry.find(name, CHAMPION) is None else CHALLENGER
         submission = Submission(
             name=name,
@@ -193,7 +195,6 @@ def _tags(name: ModelName, training_set: TrainingSet, job: Job, learned_at: np.n
         "trained_until": trained_until(learned_at),
         "data_fingerprint": training_set.fingerprint,
         "features_version": FEATURES.version(),
-        "features": " ".join(FEATURES.names(name)),
         "code_version": code_version(),
         "since": str(job.since or ""),
         "until": str(job.until or ""),

@@ -53,7 +53,8 @@ class PriceBoards:
 
     def _make(self, now: datetime) -> dict[str, Any]:
         types = list(self._engine.catalogue)
-        quotes = self._engine.quotes([_anybodys_trade(card_type, now) for card_type in types])
+        trades = [_anybodys_trade(card_type, now) for card_type in types]
+        quotes = self._engine.quotes(trades, self._engine.read(trades))
         return {
             "shown_at": now.isoformat(),
             "prices": [_price(card_type, quote) for card_type, quote in zip(types, quotes, strict=True)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,14 +10,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from features.facts import SPINE_COLUMNS
+from features.events import Accepted, Event, Labelled, Observed, Resold, Submitted
+from features.rows import SPINE_COLUMNS
 from pipelines.application_data import ApplicationData, events, quotes, replies
+from pipelines.feature_log import FeatureLog
+from pipelines.live_log import LiveLog
 from pipelines.live_trades import TradeFinder
 from serving.api import schemas
 from serving.api.engine import CLOCK_SKEW, Engine, Trade, trade_json
 from serving.api.problems import Problem
 
-Event = (
+Told = (
     schemas.Accepted
     | schemas.Declined
     | schemas.Resold
@@ -45,13 +47,14 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Desk:
-    """Everything a request needs. ``writing`` is held while entity states are read and written back, so that
-    several workers on one machine do not lose each other's updates."""
+    """Everything a request needs. What is recorded goes into the live log in the same transaction, and from there
+    into the live state: at once, or by whoever comes next."""
 
     engine: Engine
     data: ApplicationData
     trades: TradeFinder
-    writing: Callable[[], AbstractContextManager[None]]
+    log: LiveLog
+    features: FeatureLog
 
     @property
     def clock(self) -> Callable[[], datetime]:
@@ -62,9 +65,9 @@ class Desk:
     ) -> dict[str, Any]:
         """A new quote, stored (with its receipt) before it is given. Raises Problem."""
         trade = self.engine.trade_of(submission, now=now)
-        if submission.trade_id is not None:
-            self._refuse_another_card(trade)
-        body = self.engine.quotes([trade])[0]
+        again = submission.trade_id is not None and self._is_known_trade(trade)
+        read = self.engine.read([trade])
+        body = self.engine.quotes([trade], read)[0]
         with self.data.transaction() as connection:
             connection.execute(
                 sa.insert(quotes).values(
@@ -78,8 +81,14 @@ class Desk:
             )
             if receipt is not None:
                 connection.execute(sa.insert(replies).values(**_reply(receipt, body, now)))
-        with self.writing():
-            self.engine.live.submitted(trade, now=now)
+            if not read.degraded:
+                answer = read.answers[0]
+                self.features.write(
+                    connection, quote_id=body["quote_id"], trade=trade, seq=answer.seq, values=answer.values
+                )
+            if not again:
+                self.log.append(connection, Submitted(trade), once=f"submitted:{trade['trade_id']}")
+        self.log.try_to_catch_up(now=now)
         return body
 
     def score(self, submission: schemas.Submission, *, now: datetime) -> dict[str, Any]:
@@ -93,7 +102,7 @@ class Desk:
             raise Problem(404, "quote_not_found", "there is no quote with this id")
         return found["answer"]
 
-    def record(self, event: Event, *, now: datetime) -> dict[str, Any]:
+    def record(self, event: Told, *, now: datetime) -> dict[str, Any]:
         """Record an event once and let the live state know. Raises Problem.
 
         It counts from the later of when it happened and now: nobody knew it before.
@@ -107,15 +116,16 @@ class Desk:
         trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event, now=now)
         self._check_card_type(event)
         known_at = max(event.happened_at, now)
-        relabels = isinstance(event, schemas.FraudConfirmed | schemas.FraudCleared)
-        old_label = self._label_of(event.trade_id) if relabels else None
+        record = self._live_event(event, trade, known_at=known_at)
         try:
-            self._insert_event(event, body, trade, known_at)
+            with self.data.transaction() as connection:
+                self._insert_event(connection, event, body, trade, known_at)
+                if record is not None:
+                    self.log.append(connection, record, once=_once(event))
         except IntegrityError:  # another worker recorded the same event meanwhile
             self._is_known(event.event_id, body)
             return {"event_id": event.event_id, "status": "known"}
-        with self.writing():
-            self._apply(event, trade, known_at=known_at, old_label=old_label, now=now)
+        self.log.try_to_catch_up(now=now)
         return {"event_id": event.event_id, "status": "recorded"}
 
     def remembered(self, receipt: Receipt, body: dict[str, Any], *, now: datetime) -> dict[str, Any]:
@@ -132,19 +142,23 @@ class Desk:
         return known is not None
 
     def _insert_event(
-        self, event: Event, body: dict[str, Any], trade: Trade | None, known_at: datetime
+        self,
+        connection: sa.Connection,
+        event: Told,
+        body: dict[str, Any],
+        trade: Trade | None,
+        known_at: datetime,
     ) -> None:
-        with self.data.transaction() as connection:
-            connection.execute(
-                sa.insert(events).values(
-                    event_id=event.event_id,
-                    kind=event.kind,
-                    trade_id=None if trade is None else trade["trade_id"],
-                    happened_at=event.happened_at,
-                    known_at=known_at,
-                    body=body,
-                )
+        connection.execute(
+            sa.insert(events).values(
+                event_id=event.event_id,
+                kind=event.kind,
+                trade_id=None if trade is None else trade["trade_id"],
+                happened_at=event.happened_at,
+                known_at=known_at,
+                body=body,
             )
+        )
 
     def _label_of(self, trade_id: str) -> tuple[datetime, bool] | None:
         """The label a trade has so far: when it became known, and whether it was fraud."""
@@ -153,12 +167,13 @@ class Desk:
             return told[-1]["known_at"], told[-1]["kind"] == "fraud_confirmed"
         return self.trades.stored_label(trade_id)
 
-    def _refuse_another_card(self, trade: Trade) -> None:
+    def _is_known_trade(self, trade: Trade) -> bool:
         """A trade is one card of one seller: quoting it again is fine, quoting another under its id is not."""
         known = self.trades.find(trade["trade_id"])
         names = [name for name in SPINE_COLUMNS if name != "submitted_at"]
         if known is not None and any(known[name] != trade[name] for name in names):
             raise Problem(409, "trade_id_reused", "this trade_id belongs to another card", field="trade_id")
+        return known is not None
 
     def _trade_of(self, event: TradeEvent, *, now: datetime) -> Trade:
         trade = self.trades.find(event.trade_id)
@@ -167,6 +182,8 @@ class Desk:
         if event.happened_at < trade["submitted_at"]:
             detail = "happened_at lies before the trade was submitted"
             raise Problem(422, "impossible_time", detail, field="happened_at")
+        if isinstance(event, schemas.Accepted | schemas.Declined) and self._bought_at(event.trade_id):
+            raise Problem(409, "already_accepted", "this trade was accepted before", field="trade_id")
         if isinstance(event, schemas.Accepted):
             self._check_promise(event, now=now)
         if isinstance(event, schemas.Resold) and self._is_resold(event.trade_id):
@@ -176,6 +193,14 @@ class Desk:
     def _is_resold(self, trade_id: str) -> bool:
         told = any(row["kind"] == "resold" for row in self.data.events_of(trade_id))
         return told or self.trades.stored_outcome(trade_id, "resale_rate") is not None
+
+    def _bought_at(self, trade_id: str) -> datetime | None:
+        """When the offer was accepted, None where it was not (yet)."""
+        told = [row["known_at"] for row in self.data.events_of(trade_id) if row["kind"] == "accepted"]
+        if told:
+            return told[0]
+        accepted = self.trades.stored_outcome(trade_id, "accepted")
+        return self.trades.stored_outcome(trade_id, "decided_at") if accepted else None
 
     def _check_promise(self, event: schemas.Accepted, *, now: datetime) -> None:
         """Only a quote that was an offer and has not expired can be accepted."""
@@ -189,42 +214,34 @@ class Desk:
         if max(event.happened_at, now - CLOCK_SKEW) > promised["valid_until"]:
             raise Problem(409, "quote_expired", "the quote is no longer valid; ask for a new one")
 
-    def _check_card_type(self, event: Event) -> None:
+    def _check_card_type(self, event: Told) -> None:
         if isinstance(event, schemas.MarketObserved) and event.card_type not in self.engine.catalogue:
             raise Problem(
                 422, "unknown_card_type", "this card type is not in the catalogue", field="card_type"
             )
 
-    def _apply(
-        self,
-        event: Event,
-        trade: Trade | None,
-        *,
-        known_at: datetime,
-        old_label: tuple[datetime, bool] | None,
-        now: datetime,
-    ) -> None:
-        live = self.engine.live
+    def _live_event(self, event: Told, trade: Trade | None, *, known_at: datetime) -> Event | None:
+        """What the live state must hear of; nothing where no feature reads it (a declined offer)."""
         if isinstance(event, schemas.MarketObserved):
-            bid = {
-                "card_type": event.card_type,
-                "source": event.source,
-                "side": event.side,
-                "rate": event.rate,
-            }
-            live.observed(**bid, at=known_at, now=now)
-            return
+            return Observed(event.card_type, event.source, event.side, event.rate, known_at)
         assert trade is not None
         match event:
             case schemas.Accepted():
-                live.accepted(trade, decided_at=known_at, now=now)
+                return Accepted(trade, known_at)
             case schemas.Resold():
-                live.resold(trade, rate=event.rate, resold_at=known_at, now=now)
+                return Resold(trade, event.rate, known_at, self._bought_at(event.trade_id))
             case schemas.FraudConfirmed() | schemas.FraudCleared():
                 fraud = isinstance(event, schemas.FraudConfirmed)
-                live.labelled(trade, fraud=fraud, known_at=known_at, old=old_label, now=now)
-            case schemas.Declined():
-                pass  # no feature reads a declined offer; training reads it from the recorded event
+                return Labelled(trade, fraud, known_at, self._label_of(event.trade_id))
+            case _:
+                return None
+
+
+def _once(event: Told) -> str:
+    """What can happen once only: a trade is accepted once and resold once; everything else is told event by event."""
+    if isinstance(event, schemas.Accepted | schemas.Resold):
+        return f"{event.kind}:{event.trade_id}"
+    return f"event:{event.event_id}"
 
 
 def _reply(receipt: Receipt, body: dict[str, Any], now: datetime) -> dict[str, Any]:

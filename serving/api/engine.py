@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +13,32 @@ from uuid import uuid4
 import numpy as np
 
 from features.catalogue import CardType, Catalogue, UnknownCardType
-from features.online import LiveFeatures, to_microseconds
+from features.online import Answer, LiveFeatures
+from features.registry import Registry, column_of
+from features.rows import to_microseconds
+from features.store import OnlineStoreUnavailable
 from models.discount.explain import waterfall
-from models.quoting import Answers, ModelPair, Rules, Scores, quote, score
+from models.quoting import NO_DISCOUNT_MODEL, Answers, ModelPair, Rules, Scores, quote, score
 from models.reasons import Reason
 from serving.api.problems import Problem
 from serving.api.schemas import Submission
 
+log = logging.getLogger("huika")
+
 CLOCK_SKEW = timedelta(minutes=5)
 
+NO_FEATURES = "feature_store_unavailable"
+"""The states could not be read: only what the request says is known, and no model may answer from that."""
+
 Trade = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Read:
+    """The features of some trades; ``degraded``: why they are not what they should be."""
+
+    answers: list[Answer]
+    degraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,7 @@ class Engine:
     """The parts behind the answers. ``clock`` gives the current time."""
 
     live: LiveFeatures
+    registry: Registry
     models: ModelPair
     rules: Rules
     catalogue: Catalogue
@@ -58,31 +76,60 @@ class Engine:
             "lot_id": submission.lot_id,
         }
 
-    def quotes(self, trades: Sequence[Trade]) -> list[dict[str, Any]]:
-        """Bodies of :class:`serving.api.schemas.Quote` for trades, each as of its own moment."""
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The features read for an answer: all of today's, and former ones that the models were trained on."""
+        return (*self.registry.names(), *self.models.pinned_columns)
+
+    def read(self, trades: Sequence[Trade]) -> Read:
+        """Features of trades, each as of its own moment; blank where the states cannot be read."""
+        names = self.columns
+        try:
+            return Read([self.live.answer(trade, names=names) for trade in trades])
+        except OnlineStoreUnavailable as error:
+            log.error("%s; answering without features", error)
+            return Read([self.live.blank(trade, names=names) for trade in trades], degraded=(NO_FEATURES,))
+
+    def quotes(self, trades: Sequence[Trade], read: Read) -> list[dict[str, Any]]:
+        """Bodies of :class:`serving.api.schemas.Quote` for trades and their features."""
         face, moments = _arrays(trades)
+        models = self._models(read)
         answers = quote(
-            columns=self.live.features(trades),
+            columns=self._table(read),
             face_value_fen=face,
             submitted_at=moments,
-            models=self.models,
+            models=models,
             rules=self.rules,
         )
-        return [self._quote_body(trade, answers, row) for row, trade in enumerate(trades)]
+        degraded = [*models.degraded, *read.degraded]
+        return [self._quote_body(trade, answers, row, degraded) for row, trade in enumerate(trades)]
+
+    def _models(self, read: Read) -> ModelPair:
+        return ModelPair(discount=None, fraud=None) if read.degraded else self.models
+
+    def _table(self, read: Read) -> dict[str, np.ndarray]:
+        """The answers' features as columns."""
+        return {
+            name: column_of(self.registry[name].kind, [answer.values[name] for answer in read.answers])
+            for name in self.columns
+        }
 
     def scores(self, trades: Sequence[Trade]) -> list[dict[str, Any]]:
         """Bodies of :class:`serving.api.schemas.FraudScore`; the payout at risk is the face value."""
         face, _ = _arrays(trades)
+        read = self.read(trades)
+        models = self._models(read)
         scores = score(
-            columns=self.live.features(trades),
+            columns=self._table(read),
             face_value_fen=face,
             payout_fen=face,
-            models=self.models,
+            models=models,
             rules=self.rules,
         )
-        return [self._score_body(trade, scores, row) for row, trade in enumerate(trades)]
+        degraded = [code for code in (*models.degraded, *read.degraded) if code != NO_DISCOUNT_MODEL]
+        return [self._score_body(trade, scores, row, degraded) for row, trade in enumerate(trades)]
 
-    def _quote_body(self, trade: Trade, answers: Answers, row: int) -> dict[str, Any]:
+    def _quote_body(self, trade: Trade, answers: Answers, row: int, degraded: list[str]) -> dict[str, Any]:
         card_type = self._card_type(trade["card_type"])
         validity = timedelta(minutes=self.rules.price.quote_valid_minutes)
         return {
@@ -108,10 +155,10 @@ class Engine:
             "reasons": _reasons(answers.reasons[row]),
             "waterfall": _waterfall(answers, row),
             "models": self._versions(),
-            "degraded": list(self.models.degraded),
+            "degraded": degraded,
         }
 
-    def _score_body(self, trade: Trade, scores: Scores, row: int) -> dict[str, Any]:
+    def _score_body(self, trade: Trade, scores: Scores, row: int, degraded: list[str]) -> dict[str, Any]:
         return {
             "trade_id": trade["trade_id"],
             "submitted_at": trade["submitted_at"].isoformat(),
@@ -119,7 +166,7 @@ class Engine:
             "decision": str(scores.action[row]),
             "reasons": _reasons(scores.reasons[row]),
             "models": self._versions(),
-            "degraded": [code for code in self.models.degraded if code.startswith("fraud")],
+            "degraded": degraded,
         }
 
     def _versions(self) -> dict[str, str | None]:

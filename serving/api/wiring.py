@@ -14,11 +14,11 @@ from fastapi import FastAPI
 
 from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
-from features.online import LiveFeatures
 from models.quoting import Rules
 from pipelines.application_data import ApplicationData
 from pipelines.champions import load_pair
-from pipelines.live_state import one_writer
+from pipelines.feature_log import FeatureLog
+from pipelines.live_state import open_live_log
 from pipelines.live_trades import TradeFinder
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
@@ -33,8 +33,10 @@ def build_desk(workspace: Workspace) -> Desk:
     settings = workspace.settings
     catalogue = workspace_catalogue(workspace.tables)
     data = ApplicationData(workspace.application_url)
+    log = open_live_log(workspace, store=feature_store(workspace), data=data)
     engine = Engine(
-        live=LiveFeatures(states=feature_store(workspace), registry=FEATURES, catalogue=catalogue),
+        live=log.live,
+        registry=FEATURES,
         models=load_pair(model_registry(workspace)),
         rules=Rules(costs=settings.costs, decision=settings.decision, price=settings.price),
         catalogue=catalogue,
@@ -44,7 +46,8 @@ def build_desk(workspace: Workspace) -> Desk:
         engine=engine,
         data=data,
         trades=TradeFinder(data=data, tables=workspace.tables),
-        writing=partial(one_writer, workspace.home / "live_state.lock"),
+        log=log,
+        features=FeatureLog(data=data, registry=FEATURES, names=engine.columns),
     )
 
 

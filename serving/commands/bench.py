@@ -81,7 +81,7 @@ def build_features(folder: str) -> None:
     """Compute all features of the market in ``folder``; runs in a process of its own."""
     from features.catalogue import load_catalogue
     from features.definitions import FEATURES
-    from features.facts import SPINE_COLUMNS
+    from features.rows import SPINE_COLUMNS
     from features.training_set import compute_features
     from pipelines.workspace import Workspace
 

@@ -70,13 +70,15 @@ def check_port(host: str, port: int) -> None:
 
 def prepare(workspace: Workspace, *, progress: Callable[[int, int], None], now: datetime) -> None:
     """Bring the recorded quotes and events into the tables, and the live state up to date with them."""
-    from pipelines.live_state import prepare_live_state
+    from pipelines.application_data import ApplicationData
+    from pipelines.live_state import open_live_log, prepare_live_state
     from pipelines.training.collecting import collect_workspace
     from pipelines.wiring import feature_store
 
     collect_workspace(workspace)
     store = feature_store(workspace)
-    prepare_live_state(workspace, store=store, now=now, progress=progress)
+    log = open_live_log(workspace, store=store, data=ApplicationData(workspace.application_url))
+    prepare_live_state(workspace, log=log, store=store, now=now, progress=progress)
 
 
 def service_command(*, host: str, port: int) -> list[str]:

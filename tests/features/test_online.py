@@ -3,136 +3,241 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.backfill import backfill
 from features.catalogue import load_catalogue
 from features.definitions import FEATURES
-from features.facts import SPINE_COLUMNS
-from features.online import LiveFeatures
+from features.events import Labelled, Record, Submitted
+from features.history import History
+from features.online import BEGUN
+from features.rows import SPINE_COLUMNS
+from features.state import LAG, TAIL_MOST, State, decode, encode
+from features.training_set import compute_features
 from tests.features import worlds
-from tests.features.test_definitions import offline
+from tests.features.replay import MemoryStates, assert_equal, live, records, row_of, timeline
+
+TIMES = ("submitted_at", "decided_at", "resold_at", "fraud_known_at")
+LINKS = ("link_sellers", "link_frauds", "link_frauds_per_seller")
 
 
-class MemoryStates:
-    """States in a dictionary."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, bytes] = {}
-
-    def read_states(self, keys):
-        return [self.states.get(key) for key in keys]
-
-    def write_states(self, states, *, now):
-        self.states.update(states)
+def offline(trades: pa.Table, market: pa.Table, spine: pa.Table | None = None) -> dict[str, np.ndarray]:
+    return compute_features(
+        spine=(trades if spine is None else spine).select(SPINE_COLUMNS),
+        trades=trades,
+        market=market,
+        catalogue=load_catalogue(),
+        registry=FEATURES,
+        progress=lambda done, total: None,
+    )
 
 
-def live(states: MemoryStates) -> LiveFeatures:
-    return LiveFeatures(states=states, registry=FEATURES, catalogue=load_catalogue())
+def history_of(trades: pa.Table, market: pa.Table) -> History:
+    return History(read=lambda name: trades[name], market=market, catalogue=load_catalogue())
 
 
-def timeline(trades: pa.Table, market: pa.Table) -> list[tuple[datetime, int, str, dict]]:
-    """Everything that happens, by time; at one time submissions come before what is learned then."""
-    happened = [(row["submitted_at"], 0, "submitted", row) for row in trades.to_pylist()]
-    for row in trades.to_pylist():
-        if row["accepted"]:
-            happened.append((row["decided_at"], 1, "accepted", row))
-        if row["resold_at"] is not None:
-            happened.append((row["resold_at"], 1, "resold", row))
-        if row["fraud_known_at"] is not None:
-            happened.append((row["fraud_known_at"], 1, "labelled", row))
-    happened += [(row["observed_at"], 1, "observed", row) for row in market.to_pylist()]
-    return sorted(happened, key=lambda item: (item[0], item[1], item[3].get("trade_id", "")))
-
-
-def tell(features: LiveFeatures, kind: str, row: dict, at: datetime, *, again: bool = False) -> None:
-    match kind:
-        case "submitted":
-            features.submitted(row, now=at)
-        case "accepted":
-            features.accepted(row, decided_at=at, now=at)
-        case "resold":
-            features.resold(row, rate=row["resale_rate"], resold_at=at, now=at)
-        case "labelled":
-            old = (at, row["fraud"]) if again else None
-            features.labelled(row, fraud=row["fraud"], known_at=at, old=old, now=at)
-        case "observed":
-            bid = {name: row[name] for name in ("card_type", "source", "side", "rate")}
-            features.observed(**bid, at=at, now=at)
-
-
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_replay_through_the_live_path_equals_offline(seed):
     """Replaying history event by event gives, at every submission, exactly the offline features."""
     trades, market = worlds.trades(rows=400, seed=seed), worlds.market(rows=200, seed=seed)
-    expected = offline(trades, market)
-    features = live(MemoryStates())
-    row_of = {trade_id: row for row, trade_id in enumerate(trades["trade_id"].to_pylist())}
+    expected, features = offline(trades, market), live()
+    place = {trade_id: row for row, trade_id in enumerate(trades["trade_id"].to_pylist())}
     answered = 0
-    for at, _, kind, row in timeline(trades, market):
-        if kind == "submitted":
-            found = features.features([row])
-            for name in FEATURES.names():
-                wanted = expected[name][row_of[row["trade_id"]] : row_of[row["trade_id"]] + 1]
-                np.testing.assert_array_equal(found[name], wanted, err_msg=f"{name} of {row['trade_id']}")
+    for seq, (at, event) in enumerate(timeline(trades, market), start=1):
+        if isinstance(event, Submitted):
+            trade_id = event.trade["trade_id"]
+            found = features.answer(event.trade)
+            assert_equal(found.values, row_of(expected, place[trade_id]), of=trade_id)
+            assert (found.seq, found.behind) == (seq - 1, False)
             answered += 1
-        tell(features, kind, row, at)
+        features.apply([Record(seq, event)], now=at)
     assert answered == len(trades)
 
 
-def test_events_told_twice_count_once():
-    """A repeated submission, label, acceptance or bid changes no feature."""
+def test_records_told_twice_change_nothing():
+    """A round that is told again, after a crash before its end was noted, leaves every state as it was."""
     trades, market = worlds.trades(rows=150, seed=3), worlds.market(rows=60, seed=3)
-    once, twice = live(MemoryStates()), live(MemoryStates())
-    for at, _, kind, row in timeline(trades, market):
-        tell(once, kind, row, at)
-        tell(twice, kind, row, at)
-        if kind != "resold":  # resales are told apart by the event log of the service
-            tell(twice, kind, row, at, again=True)
-    probe = trades.slice(len(trades) - 1).to_pylist()[0] | {"trade_id": "probe"}
-    probe["submitted_at"] += timedelta(days=1)
-    assert_same(once.features([probe]), twice.features([probe]))
+    states = MemoryStates()
+    features = live(states)
+    told = records(event for _, event in timeline(trades, market))
+    for first in range(0, len(told), 7):
+        features.apply(told[first : first + 7], now=worlds.START)
+        before = dict(states.states)
+        features.apply(told[first : first + 7], now=worlds.START)
+        assert states.states == before
+
+
+def test_a_batch_equals_one_by_one():
+    """Records told many at a time, as after a pause, leave the features they leave one by one."""
+    trades, market = worlds.trades(rows=200, seed=8), worlds.market(rows=60, seed=8)
+    told = records(event for _, event in timeline(trades, market))
+    alone, together = live(), live()
+    for record in told:
+        alone.apply([record], now=worlds.START)
+    together.apply(told, now=worlds.START)
+    for probe in probes(trades):
+        assert_equal(together.answer(probe).values, alone.answer(probe).values)
 
 
 @pytest.mark.parametrize("days", [1, 60])
 def test_a_corrected_label_counts_as_the_new_one(days):
     """Correcting a label, also one old enough to be folded, leaves one label with the new value."""
     trade = worlds.trades(rows=5, seed=6).to_pylist()[0]
-    first, second = worlds.START + timedelta(days=1), worlds.START + timedelta(days=1 + days)
-    features = live(MemoryStates())
-    features.submitted(trade, now=first)
-    features.labelled(trade, fraud=True, known_at=first, now=first)
-    features.accepted(trade, decided_at=second, now=second)
-    features.labelled(trade, fraud=False, known_at=second, old=(first, True), now=second)
+    first = trade["submitted_at"] + timedelta(days=1)
+    second = first + timedelta(days=days)
+    features = live()
+    events = [
+        Submitted(trade),
+        Labelled(trade, True, first),
+        Labelled(trade, False, second, old=(first, True)),
+    ]
+    features.apply(records(events), now=second)
     probe = trade | {"trade_id": "probe", "submitted_at": second + timedelta(minutes=1)}
-    found = features.features([probe])
-    assert (found["seller_labels_all"][0], found["seller_frauds_all"][0]) == (1, 0)
-    assert found["kind_labels_30d"][0] == 1
+    found = features.answer(probe).values
+    assert (found["seller_labels_all"], found["seller_frauds_all"], found["link_frauds"]) == (1, 0, 0)
+    assert found["kind_labels_30d"] == 1
 
 
-def test_backfill_equals_replay():
-    """State rebuilt in bulk from the tables answers like state grown event by event, and like offline."""
-    trades, market = worlds.trades(rows=400, seed=4), worlds.market(rows=200, seed=4)
-    now = max(item[0] for item in timeline(trades, market)) + timedelta(seconds=1)
-    states = MemoryStates()
-    backfill(
-        states=states,
-        trades=trades,
-        market=market,
-        catalogue=load_catalogue(),
+@pytest.mark.parametrize(("seed", "share"), [(4, 0.5), (5, 0.7), (6, 1.0)])
+def test_bulk_rebuild_equals_replay(seed, share):
+    """States rebuilt in bulk from the tables answer like states grown event by event, and go on like them."""
+    trades, market = worlds.trades(rows=400, seed=seed), worlds.market(rows=200, seed=seed)
+    told = timeline(trades, market)
+    now = told[int(len(told) * share) - 1][0] + timedelta(microseconds=1)
+    bulk, grown = MemoryStates(), live()
+    applied = sum(at < now for at, _ in told)
+    written = backfill(
+        history=history_of(trades, market),
+        sink=bulk,
         now=now,
+        applied=applied,
         progress=lambda done, total: None,
     )
-    probes = [
-        row | {"trade_id": f"z{n}", "submitted_at": now} for n, row in enumerate(trades.to_pylist()[::10])
+    grown.apply(records(event for at, event in told if at < now), now=now)
+    rebuilt = live(bulk)
+    assert rebuilt.applied == grown.applied == applied
+    assert written == len(bulk.states) - 2
+    for probe in probes(trades, at=now):
+        assert_equal(rebuilt.answer(probe).values, grown.answer(probe).values)
+    for seq, (at, event) in enumerate(told[applied:], start=applied + 1):
+        if isinstance(event, Submitted):
+            assert_equal(rebuilt.answer(event.trade).values, grown.answer(event.trade).values)
+        for features in (rebuilt, grown):
+            features.apply([Record(seq, event)], now=at)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), shuffle=st.randoms(use_true_random=False))
+def test_events_may_come_in_any_order(seed, shuffle):
+    """Late and out-of-order events land where they belong: the features afterwards equal the offline ones."""
+    trades, market = worlds.trades(rows=40, seed=seed, days=50), worlds.market(rows=30, seed=seed, days=50)
+    events = [event for _, event in timeline(trades, market)]
+    shuffle.shuffle(events)
+    features = live()
+    features.apply(records(events), now=worlds.START)
+    asked = [probes(trades)[-1]]
+    expected = offline(trades, market, spine=pa.Table.from_pylist(asked, schema=trades.schema))
+    for row, probe in enumerate(asked):
+        found, wanted = features.answer(probe).values, row_of(expected, row)
+        for name in LINKS:  # who was linked to a hub before an earlier seller turned up stays linked
+            del found[name]
+        assert_equal(found, wanted, of=probe["trade_id"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), behind=st.integers(0, LAG), ahead=st.integers(1, 12))
+def test_a_moment_behind_the_newest_events_does_not_see_them(seed, behind, ahead):
+    """A trade whose moment lies a little before events already told gets the features of its own moment."""
+    trades, market = worlds.trades(rows=120, seed=seed, days=30), worlds.market(rows=40, seed=seed, days=30)
+    told = timeline(trades, market)
+    place = len(told) * 2 // 3
+    start = told[place][0]
+    window = [item for item in told if item[0] <= start + timedelta(microseconds=behind)]
+    features = live()
+    features.apply(records(event for _, event in window[: place + ahead]), now=start)
+    rows = trades.to_pylist()
+    asked = [row | {"trade_id": f"m{n}", "submitted_at": start} for n, row in enumerate(rows[:8])]
+    for probe in asked:
+        spine = pa.Table.from_pylist([probe], schema=trades.schema)
+        found = features.answer(probe)
+        if not found.behind:
+            assert_equal(found.values, row_of(offline(trades, market, spine=spine), 0), of=probe["trade_id"])
+
+
+def test_a_trade_quoted_again_is_not_its_own_past():
+    """The trade's own submission is no earlier submission of its seller, device or card."""
+    trade = worlds.trades(rows=5, seed=9).to_pylist()[0] | {"card_fingerprint": "f1", "device_id": "d1"}
+    features = live()
+    features.apply(records([Submitted(trade)]), now=trade["submitted_at"])
+    again = features.answer(trade | {"submitted_at": trade["submitted_at"] + timedelta(hours=1)}).values
+    assert (again["seller_count_all"], again["fingerprint_count_all"], again["seller_devices_30d"]) == (
+        0,
+        0,
+        0,
+    )
+    other = trade | {"trade_id": "other", "submitted_at": trade["submitted_at"] + timedelta(hours=1)}
+    assert features.answer(other).values["fingerprint_count_all"] == 1
+
+
+def test_a_hot_address_keeps_a_small_exact_state():
+    """Thousands of sellers from one address leave a bounded state, and counts that are still exact."""
+    base = worlds.trades(rows=5, seed=10).to_pylist()[0] | {"ip": "203.0.113.7", "card_fingerprint": None}
+    hot = [
+        base
+        | {
+            "trade_id": f"h{number:05d}",
+            "submitted_at": worlds.START + timedelta(seconds=40 * number),
+            "seller_id": f"hot{number}",
+            "device_id": f"hd{number}",
+            "payout_account": None,
+        }
+        for number in range(3_000)
     ]
-    spine = pa.Table.from_pylist(probes, schema=trades.schema).select(SPINE_COLUMNS)
-    assert_same(live(states).features(probes), offline(trades, market, spine=spine))
+    states = MemoryStates()
+    features = live(states)
+    for first in range(0, len(hot), 100):
+        features.apply(
+            [Record(n + 1, Submitted(hot[n])) for n in range(first, first + 100)], now=worlds.START
+        )
+    probe = base | {"trade_id": "probe", "submitted_at": hot[-1]["submitted_at"] + timedelta(seconds=40)}
+    found = features.answer(probe).values
+    assert (found["ip_count_all"], found["ip_count_1h"], found["ip_sellers_24h"]) == (3_000, 90, 64)
+    assert len(states.states["ip=203.0.113.7"]) < 12_000
+    assert len(decode(states.states["ip=203.0.113.7"]).tail) <= TAIL_MOST
 
 
-def assert_same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
-    for name in FEATURES.names():
-        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+def test_a_torn_write_is_noticed():
+    """Where a write began but its end was never noted, the states say that they must be rebuilt."""
+    trade = worlds.trades(rows=5, seed=6).to_pylist()[0]
+    states = MemoryStates()
+    features = live(states)
+    features.apply(records([Submitted(trade)]), now=trade["submitted_at"])
+    assert not features.torn
+    states.states[BEGUN] = b"2"
+    assert features.torn
+
+
+def test_states_survive_their_bytes():
+    """A state read back from its bytes is the state that was written."""
+    trades, market = worlds.trades(rows=200, seed=11), worlds.market(rows=80, seed=11)
+    states = MemoryStates()
+    live(states).apply(records(event for _, event in timeline(trades, market)), now=worlds.START)
+    for key, data in states.states.items():
+        if "=" in key:
+            assert isinstance(decode(data), State)
+            assert encode(decode(data)) == data
+
+
+def probes(trades: pa.Table, *, at: datetime | None = None) -> list[dict[str, Any]]:
+    """Every tenth trade offered once more: at a moment, or one after another when everything has happened."""
+    rows = trades.to_pylist()
+    known = [row[name] for row in rows for name in TIMES if row[name] is not None]
+    start, step = (max(known) + timedelta(days=1), timedelta(seconds=1)) if at is None else (at, timedelta(0))
+    chosen = enumerate(rows[::10])
+    return [row | {"trade_id": f"z{n}", "submitted_at": start + n * step} for n, row in chosen]

@@ -1,0 +1,148 @@
+"""What is remembered about whom: the one specification that the offline builder and the live state both follow.
+
+An entity is what trades have in common (a seller, a device, …). A series is a kind of event with integer values
+that are summed per window. The history keeps every event; a live state keeps one row of totals per hop of each
+window (:mod:`features.state`). Both answer the same questions (:class:`features.moment.Moment`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from features.windows import DAY, DAYS_7, DAYS_30, HOUR_1, HOURS_24, MATURE_30D, Window
+
+ENTITIES: dict[str, str] = {
+    "seller": "seller_id",
+    "device": "device_id",
+    "ip": "ip",
+    "ip_net": "ip",
+    "payout_account": "payout_account",
+    "card_prefix": "card_prefix",
+    "card_fingerprint": "card_fingerprint",
+    "card_type": "card_type",
+    "card_category": "card_type",
+}
+"""Entity -> the column of a trade that identifies it (``ip_net`` and ``card_category`` are derived from theirs)."""
+
+PPM = 1_000_000
+"""Rates are summed as integer parts per million, so that a sum does not depend on its order."""
+
+BASIS_POINTS = 10_000
+"""Squares of rates are summed in basis points, which keeps them far from the largest integer."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A kind of event. ``values`` are summed, except one named ``largest``, of which the maximum counts.
+
+    windows: those that are asked for; ``always``: whether totals since the beginning are kept too.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    windows: tuple[Window, ...]
+    always: bool = False
+
+    @cached_property
+    def levels(self) -> tuple[tuple[int, int], ...]:
+        """(hop, how far back it is needed) of each row size a live state keeps, µs."""
+        reach: dict[int, int] = {}
+        for window in self.windows:
+            reach[window.hop] = max(reach.get(window.hop, 0), window.width + window.delay + window.hop)
+        return tuple(sorted(reach.items()))
+
+    @cached_property
+    def peak(self) -> int:
+        """Position of the value whose maximum counts, -1 if none."""
+        return self.values.index("largest") if "largest" in self.values else -1
+
+
+SUBMISSIONS = Series(
+    "submissions",
+    ("n", "fen", "yuan_squared", "largest"),
+    (HOUR_1, HOURS_24, DAYS_7, DAYS_30, MATURE_30D),
+    always=True,
+)
+"""Cards offered; ``largest`` is the largest face value in fen."""
+
+SIGHTINGS = Series("submissions", ("n", "fen", "yuan_squared", "largest"), (), always=True)
+"""Cards offered, without windows: for a single card, which is rarely offered twice."""
+
+LABELS = Series("labels", ("n", "frauds"), (HOURS_24, DAYS_7, DAYS_30), always=True)
+"""Fraud labels, by when they became known."""
+
+COHORTS = Series("cohorts", ("n", "frauds"), (MATURE_30D,))
+"""The same labels, by when their trade was submitted."""
+
+ACCEPTANCES = Series("acceptances", ("n",), (), always=True)
+"""Offers that a seller accepted."""
+
+RESALES = Series("resales", ("n", "ppm"), (DAYS_7, DAYS_30))
+"""Cards resold, by when: number and sum of the net rates."""
+
+PURCHASES = Series(
+    "purchases", ("bought", "bought_fen", "sold", "sold_fen", "sold_ppm"), (DAYS_30, MATURE_30D)
+)
+"""Cards bought, by when, and what has been resold of them since: the stock on hand, and matured resale."""
+
+BIDS = {
+    side: Series(side, ("n", "ppm", "bp", "bp_squared"), (HOURS_24, DAYS_7))
+    for side in ("competitor_bid", "buyer_bid", "ask")
+}
+"""Market rates seen, one series a side."""
+
+_TRADER = (SUBMISSIONS, LABELS, COHORTS)
+KEPT: dict[str, tuple[Series, ...]] = {
+    "seller": (*_TRADER, ACCEPTANCES),
+    "device": _TRADER,
+    "ip": _TRADER,
+    "ip_net": _TRADER,
+    "payout_account": _TRADER,
+    "card_prefix": _TRADER,
+    "card_fingerprint": (SIGHTINGS,),
+    "card_type": (*_TRADER, RESALES, PURCHASES, *BIDS.values()),
+    "card_category": (LABELS, COHORTS, RESALES, PURCHASES),
+}
+"""Entity -> the series kept about it, in the order of a live state."""
+
+COUNTED: dict[str, tuple[str, ...]] = {
+    "seller": ("device", "payout_account", "ip_net", "card_type"),
+    "device": ("seller", "payout_account"),
+    "ip": ("seller",),
+    "ip_net": ("seller",),
+    "payout_account": ("seller", "device"),
+    "card_prefix": ("seller",),
+}
+"""Entity -> the other entities of which different ones are counted among its submissions."""
+
+MOST_COUNTED = 64
+"""A live state remembers this many of the most recent ones, so a count of different ones ends here."""
+
+COUNTED_REACH = DAYS_30.width + DAYS_30.hop
+
+LINK_CAPS: dict[str, int] = {"device": 10, "payout_account": 10, "card_prefix": 3, "ip": 3}
+"""What links sellers -> how many different sellers it may link: those who come first. A public computer or a batch
+that hundreds sell from says little about two of them."""
+
+LINK_EPOCH = 90 * DAY
+"""Links are forgotten: a moment sees those of its own epoch of this length and of the one before."""
+
+
+@lru_cache(maxsize=100_000)
+def network_of(ip: str | None) -> str | None:
+    """The /24 of an IPv4 address, the /48 of an IPv6 one; None where it is neither."""
+    try:
+        address = ipaddress.ip_address(ip or "")
+    except ValueError:
+        return None
+    length = 24 if address.version == 4 else 48
+    return str(ipaddress.ip_network((address, length), strict=False))
+
+
+def specification_version() -> str:
+    """Hash of everything above that a live state depends on; a state of another version is rebuilt."""
+    parts = (ENTITIES, KEPT, COUNTED, MOST_COUNTED, LINK_CAPS, LINK_EPOCH)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]

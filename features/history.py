@@ -1,0 +1,322 @@
+"""The offline evaluator: every event of the stored tables, and what was known at each submission.
+
+:class:`History` holds the events as arrays in log order, the one order of trades (submitted_at, trade_id).
+:class:`EntityHistory` sorts them by one entity and finds the edges of every window once. :class:`HistoryMoment`
+answers for a chunk of rows. Only the entities asked for last are kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.catalogue import Attribute, Catalogue
+from features.entities import BASIS_POINTS, BIDS, ENTITIES, LINK_CAPS, PPM, Series
+from features.entity_history import EntityHistory, Events
+from features.links import link_history
+from features.market_history import latest_bids
+from features.moment import Bids, Links, Moment
+from features.rows import SPINE_COLUMNS, codes_of, derived_codes, microseconds, rates_to_ppm
+from features.windows import WINDOWS
+
+ReadColumn = Callable[[str], pa.ChunkedArray]
+"""Reads one column of the stored trades, in their order."""
+
+MOST_ENTITIES = 3
+"""Entities whose sorted events stay in memory; features come entity by entity."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Events that became known after the submission: the trade's row in the log, when (µs), and a value."""
+
+    row: np.ndarray
+    known_at: np.ndarray
+    value: np.ndarray
+
+
+class History:
+    """Everything known, in log order. ``spine_rows`` are the rows (m,) of the log that are asked for."""
+
+    def __init__(
+        self, *, read: ReadColumn, market: pa.Table, catalogue: Catalogue, spine: pa.Table | None = None
+    ) -> None:
+        """``read`` gives the stored trades' columns. Rows of ``spine`` (``SPINE_COLUMNS``) join them and count as
+        submissions for later rows; a trade that is stored too is taken as the spine tells it, without outcomes
+        of its own beyond those stored. Without a spine all trades are asked for."""
+        self.catalogue = catalogue
+        self._layout = _Layout(read, spine)
+        self.spine_rows = self._layout.spine_rows
+        self.time = microseconds(self._layout.column("submitted_at"))
+        self.fen = self._layout.column("face_value_fen").to_numpy()
+        self.size = len(self.time)
+        self._codes: dict[str, np.ndarray] = {}
+        self.names: dict[str, pa.Array] = {}
+        self._market = market
+        self._kept: OrderedDict[str, EntityHistory] = OrderedDict()
+        self._edges: dict[tuple[str, str], np.ndarray] = {}
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column of the trades in log order."""
+        return self._layout.column(name)
+
+    def codes(self, entity: str) -> np.ndarray:
+        """Integer codes (n,) int32 of an entity, -1 where a trade has none. Their values are in ``names``."""
+        if entity not in self._codes:
+            base = {"ip_net": "ip", "card_category": "card_type"}.get(entity)
+            if base is None:
+                found = codes_of(self._layout.column(ENTITIES[entity]))
+            else:
+                found = derived_codes(entity, self.codes(base), self.names[base], self.catalogue)
+            self._codes[entity], self.names[entity] = found
+        return self._codes[entity]
+
+    # --- outcomes --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def labels(self) -> Outcomes:
+        return self._outcomes("fraud", "fraud_known_at", lambda fraud: fraud.cast(pa.int64()).to_numpy())
+
+    @cached_property
+    def acceptances(self) -> Outcomes:
+        found = self._outcomes(
+            "accepted", "decided_at", lambda accepted: accepted.cast(pa.int64()).to_numpy()
+        )
+        yes = found.value == 1
+        return Outcomes(row=found.row[yes], known_at=found.known_at[yes], value=found.value[yes])
+
+    @cached_property
+    def resales(self) -> Outcomes:
+        """``value`` is the net rate in parts per million."""
+        return self._outcomes("resale_rate", "resold_at", rates_to_ppm)
+
+    def _outcomes(self, value: str, time: str, convert: Callable[[pa.ChunkedArray], np.ndarray]) -> Outcomes:
+        values, times = self._layout.column(value), self._layout.column(time)
+        known = pc.and_(values.is_valid(), times.is_valid())
+        return Outcomes(
+            row=np.flatnonzero(known.to_numpy()),
+            known_at=microseconds(times.filter(known)),
+            value=convert(values.filter(known)),
+        )
+
+    def events(self, series: Series, entity: str) -> Events:
+        """All events of a series, with the entity they belong to."""
+        if series.name in BIDS:
+            return self._seen_rates(series.name)
+        if series.name == "purchases":
+            return self._purchases(entity)
+        outcomes = {"acceptances": self.acceptances, "resales": self.resales}.get(series.name, self.labels)
+        value = {"resales": "ppm"}.get(series.name, "frauds")
+        return Events(
+            code=self.codes(entity)[outcomes.row],
+            known_at=outcomes.known_at,
+            at=self.time[outcomes.row] if series.name == "cohorts" else outcomes.known_at,
+            values={"n": np.ones(len(outcomes.row), dtype=np.int8), value: outcomes.value},
+        )
+
+    def _purchases(self, entity: str) -> Events:
+        """Cards bought (known when bought) and, counted at the same time, cards of them sold (known when sold)."""
+        bought, sold = self.acceptances, self.resales
+        bought_at = np.full(self.size, np.iinfo(np.int64).max)
+        bought_at[bought.row] = bought.known_at
+        later = sold.known_at > bought_at[sold.row]
+        row = np.concatenate([bought.row, sold.row[later]])
+        is_sale = np.arange(len(row)) >= len(bought.row)
+        known_at = np.concatenate([bought.known_at, sold.known_at[later]])
+        ppm = np.concatenate([np.zeros(len(bought.row), dtype=np.int64), sold.value[later]])
+        return Events(
+            code=self.codes(entity)[row],
+            known_at=known_at,
+            at=bought_at[row],
+            values={
+                "bought": ~is_sale,
+                "bought_fen": np.where(is_sale, 0, self.fen[row]),
+                "sold": is_sale,
+                "sold_fen": np.where(is_sale, self.fen[row], 0),
+                "sold_ppm": ppm,
+            },
+        )
+
+    def _seen_rates(self, side: str) -> Events:
+        market = self.market
+        rows = np.flatnonzero(market.side == side)
+        ppm = market.ppm[rows]
+        bp = ppm // (PPM // BASIS_POINTS)
+        ones = np.ones(len(rows), dtype=np.int8)
+        values = {"n": ones, "ppm": ppm, "bp": bp, "bp_squared": bp * bp}
+        return Events(code=market.code[rows], known_at=market.time[rows], at=market.time[rows], values=values)
+
+    def edge(self, window: str, which: str) -> np.ndarray:
+        """For each row, the first row of the log inside a window's ``first`` or ``end`` edge (n,) int32."""
+        if (window, which) not in self._edges:
+            asked = WINDOWS[window]
+            bucket = asked.first_bucket(self.time) if which == "first" else asked.end_bucket(self.time)
+            found = np.searchsorted(self.time, bucket * asked.hop, side="left")
+            self._edges[window, which] = found.astype(np.int32)
+        return self._edges[window, which]
+
+    # --- entities ----------------------------------------------------------------------------------------------
+
+    def entity(self, name: str) -> EntityHistory:
+        """The history seen from one entity."""
+        if name in self._kept:
+            self._kept.move_to_end(name)
+            return self._kept[name]
+        while len(self._kept) >= MOST_ENTITIES:
+            self._kept.popitem(last=False)
+        self._kept[name] = EntityHistory(self, name)
+        return self._kept[name]
+
+    @cached_property
+    def wanted(self) -> np.ndarray | None:
+        """Rows of the spine where it is a part of the log; None where it is all of it."""
+        return None if len(self.spine_rows) == self.size else self.spine_rows
+
+    @cached_property
+    def market(self) -> MarketEvents:
+        """The market rows of known card types: ``code`` is the card type's code."""
+        self.codes("card_type")
+        types = self._market["card_type"].combine_chunks()
+        code = pc.fill_null(pc.index_in(types, value_set=self.names["card_type"]), -1).to_numpy()
+        rows = np.flatnonzero(code >= 0)
+        rates = rates_to_ppm(self._market["rate"])
+        return MarketEvents(
+            code=code[rows].astype(np.int32),
+            time=microseconds(self._market["observed_at"])[rows],
+            side=self._market["side"].to_numpy()[rows],
+            source=self._market["source"].to_numpy()[rows],
+            ppm=rates[rows],
+        )
+
+    @cached_property
+    def links(self) -> tuple[np.ndarray, np.ndarray]:
+        """Linked sellers and known frauds (n,) of every row of the log."""
+        return link_history(
+            time=self.time,
+            seller=self.codes("seller"),
+            linking={name: self.codes(name) for name in LINK_CAPS},
+            label_row=self.labels.row,
+            label_known_at=self.labels.known_at,
+            label_fraud=self.labels.value,
+        )
+
+
+@dataclass(frozen=True)
+class MarketEvents:
+    """Market rows in time order."""
+
+    code: np.ndarray
+    time: np.ndarray
+    side: np.ndarray
+    source: np.ndarray
+    ppm: np.ndarray
+
+
+class HistoryMoment(Moment):
+    """A chunk of rows of the log; answers are columns (m,)."""
+
+    def __init__(self, history: History, rows: np.ndarray) -> None:
+        self._history = history
+        self._rows = rows
+        self.time = history.time[rows]
+        self.face_fen = history.fen[rows]
+        self._text: dict[str, np.ndarray] = {}
+        self._bids: dict[str, Bids] = {}
+
+    def text(self, column: str) -> np.ndarray:
+        if column not in self._text:
+            values = self._history.column(column).take(pa.array(self._rows))
+            self._text[column] = values.to_numpy(zero_copy_only=False).astype(object)
+        return self._text[column]
+
+    def card(self, attribute: Attribute) -> np.ndarray:
+        codes = self._history.codes("card_type")[self._rows]
+        names = self._history.names["card_type"].to_numpy(zero_copy_only=False)
+        return self._history.catalogue.attribute(names, attribute)[codes]
+
+    @property
+    def face_is_usual(self) -> np.ndarray:
+        return self._history.catalogue.usual_face(self.text("card_type"), self.face_fen)
+
+    @property
+    def expiry_day(self) -> np.ndarray:
+        days = self._history.column("expires_on").take(pa.array(self._rows)).cast(pa.int32())
+        return days.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+    def total(self, entity: str, series: str, value: str, window: str) -> np.ndarray:
+        return self._of(entity, self._history.entity(entity).total(series, value, window))
+
+    def last_time(self, entity: str) -> np.ndarray:
+        return self._of(entity, self._history.entity(entity).last_time)
+
+    def first_time(self, entity: str) -> np.ndarray:
+        return self._of(entity, self._history.entity(entity).first_time)
+
+    def distinct(self, entity: str, counted: str, window: str) -> np.ndarray:
+        return self._of(entity, self._history.entity(entity).distinct(counted, window))
+
+    def bids(self, side: str) -> Bids:
+        if side not in self._bids:
+            self._bids[side] = latest_bids(self._history, side, self._rows)
+        return self._bids[side]
+
+    def links(self) -> Links:
+        sellers, frauds = self._history.links
+        return Links(sellers[self._rows].astype(np.float64), frauds[self._rows].astype(np.float64))
+
+    def _of(self, entity: str, find: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Answers of ``find`` (given indices in entity order) as float64, NaN for rows without the entity."""
+        place = self._history.entity(entity).place[self._rows]
+        known = place >= 0
+        values = np.full(len(place), np.nan)
+        values[known] = find(place[known])
+        return values
+
+
+class _Layout:
+    """How the log is put together: stored trades, and the spine's rows among them in (submitted_at, trade_id)."""
+
+    def __init__(self, read: ReadColumn, spine: pa.Table | None) -> None:
+        self._read = read
+        self._spine = spine
+        self._columns: dict[str, pa.ChunkedArray] = {}
+        ids = read("trade_id")
+        if spine is None:
+            self._kept: pa.ChunkedArray | None = None
+            self.spine_rows = np.arange(len(ids))
+            return
+        own = spine["trade_id"].combine_chunks()
+        self._stored = pc.index_in(own, value_set=ids.combine_chunks())
+        self._kept = pc.invert(pc.is_in(ids, value_set=own))
+        log = pa.table({name: self._joined(name) for name in ("submitted_at", "trade_id")})
+        keys = [("submitted_at", "ascending"), ("trade_id", "ascending")]
+        self._order = pc.sort_indices(log, sort_keys=keys)
+        rank = np.empty(len(log), dtype=np.int64)
+        rank[self._order.to_numpy()] = np.arange(len(log))
+        self.spine_rows = rank[len(log) - len(spine) :]
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column in log order."""
+        if self._kept is None:
+            return self._read(name)
+        if name not in self._columns:
+            self._columns[name] = self._joined(name).take(self._order)
+        return self._columns[name]
+
+    def _joined(self, name: str) -> pa.ChunkedArray:
+        """Stored rows that the spine does not tell anew, then the spine's; its outcomes are those stored."""
+        assert self._spine is not None
+        stored = self._read(name)
+        own = self._spine[name] if name in SPINE_COLUMNS else stored.take(self._stored)
+        kept = stored.filter(self._kept)
+        return pa.chunked_array([*kept.chunks, *_chunks(own.cast(kept.type))], type=kept.type)
+
+
+def _chunks(column: pa.ChunkedArray | pa.Array) -> list[pa.Array]:
+    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]

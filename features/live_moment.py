@@ -1,0 +1,197 @@
+"""The live evaluator: one trade, answered from the states of its entities with plain Python numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from features.catalogue import Attribute, Catalogue
+from features.entities import BIDS, COUNTED, KEPT, MOST_COUNTED, PPM, Series
+from features.events import Trade
+from features.moment import Bids, Links, Moment
+from features.rows import to_microseconds
+from features.state import NEVER, Increment, State
+from features.windows import ALL, DAYS_7, HOUR, WINDOWS, Window
+
+NAN = math.nan
+EPOCH_DAY = date(1970, 1, 1).toordinal()
+
+_SERIES: dict[tuple[str, str], tuple[int, Series]] = {
+    (entity, series.name): (number, series)
+    for entity, kept in KEPT.items()
+    for number, series in enumerate(kept)
+}
+_LEVEL = {
+    (series.name, window.name): [hop for hop, _ in series.levels].index(window.hop)
+    for _, series in _SERIES.values()
+    for window in series.windows
+}
+_VALUE = {
+    (series.name, value): place for _, series in _SERIES.values() for place, value in enumerate(series.values)
+}
+_UNKNOWN = (NAN,) * 5
+
+
+class LiveMoment(Moment):
+    """One trade. states: entity -> its state, absent where the trade has no such entity."""
+
+    def __init__(
+        self, *, trade: Trade, states: Mapping[str, State], links: Links, catalogue: Catalogue
+    ) -> None:
+        self.time = to_microseconds(trade["submitted_at"])
+        self.face_fen = trade["face_value_fen"]
+        self._trade = trade
+        self._states = states
+        self._links = links
+        self._card = catalogue.types.get(trade["card_type"])
+        self._totals: dict[tuple[str, str, str], tuple[float, ...]] = {}
+        self._tails: dict[str, Sequence[Increment]] = {}
+        self._bids: dict[str, Bids] = {}
+
+    @property
+    def behind(self) -> bool:
+        """Whether the moment lies before something that a state has folded already, so that it may see too much."""
+        return any(state.horizon >= self.time for state in self._states.values())
+
+    def text(self, column: str) -> str | None:
+        return self._trade[column]
+
+    def card(self, attribute: Attribute) -> float | str | None:
+        value = getattr(self._card, attribute, None)
+        if attribute == "category":
+            return value
+        return NAN if value is None else float(value)
+
+    @property
+    def face_is_usual(self) -> float:
+        usual = self._card.face_values_fen if self._card else None
+        return float(self.face_fen in usual) if usual else NAN
+
+    @property
+    def expiry_day(self) -> float:
+        last = self._trade["expires_on"]
+        return NAN if last is None else float(last.toordinal() - EPOCH_DAY)
+
+    def links(self) -> Links:
+        return self._links
+
+    # --- totals ------------------------------------------------------------------------------------------------
+
+    def total(self, entity: str, series: str, value: str, window: str) -> float:
+        key = (entity, series, window)
+        found = self._totals.get(key)
+        if found is None:
+            found = self._totals[key] = self._sum(entity, series, window)
+        return found[_VALUE[series, value]]
+
+    def _sum(self, entity: str, name: str, window: str) -> tuple[float, ...]:
+        state = self._states.get(entity)
+        if state is None:
+            return _UNKNOWN
+        number, series = _SERIES[entity, name]
+        asked = None if window == ALL else WINDOWS[window]
+        totals = state.totals[number]
+        if asked is None:
+            sums = totals.always.copy()
+        else:
+            rows = totals.levels[_LEVEL[name, window]]
+            sums = _sum_rows(rows, asked, self.time, len(series.values), series.peak)
+        for increment in self._tail(entity, state):
+            if increment.series == number and (asked is None or _inside(asked, increment.at, self.time)):
+                for place, amount in enumerate(increment.values):
+                    if place == series.peak:
+                        sums[place] = max(sums[place], amount)
+                    else:
+                        sums[place] += amount
+        return tuple(map(float, sums))
+
+    def _tail(self, entity: str, state: State) -> Sequence[Increment]:
+        """The tail's events that stand before the moment; not the trade's own, should it be there already."""
+        if entity not in self._tails:
+            own = self._trade["trade_id"]
+            moment = (self.time, own)
+            self._tails[entity] = [
+                item for item in state.tail if (item.time, item.id) < moment and item.id != own
+            ]
+        return self._tails[entity]
+
+    def last_time(self, entity: str) -> float:
+        return self._edge_time(entity, max, lambda state: state.last)
+
+    def first_time(self, entity: str) -> float:
+        return self._edge_time(entity, min, lambda state: state.first)
+
+    def _edge_time(self, entity: str, choose, folded) -> float:
+        state = self._states.get(entity)
+        if state is None:
+            return NAN
+        times = [item.time for item in self._tail(entity, state) if item.series == 0]
+        if folded(state) != NEVER:
+            times.append(folded(state))
+        return float(choose(times)) if times else NAN
+
+    def distinct(self, entity: str, counted: str, window: str) -> float:
+        state = self._states.get(entity)
+        if state is None:
+            return NAN
+        place, asked = COUNTED[entity].index(counted), WINDOWS[window]
+        seen = {name for name, time in state.counted[place].items() if _inside(asked, time, self.time)}
+        seen.update(
+            name
+            for item in self._tail(entity, state)
+            if item.series == 0
+            and (name := item.names[place]) is not None
+            and _inside(asked, item.time, self.time)
+        )
+        return float(min(len(seen), MOST_COUNTED))
+
+    # --- market --------------------------------------------------------------------------------------------------
+
+    def bids(self, side: str) -> Bids:
+        if side not in self._bids:
+            self._bids[side] = self._latest(side)
+        return self._bids[side]
+
+    def _latest(self, side: str) -> Bids:
+        state = self._states["card_type"]
+        latest = dict(state.latest[list(BIDS).index(side)])
+        number = _SERIES["card_type", side][0]
+        for item in self._tail("card_type", state):
+            source = str(item.names[0]) if item.names else ""
+            if item.series == number and latest.get(source, (NEVER, 0))[0] <= item.time:
+                latest[source] = (item.time, item.values[1])
+        fresh = [bid for bid in latest.values() if _inside(DAYS_7, bid[0], self.time)]
+        if not fresh:
+            return Bids(NAN, NAN, NAN, 0.0, NAN)
+        rates = [ppm for _, ppm in fresh]
+        return Bids(
+            best=max(rates) / PPM,
+            worst=min(rates) / PPM,
+            mean=sum(rates) / len(rates) / PPM,
+            sources=float(len(rates)),
+            age_hours=(self.time - max(time for time, _ in fresh)) / HOUR,
+        )
+
+
+def _inside(window: Window, event: int, moment: int) -> bool:
+    bucket = event // window.hop
+    if window.delay and bucket >= (moment - window.delay) // window.hop:
+        return False
+    return bucket >= (moment - window.delay - window.width) // window.hop
+
+
+def _sum_rows(rows: list[list[int]], window: Window, moment: int, values: int, peak: int) -> list[int]:
+    """Totals of the rows inside a window."""
+    first = window.first_bucket(moment)
+    end = window.end_bucket(moment) if window.delay else None
+    sums = [0] * values
+    for row in rows:
+        if row[0] < first or (end is not None and row[0] >= end):
+            continue
+        for place in range(values):
+            if place == peak:
+                sums[place] = max(sums[place], row[place + 1])
+            else:
+                sums[place] += row[place + 1]
+    return sums

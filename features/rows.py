@@ -1,0 +1,73 @@
+"""Columns of trades as arrays: times, rates as integers, codes of entities."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.catalogue import Catalogue
+from features.entities import PPM, network_of
+
+SPINE_COLUMNS = (
+    "trade_id",
+    "submitted_at",
+    "seller_id",
+    "device_id",
+    "ip",
+    "payout_account",
+    "card_type",
+    "card_form",
+    "face_value_fen",
+    "expires_on",
+    "card_prefix",
+    "card_fingerprint",
+)
+"""The columns of a trade that features read; none of them is an outcome."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_microseconds(time: datetime) -> int:
+    """An aware datetime as int64 µs since the epoch; exact."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def microseconds(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """Timestamps as int64 µs since the epoch, UTC; there must be no nulls."""
+    return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+
+
+def rates_to_ppm(rates: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """Rates as integer parts per million, rounded half to even."""
+    values = np.asarray(rates.to_numpy(zero_copy_only=False), dtype=np.float64)
+    return np.rint(values * PPM).astype(np.int64)
+
+
+def rate_to_ppm(rate: float) -> int:
+    """One rate as :func:`rates_to_ppm` gives it."""
+    return round(rate * PPM)
+
+
+def codes_of(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """Integer codes (n,) int32 of a text column, -1 for null, and the values they stand for."""
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    return codes.astype(np.int32), encoded.dictionary
+
+
+def derived_codes(
+    entity: str, codes: np.ndarray, names: pa.Array, catalogue: Catalogue
+) -> tuple[np.ndarray, pa.Array]:
+    """Codes of ``ip_net`` or ``card_category`` from those of ``ip`` or ``card_type``."""
+    values = names.to_pylist()
+    if entity == "ip_net":
+        derived = [network_of(value) for value in values]
+    else:
+        derived = catalogue.attribute(np.array(values, dtype=object), "category").tolist()
+    own, own_names = codes_of(pa.chunked_array([pa.array(derived, pa.string())]))
+    return np.append(own, np.int32(-1))[codes], own_names  # code -1 picks the appended -1

@@ -1,0 +1,88 @@
+"""The features that quotes were answered from, kept with the quotes: exact values, and which records they had seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from features.online import FeatureValues
+from features.registry import Registry
+from pipelines.application_data import ApplicationData, feature_lists, quote_features
+
+
+@dataclass(frozen=True)
+class LoggedFeatures:
+    """What one quote was answered from. columns: ``name@version`` of each value; seq: last record of the live log
+    that had been told."""
+
+    quote_id: str
+    trade_id: str
+    seq: int
+    columns: tuple[str, ...]
+    values: tuple[float | str | None, ...]
+
+
+class FeatureLog:
+    """Writes and reads the features of quotes. The list of columns is written once for all quotes that share it."""
+
+    def __init__(self, *, data: ApplicationData, registry: Registry, names: Sequence[str]) -> None:
+        self._data = data
+        self._names = tuple(names)
+        self._columns = registry.pinned(names)
+        self._list_id = hashlib.sha256(" ".join(self._columns).encode()).hexdigest()[:16]
+        self._written = False
+
+    def write(
+        self,
+        connection: sa.Connection,
+        *,
+        quote_id: str,
+        trade: Mapping[str, Any],
+        seq: int,
+        values: FeatureValues,
+    ) -> None:
+        """Keep the features of a quote, in the transaction that keeps the quote."""
+        if not self._written:
+            insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
+            row = {"list_id": self._list_id, "names": list(self._columns)}
+            connection.execute(insert(feature_lists).values(row).on_conflict_do_nothing())
+            self._written = True
+        connection.execute(
+            sa.insert(quote_features).values(
+                quote_id=quote_id,
+                trade_id=trade["trade_id"],
+                submitted_at=trade["submitted_at"],
+                seq=seq,
+                list_id=self._list_id,
+                values=msgspec.msgpack.encode([values[name] for name in self._names]),
+            )
+        )
+
+
+def logged_features(data: ApplicationData, *, newest: int) -> list[LoggedFeatures]:
+    """Features of the first quote of each trade (a later one is a question about the same submission), of the
+    ``newest`` trades at most, oldest first."""
+    lists = {row["list_id"]: tuple(row["names"]) for row in data.rows(sa.select(feature_lists))}
+    order = (quote_features.c.submitted_at, quote_features.c.quote_id)
+    rank = sa.func.row_number().over(partition_by=quote_features.c.trade_id, order_by=order).label("rank")
+    ranked = sa.select(quote_features, rank).subquery()
+    first = sa.select(ranked).where(ranked.c.rank == 1)
+    chosen = first.order_by(ranked.c.submitted_at.desc(), ranked.c.quote_id.desc()).limit(newest)
+    return [_logged(row, lists) for row in reversed(data.rows(chosen))]
+
+
+def _logged(row: Mapping[str, Any], lists: Mapping[str, tuple[str, ...]]) -> LoggedFeatures:
+    return LoggedFeatures(
+        quote_id=row["quote_id"],
+        trade_id=row["trade_id"],
+        seq=row["seq"],
+        columns=lists[row["list_id"]],
+        values=tuple(msgspec.msgpack.decode(row["values"])),
+    )

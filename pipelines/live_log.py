@@ -1,0 +1,111 @@
+"""The live log: everything the live state must hear of, written with what it stands for and told in order.
+
+A record holds all it needs (the trade, its entities, the label it corrects), so telling it again needs nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
+from features.online import LiveFeatures
+from features.rows import SPINE_COLUMNS
+from pipelines.application_data import ApplicationData
+
+log = logging.getLogger("huika")
+
+BATCH = 500
+"""Records told at a time when many are waiting."""
+
+_KINDS: dict[str, type[Event]] = {
+    "submitted": Submitted,
+    "accepted": Accepted,
+    "resold": Resold,
+    "labelled": Labelled,
+    "observed": Observed,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+@dataclass(frozen=True)
+class LiveLog:
+    """Writes records and tells them. ``writing`` is held while states are read and written back, so that several
+    workers on one machine do not lose each other's updates."""
+
+    data: ApplicationData
+    live: LiveFeatures
+    writing: Callable[[], AbstractContextManager[None]]
+
+    def append(self, connection: sa.Connection, event: Event, *, once: str) -> None:
+        """Write a record in the caller's transaction. What carries the same ``once`` counts once."""
+        self.data.append_to_log(connection, once=once, kind=_NAMES[type(event)], body=to_json(event))
+
+    def catch_up(self, *, now: datetime) -> int:
+        """Tell the live state every record it has not heard, in order; how many."""
+        told = 0
+        with self.writing():
+            rows = self.data.log_after(self.live.applied, limit=BATCH)
+            while rows:
+                self.live.apply([record_of(row) for row in rows], now=now)
+                told += len(rows)
+                rows = self.data.log_after(rows[-1]["seq"], limit=BATCH) if len(rows) == BATCH else []
+        return told
+
+    def try_to_catch_up(self, *, now: datetime) -> None:
+        """As :meth:`catch_up`; a failure is logged, for the records stay and the next call tells them."""
+        try:
+            self.catch_up(now=now)
+        except Exception:
+            log.exception("the live state could not be brought up to date; its records stay in the log")
+
+
+def record_of(row: Mapping[str, Any]) -> Record:
+    """A stored record as the live state takes it."""
+    return Record(seq=row["seq"], event=from_json(row["kind"], row["body"]))
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """An event as plain JSON."""
+    fields: dict[str, Any] = asdict(event)
+    if not isinstance(event, Observed):
+        fields["trade"] = {name: event.trade[name] for name in SPINE_COLUMNS}
+    return {name: _plain(value) for name, value in fields.items()}
+
+
+def from_json(kind: str, body: Mapping[str, Any]) -> Event:
+    """The event that :func:`to_json` wrote."""
+    fields = dict(body)
+    if "trade" in fields:
+        fields["trade"] = trade_from_json(fields["trade"])
+    for name in ("decided_at", "resold_at", "known_at", "at"):
+        if fields.get(name) is not None:
+            fields[name] = datetime.fromisoformat(fields[name])
+    if fields.get("old") is not None:
+        fields["old"] = (datetime.fromisoformat(fields["old"][0]), fields["old"][1])
+    return _KINDS[kind](**fields)
+
+
+def trade_from_json(trade: Mapping[str, Any]) -> Trade:
+    """A trade stored as JSON with its times as times again."""
+    expires_on = trade["expires_on"]
+    return dict(trade) | {
+        "submitted_at": datetime.fromisoformat(trade["submitted_at"]),
+        "expires_on": None if expires_on is None else date.fromisoformat(expires_on),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
