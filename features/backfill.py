@@ -228,7 +228,7 @@ def _edge_times(code: np.ndarray, time: np.ndarray, groups: int) -> tuple[np.nda
 
 
 def _last_seen(
-    code: np.ndarray, value: np.ndarray, time: np.ndarray, groups: int, moment: int, names: Sequence[str]
+    code: np.ndarray, value: np.ndarray, time: np.ndarray, groups: int, moment: int, names: list[str]
 ) -> dict[int, dict[str, int]]:
     """For each code, the most recently seen values and when."""
     near = np.flatnonzero((value >= 0) & (time >= moment - COUNTED_REACH - LAG))

@@ -49,7 +49,7 @@ def card_face_cny(m: Moment) -> Value:
     return m.face_fen / FEN_PER_YUAN
 
 
-@define(family="card", unit="share", zh="面值占法定上限", as_of="trade", null=NO_CATALOGUE_VALUE)
+@define(family="card", unit="ratio", zh="面值与法定上限之比", as_of="trade", null=NO_CATALOGUE_VALUE)
 def card_face_of_max(m: Moment) -> Value:
     """Face value as a share of the largest face value that can exist."""
     return m.face_fen / m.card("max_face_fen")
@@ -353,11 +353,20 @@ def time_days_to_sale(m: Moment) -> Value:
     return pick(first < second, first, second)
 
 
+# --- loyalty, and everything that repeats for each entity -------------------------------------------------------
+
+
+@define(family="loyalty", unit="count", zh="卖家已接受报价数", as_of="acceptance")
+def seller_accepted_all(m: Moment) -> Value:
+    """Offers that the seller accepted before."""
+    return m.total("seller", "acceptances", "n", "all")
+
+
 for _feature in entity_features():
     FEATURES.add(_feature)
 
 
-# --- links, the same card, and loyalty ---------------------------------------------------------------------------
+# --- links, and the same card ---------------------------------------------------------------------------
 
 LINK_PRIOR = 0.01
 LINK_STRENGTH = 5.0
@@ -388,12 +397,6 @@ def link_frauds_per_seller(m: Moment) -> Value:
 def fingerprint_count_all(m: Moment) -> Value:
     """Earlier submissions of the same card."""
     return m.count("card_fingerprint", "all")
-
-
-@define(family="loyalty", unit="count", zh="卖家已接受报价数", as_of="acceptance")
-def seller_accepted_all(m: Moment) -> Value:
-    """Offers that the seller accepted before."""
-    return m.total("seller", "acceptances", "n", "all")
 
 
 retire_all(FEATURES)

@@ -229,8 +229,9 @@ def entity_features() -> Iterator[Feature]:
         for kind in RISK:
             yield from _windowed(entity, kind, family="risk", as_of="label")
         yield _feature(entity, MATURE_RISK, family="risk", as_of="label")
-    for entity, value, window in SHARING:
-        yield _sharing(entity, value, window)
+        for owner, value, window in SHARING:
+            if owner == entity:
+                yield _sharing(entity, value, window)
 
 
 def _windowed(entity: str, kind: Windowed, *, family: str, as_of: str) -> Iterator[Feature]:

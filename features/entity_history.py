@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +18,6 @@ from features.windows import ALL, WINDOWS, Window
 
 if TYPE_CHECKING:
     from features.history import History
-
-Answer = Callable[[np.ndarray], np.ndarray]
-"""Places in entity order -> values."""
 
 
 @dataclass(frozen=True)
@@ -70,80 +66,84 @@ class EntityHistory:
             known &= needed[codes]
         return np.flatnonzero(known).astype(np.int32)
 
-    # --- answers -------------------------------------------------------------------------------------------
+    # --- answers: one value per place (k,), for all events at once ------------------------------------------------
 
-    def total(self, series: str, value: str, window: str) -> Answer:
-        """Totals of a value in a window, as a function of places."""
-        asked = self._series[series]
+    def total(self, series: str, value: str, window: str) -> np.ndarray:
+        """Totals of a value in a window."""
         if series == SUBMISSIONS.name:
-            return self._submissions(value, window)
+            return self._once(("sum", value, window), lambda: self._submissions(value, window))
+        asked = self._series[series]
         if window == ALL or (self._counts_when_known(series) and not WINDOWS[window].delay):
-            return self._timed(asked).total(value, window)
-        return self._spans(asked, WINDOWS[window]).total(value)
+            return self._once(("timed", series), lambda: _timed(self, self._events(asked), asked))[
+                value, window
+            ]
+        key = ("spans", series, window)
+        return self._once(key, lambda: _spans(self, self._events(asked), WINDOWS[window]))[value]
 
-    def last_time(self, places: np.ndarray) -> np.ndarray:
-        found = places > self.first[places]
-        times = self._history.time[self.order[np.maximum(places - 1, 0)]]
-        return np.where(found, times, np.nan)
+    @property
+    def last_time(self) -> np.ndarray:
+        """Time of the last earlier event, µs as float64; NaN without one."""
+        return self._once(("last",), self._last_time)
 
-    def first_time(self, places: np.ndarray) -> np.ndarray:
-        first = self.first[places]
-        return np.where(places > first, self._history.time[self.order[first]], np.nan)
+    @property
+    def first_time(self) -> np.ndarray:
+        """Time of the first event where that is an earlier one."""
+        return self._once(("first",), self._first_time)
 
-    def distinct(self, counted: str, window: str) -> Answer:
+    def distinct(self, counted: str, window: str) -> np.ndarray:
         """Different ``counted`` entities of the window's submissions, at most ``MOST_COUNTED``."""
-        found = self._once(("distinct", counted, window), lambda: self._different(counted, window))
-        return lambda places: found[places]
+        return self._once(("distinct", counted, window), lambda: self._different(counted, window))
 
     # --- submissions -----------------------------------------------------------------------------------------
 
-    def _submissions(self, value: str, window: str) -> Answer:
+    def _submissions(self, value: str, window: str) -> np.ndarray:
         start, stop = self._edges(window)
         if value == "n":
-            return lambda places: stop(places) - start[places]
+            return stop - start
         if value == "largest":
-            largest = self._once(("largest", window), lambda: self._largest(window))
-            return lambda places: largest[places]
+            return kernel.largest_between(self._values(value).astype(np.int32), start, stop)
         running = self._once(("running", value), lambda: kernel.running_total(self._values(value)))
-        return lambda places: running[stop(places)] - running[start[places]]
+        return running[stop] - running[start]
 
     def _values(self, value: str) -> np.ndarray:
-        fen = self._history.fen[self.order]
+        fen = self._once(("fen",), lambda: self._history.fen[self.order])
         return fen if value in ("fen", "largest") else (fen // 100) ** 2
 
-    def _edges(self, window: str) -> tuple[np.ndarray, Answer]:
+    def _edges(self, window: str) -> tuple[np.ndarray, np.ndarray]:
         """First place inside the window of every event (k,), and one past the last."""
+        own = self._once(("own",), lambda: np.arange(len(self.order), dtype=np.int32))
         if window == ALL:
-            return self.first, lambda places: places
+            return self.first, own
         start = self._once(("start", window), lambda: self._edge(window, "first"))
-        if not WINDOWS[window].delay:
-            return start, lambda places: places
-        stop = self._once(("stop", window), lambda: self._edge(window, "end"))
-        return start, lambda places: stop[places]
+        if not self._history.windows[window].delay:
+            return start, own
+        return start, self._once(("stop", window), lambda: self._edge(window, "end"))
 
     def _edge(self, window: str, which: str) -> np.ndarray:
-        position = self._history.edge(window, which)
-        return kernel.find(self._keys, self._needles(position, self._history.size + 1))
+        span = self._history.size + 1
+        keys = self._once(("keys",), lambda: self.codes * np.int64(span) + self.order)
+        return kernel.find(keys, self.needles(self._history.edge(window, which), span))
 
-    @cached_property
-    def _keys(self) -> np.ndarray:
-        return self._needles(np.arange(self._history.size, dtype=np.int32), self._history.size + 1)
-
-    def _needles(self, position: np.ndarray, span: int) -> np.ndarray:
+    def needles(self, position: np.ndarray, span: int) -> np.ndarray:
         """One ascending key (k,) int64 an event: its entity, then ``position`` (n,) of its row."""
         return self.codes * np.int64(span) + position[self.order]
 
-    def _largest(self, window: str) -> np.ndarray:
-        start, stop = self._edges(window)
-        places = np.arange(len(self.order), dtype=np.int32)
-        return kernel.largest_between(self._values("largest"), start, stop(places))
+    def _last_time(self) -> np.ndarray:
+        times = np.full(len(self.order), np.nan)
+        times[1:] = np.where(self.first[1:] < np.arange(1, len(times)), self.times[self.order[:-1]], np.nan)
+        return times
+
+    def _first_time(self) -> np.ndarray:
+        earlier = self.first < np.arange(len(self.order))
+        return np.where(earlier, self.times[self.order[self.first]], np.nan)
 
     def _different(self, counted: str, window: str) -> np.ndarray:
-        values = self._history.codes(counted)[self.order]
-        groups = len(self._history.names[counted])
-        previous = self._once(("previous", counted), lambda: kernel.previous_same(self.codes, values, groups))
-        start, _ = self._edges(window)
-        found = kernel.different_values(start, values >= 0, previous)
+        def find() -> kernel.Repeats:
+            values = self._history.codes(counted)[self.order]
+            return kernel.find_repeats(self.codes, values, len(self._history.names[counted]))
+
+        repeats = self._once(("repeats", counted), find)
+        found = kernel.different_values(self._edges(window)[0], repeats)
         return np.minimum(found, MOST_COUNTED).astype(np.uint8)
 
     # --- outcomes ----------------------------------------------------------------------------------------------
@@ -162,19 +162,10 @@ class EntityHistory:
         rows = np.flatnonzero(known)
         return events.of(rows[np.argsort(events.known_at[rows], kind="stable")])
 
-    def _timed(self, series: Series) -> _Timed:
-        return self._once(("timed", series.name), lambda: _Timed(self, self._events(series), series))
-
-    def _spans(self, series: Series, window: Window) -> _Spans:
-        key = ("spans", series.name, window.name)
-        return self._once(key, lambda: _Spans(self, self._events(series), window))
-
+    @property
     def times(self) -> np.ndarray:
         """Moments of the log (n,), µs."""
         return self._history.time
-
-    def needles(self, position: np.ndarray, span: int) -> np.ndarray:
-        return self._needles(position, span)
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
         if key not in self._parts:
@@ -182,62 +173,62 @@ class EntityHistory:
         return self._parts[key]
 
 
-class _Timed:
+Totals = dict[tuple[str, str], np.ndarray]
+"""(value, window) -> totals (k,)."""
+
+
+def _timed(owner: EntityHistory, events: Events, series: Series) -> Totals:
     """Events that count from the moment they became known: strictly earlier ones of the same entity."""
+    axis = events.known_at
+    order = kernel.entity_order(events.code, owner.groups)
+    span = len(axis) + 1
+    keys = events.code[order] * np.int64(span) + order
+    running = {
+        name: kernel.running_total(value[order]) for name, value in events.values.items() if name != "n"
+    }
 
-    def __init__(self, owner: EntityHistory, events: Events, series: Series) -> None:
-        self._owner = owner
-        self._axis = events.known_at
-        order = kernel.entity_order(events.code, owner.groups)
-        self._span = len(self._axis) + 1
-        self._keys = events.code[order] * np.int64(self._span) + order
-        self._running = {
-            name: kernel.running_total(value[order]) for name, value in events.values.items() if name != "n"
-        }
-        self._stop = self._find(owner.times())
-        self._start = {ALL: kernel.find(self._keys, owner.codes * np.int64(self._span))}
-        for window in series.windows:
-            self._start[window.name] = self._find(window.first_bucket(owner.times()) * window.hop)
+    def place_of(times: np.ndarray) -> np.ndarray:
+        position = np.searchsorted(axis, times, side="left").astype(np.int32)
+        return kernel.find(keys, owner.needles(position, span))
 
-    def _find(self, times: np.ndarray) -> np.ndarray:
-        position = np.searchsorted(self._axis, times, side="left").astype(np.int32)
-        return kernel.find(self._keys, self._owner.needles(position, self._span))
-
-    def total(self, value: str, window: str) -> Answer:
-        start, stop = self._start[window], self._stop
-        if value == "n":
-            return lambda places: stop[places] - start[places]
-        running = self._running[value]
-        return lambda places: running[stop[places]] - running[start[places]]
+    stop = place_of(owner.times)
+    totals: Totals = {}
+    for window in (None, *series.windows):
+        if window is None:
+            name, start = ALL, kernel.find(keys, owner.codes * np.int64(span))
+        else:
+            name, start = window.name, place_of(window.first_bucket(owner.times) * window.hop)
+        totals["n", name] = stop - start
+        for value, total in running.items():
+            totals[value, name] = _narrow(total[stop] - total[start])
+    return totals
 
 
-class _Spans:
-    """Events that count by another time than the one they became known at, in one window: each is inside for a span
-    of moments, so a total is what has begun less what has ended."""
-
-    def __init__(self, owner: EntityHistory, events: Events, window: Window) -> None:
-        times = owner.times()
-        known = np.searchsorted(times, events.known_at, side="right")
-        begin = np.maximum(known, np.searchsorted(times, window.enters(events.at), side="left"))
-        end = np.searchsorted(times, window.leaves(events.at), side="left")
-        seen = np.flatnonzero(begin < end)
-        span = len(times) + 1
-        codes = events.code[seen] * np.int64(span)
-        moments = owner.needles(np.arange(len(times), dtype=np.int32), span)
-        values = {name: value[seen] for name, value in events.values.items()}
-        self._begun = _count_to(codes + begin[seen], values, moments)
-        self._ended = _count_to(codes + end[seen], values, moments)
-
-    def total(self, value: str) -> Answer:
-        (begun, began), (ended, end) = self._begun, self._ended
-        begun_total, ended_total = begun[value], ended[value]
-        return lambda places: begun_total[began[places]] - ended_total[end[places]]
+def _spans(owner: EntityHistory, events: Events, window: Window) -> dict[str, np.ndarray]:
+    """Totals of events that count by another time than the one they became known at: each is inside a window for a
+    span of moments, so a total is what has begun less what has ended."""
+    times = owner.times
+    known = np.searchsorted(times, events.known_at, side="right")
+    begin = np.maximum(known, np.searchsorted(times, window.enters(events.at), side="left"))
+    end = np.searchsorted(times, window.leaves(events.at), side="left")
+    seen = np.flatnonzero(begin < end)
+    span = len(times) + 1
+    codes = events.code[seen] * np.int64(span)
+    moments = owner.needles(np.arange(len(times), dtype=np.int32), span)
+    values = {name: value[seen] for name, value in events.values.items()}
+    begun = _until(codes + begin[seen], values, moments)
+    ended = _until(codes + end[seen], values, moments)
+    return {name: _narrow(begun[name] - ended[name]) for name in values}
 
 
-def _count_to(
-    keys: np.ndarray, values: dict[str, np.ndarray], moments: np.ndarray
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Running totals of events sorted by key, and how many of them lie at or before each moment."""
+def _until(keys: np.ndarray, values: dict[str, np.ndarray], moments: np.ndarray) -> dict[str, np.ndarray]:
+    """Totals of the events whose key lies at or before each moment's."""
     order = np.argsort(keys, kind="stable")
     found = kernel.find(keys[order], moments, side="right")
-    return {name: kernel.running_total(value[order]) for name, value in values.items()}, found
+    return {name: kernel.running_total(value[order])[found] for name, value in values.items()}
+
+
+def _narrow(totals: np.ndarray) -> np.ndarray:
+    """The same integers in half the memory where they fit."""
+    small = len(totals) == 0 or (totals.max() < 2**31 and totals.min() >= -(2**31))
+    return totals.astype(np.int32) if small else totals

@@ -8,7 +8,7 @@ answers for a chunk of rows. Only the entities asked for last are kept in memory
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,12 +23,12 @@ from features.links import link_history
 from features.market_history import latest_bids
 from features.moment import Bids, Links, Moment
 from features.rows import SPINE_COLUMNS, codes_of, derived_codes, microseconds, rates_to_ppm
-from features.windows import WINDOWS
+from features.windows import WINDOWS, Window
 
 ReadColumn = Callable[[str], pa.ChunkedArray]
 """Reads one column of the stored trades, in their order."""
 
-MOST_ENTITIES = 3
+MOST_ENTITIES = 2
 """Entities whose sorted events stay in memory; features come entity by entity."""
 
 
@@ -45,12 +45,19 @@ class History:
     """Everything known, in log order. ``spine_rows`` are the rows (m,) of the log that are asked for."""
 
     def __init__(
-        self, *, read: ReadColumn, market: pa.Table, catalogue: Catalogue, spine: pa.Table | None = None
+        self,
+        *,
+        read: ReadColumn,
+        market: pa.Table,
+        catalogue: Catalogue,
+        spine: pa.Table | None = None,
+        windows: Mapping[str, Window] = WINDOWS,
     ) -> None:
         """``read`` gives the stored trades' columns. Rows of ``spine`` (``SPINE_COLUMNS``) join them and count as
         submissions for later rows; a trade that is stored too is taken as the spine tells it, without outcomes
         of its own beyond those stored. Without a spine all trades are asked for."""
         self.catalogue = catalogue
+        self.windows = windows
         self._layout = _Layout(read, spine)
         self.spine_rows = self._layout.spine_rows
         self.time = microseconds(self._layout.column("submitted_at"))
@@ -67,15 +74,22 @@ class History:
         return self._layout.column(name)
 
     def codes(self, entity: str) -> np.ndarray:
-        """Integer codes (n,) int32 of an entity, -1 where a trade has none. Their values are in ``names``."""
+        """Integer codes (n,) int32 of an entity or a text column, -1 where a trade has none. Their values are in
+        ``names``."""
         if entity not in self._codes:
             base = {"ip_net": "ip", "card_category": "card_type"}.get(entity)
             if base is None:
-                found = codes_of(self._layout.column(ENTITIES[entity]))
+                found = codes_of(self._layout.column(ENTITIES.get(entity, entity)))
             else:
                 found = derived_codes(entity, self.codes(base), self.names[base], self.catalogue)
             self._codes[entity], self.names[entity] = found
         return self._codes[entity]
+
+    @cached_property
+    def expiry_day(self) -> np.ndarray:
+        """Last valid day (n,) as days since the epoch; NaN without expiry."""
+        days = self._layout.column("expires_on").cast(pa.int32())
+        return days.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
     # --- outcomes --------------------------------------------------------------------------------------------
 
@@ -155,7 +169,7 @@ class History:
     def edge(self, window: str, which: str) -> np.ndarray:
         """For each row, the first row of the log inside a window's ``first`` or ``end`` edge (n,) int32."""
         if (window, which) not in self._edges:
-            asked = WINDOWS[window]
+            asked = self.windows[window]
             bucket = asked.first_bucket(self.time) if which == "first" else asked.end_bucket(self.time)
             found = np.searchsorted(self.time, bucket * asked.hop, side="left")
             self._edges[window, which] = found.astype(np.int32)
@@ -184,11 +198,13 @@ class History:
         self.codes("card_type")
         types = self._market["card_type"].combine_chunks()
         code = pc.fill_null(pc.index_in(types, value_set=self.names["card_type"]), -1).to_numpy()
+        times = microseconds(self._market["observed_at"])
         rows = np.flatnonzero(code >= 0)
+        rows = rows[np.argsort(times[rows], kind="stable")]
         rates = rates_to_ppm(self._market["rate"])
         return MarketEvents(
             code=code[rows].astype(np.int32),
-            time=microseconds(self._market["observed_at"])[rows],
+            time=times[rows],
             side=self._market["side"].to_numpy()[rows],
             source=self._market["source"].to_numpy()[rows],
             ppm=rates[rows],
@@ -226,14 +242,11 @@ class HistoryMoment(Moment):
         self._rows = rows
         self.time = history.time[rows]
         self.face_fen = history.fen[rows]
-        self._text: dict[str, np.ndarray] = {}
         self._bids: dict[str, Bids] = {}
 
     def text(self, column: str) -> np.ndarray:
-        if column not in self._text:
-            values = self._history.column(column).take(pa.array(self._rows))
-            self._text[column] = values.to_numpy(zero_copy_only=False).astype(object)
-        return self._text[column]
+        codes, names = self._history.codes(column)[self._rows], self._history.names[column].to_pylist()
+        return np.array([*names, None], dtype=object)[codes]  # code -1 picks the appended None
 
     def card(self, attribute: Attribute) -> np.ndarray:
         codes = self._history.codes("card_type")[self._rows]
@@ -242,12 +255,15 @@ class HistoryMoment(Moment):
 
     @property
     def face_is_usual(self) -> np.ndarray:
-        return self._history.catalogue.usual_face(self.text("card_type"), self.face_fen)
+        """Looked up once for each different card: there are far fewer than rows."""
+        codes = self._history.codes("card_type")[self._rows].astype(np.int64)
+        cards, place = np.unique(codes << 32 | self.face_fen, return_inverse=True)
+        names = self._history.names["card_type"].to_numpy(zero_copy_only=False)
+        return self._history.catalogue.usual_face(names[cards >> 32], cards & 0xFFFFFFFF)[place]
 
     @property
     def expiry_day(self) -> np.ndarray:
-        days = self._history.column("expires_on").take(pa.array(self._rows)).cast(pa.int32())
-        return days.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return self._history.expiry_day[self._rows]
 
     def total(self, entity: str, series: str, value: str, window: str) -> np.ndarray:
         return self._of(entity, self._history.entity(entity).total(series, value, window))
@@ -270,12 +286,13 @@ class HistoryMoment(Moment):
         sellers, frauds = self._history.links
         return Links(sellers[self._rows].astype(np.float64), frauds[self._rows].astype(np.float64))
 
-    def _of(self, entity: str, find: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Answers of ``find`` (given indices in entity order) as float64, NaN for rows without the entity."""
+    def _of(self, entity: str, answers: np.ndarray) -> np.ndarray:
+        """Answers in entity order as a column of the chunk: float64, NaN for rows without the entity."""
         place = self._history.entity(entity).place[self._rows]
-        known = place >= 0
-        values = np.full(len(place), np.nan)
-        values[known] = find(place[known])
+        if len(answers) == 0:
+            return np.full(len(place), np.nan)
+        values = answers[place].astype(np.float64)
+        values[place < 0] = np.nan
         return values
 
 
@@ -292,6 +309,8 @@ class _Layout:
             self.spine_rows = np.arange(len(ids))
             return
         own = spine["trade_id"].combine_chunks()
+        if pc.count_distinct(own).as_py() < len(own):
+            raise ValueError("a trade_id stands twice in the spine")
         self._stored = pc.index_in(own, value_set=ids.combine_chunks())
         self._kept = pc.invert(pc.is_in(ids, value_set=own))
         log = pa.table({name: self._joined(name) for name in ("submitted_at", "trade_id")})

@@ -6,6 +6,8 @@ edges of a window only move forward, so they are found by merging sorted arrays 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -59,33 +61,59 @@ def largest_between(values: np.ndarray, start: np.ndarray, stop: np.ndarray) -> 
     return result
 
 
-def previous_same(codes: np.ndarray, values: np.ndarray, groups: int) -> np.ndarray:
-    """For each event in entity order, the index of the entity's last earlier event with the same value.
+@dataclass(frozen=True)
+class Repeats:
+    """Which events in entity order repeat a value that their entity had before.
 
-    codes, values: (k,) int32, values in [-1, groups); -1 (unknown) has no previous one. Returns int32, -1 for none.
+    known: running total (k + 1,) of events with a known value, None where all are known. begun: repeating events
+    before each index (k,). index, previous: each repeating event, and the entity's last earlier one with its value.
     """
-    known = np.flatnonzero(values >= 0).astype(np.int32)
-    order = known[entity_order(values[known], groups)]  # by value, then entity, then position
+
+    known: np.ndarray | None
+    begun: np.ndarray
+    index: np.ndarray
+    previous: np.ndarray
+
+
+def find_repeats(codes: np.ndarray, values: np.ndarray, groups: int) -> Repeats:
+    """codes, values: (k,) int32 in entity order; values in [-1, groups), -1 where unknown."""
+    all_known = bool(len(values) == 0 or values.min() >= 0)
+    known = None if all_known else np.flatnonzero(values >= 0).astype(np.int32)
+    order = entity_order(values if known is None else values[known], groups)  # by value, then entity order
+    if known is not None:
+        order = known[order]
     same = (values[order[1:]] == values[order[:-1]]) & (codes[order[1:]] == codes[order[:-1]])
     previous = np.full(len(values), -1, dtype=np.int32)
     previous[order[1:][same]] = order[:-1][same]
-    return previous
+    index = np.flatnonzero(previous >= 0)
+    return Repeats(
+        known=None if all_known else _running_count(values >= 0),
+        begun=_running_count(previous >= 0)[:-1],
+        index=index.astype(np.int32),
+        previous=previous[index],
+    )
 
 
-def different_values(start: np.ndarray, known: np.ndarray, previous: np.ndarray) -> np.ndarray:
-    """Number (k,) int32 of different known values among the events ``[start, own index)`` of each event.
+def different_values(start: np.ndarray, repeats: Repeats) -> np.ndarray:
+    """Number (k,) int32 of different known values among the events ``[start, own index)``; start never decreases.
 
-    start: (k,) never decreasing. known: (k,) bool. previous: :func:`previous_same`.
     An event repeats an earlier value of the window as long as the window still reaches that earlier event: from its
     own index on until the edge has passed it. Different values are the known events less the repeating ones.
     """
     size = len(start)
-    counted = running_total(known)
-    result = (counted[:-1] - counted[start]).astype(np.int32)
-    repeats = np.flatnonzero(previous >= 0)
+    if repeats.known is None:
+        result = np.arange(size, dtype=np.int32) - start
+    else:
+        result = repeats.known[:-1] - repeats.known[start]
     passed = np.cumsum(np.bincount(start, minlength=size))  # events whose window begins at or before an index
-    until = np.maximum(passed[previous[repeats]], repeats + 1)
-    ended = np.cumsum(np.bincount(until, minlength=size + 1))[:size]
-    begun = running_total(previous >= 0)[:-1]
-    result -= (begun - ended).astype(np.int32)
+    until = np.maximum(passed[repeats.previous], repeats.index + 1)
+    ended = np.cumsum(np.bincount(until, minlength=size + 1)[:size], dtype=np.int32)
+    result -= repeats.begun
+    result += ended
     return result
+
+
+def _running_count(marks: np.ndarray) -> np.ndarray:
+    total = np.zeros(len(marks) + 1, dtype=np.int32)
+    np.cumsum(marks, dtype=np.int32, out=total[1:])
+    return total

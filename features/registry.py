@@ -95,6 +95,22 @@ class Feature:
         count. Whenever the value may have changed, the version has."""
         return code_digest(self.compute)
 
+    def to_dict(self) -> dict[str, object]:
+        """The dictionary entry, as plain values."""
+        low, high = self.range
+        return {
+            "name": self.name,
+            "version": self.version,
+            "family": self.family,
+            "unit": self.unit,
+            "range": "" if low != low else f"{_bound(low)} to {_bound(high)}",
+            "meaning": self.meaning,
+            "zh": self.zh,
+            "as_of": AS_OF[self.as_of],
+            "null": self.null,
+            "models": list(self.models),
+        }
+
     @property
     def pinned(self) -> str:
         """The column of exactly this definition, also when another one has taken over the name."""
@@ -225,6 +241,10 @@ class Registry:
             value = feature.compute(moment)
             found[name] = value if feature.kind == "category" else float(value)
         return found
+
+
+def _bound(value: float) -> str:
+    return f"{value:g}" if np.isfinite(value) else "any"
 
 
 def column_of(kind: Kind, values: Value) -> np.ndarray:

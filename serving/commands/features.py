@@ -1,16 +1,42 @@
-"""``huika features``: the data dictionary."""
+"""``huika features``: the data dictionary, and the care of the live features."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
+from typer.core import TyperGroup
 
 from serving.options import DEFAULT_HOME, Home
+from serving.refusals import Refusal
+
+if TYPE_CHECKING:
+    from pipelines.consistency import Consistency
+
+MOST_SHOWN = 20
 
 
-def features(
+class _ListByDefault(TyperGroup):
+    """``huika features seller`` means ``huika features list seller``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = bool(args) and (args[0] in self.commands or args[0] == "--help")
+        return super().parse_args(ctx, args if named else ["list", *args])
+
+
+features = typer.Typer(
+    cls=_ListByDefault,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="The data dictionary (`list`, also without a name), and the care of the live features.",
+)
+
+
+@features.command("list")
+def list_features(
     search: Annotated[
         str, typer.Argument(help="Show only features whose name, family or text has this.")
     ] = "",
@@ -20,42 +46,115 @@ def features(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Print the data dictionary: every feature with meaning, unit, as-of rule and what null means."""
+    """Print the data dictionary: every feature with meaning, unit, range, as-of rule and what null means."""
     from features.definitions import FEATURES
-    from features.registry import AS_OF
 
-    chosen = [item for item in FEATURES if not model or model in item.models]
+    if model not in ("", "discount", "fraud"):
+        raise Refusal(f"--model is discount or fraud, not {model}")
     text = search.lower()
-    chosen = [
-        item for item in chosen if text in f"{item.name} {item.family} {item.meaning} {item.zh}".lower()
-    ]
     rows = [
-        {
-            "name": item.name,
-            "family": item.family,
-            "unit": item.unit,
-            "meaning": item.meaning,
-            "zh": item.zh,
-            "as_of": AS_OF[item.as_of],
-            "null": item.null,
-            "models": list(item.models),
-        }
-        for item in chosen
+        item.to_dict()
+        for item in FEATURES
+        if (not model or model in item.models)
+        and text in f"{item.name} {item.family} {item.meaning} {item.zh}".lower()
     ]
     if as_json:
         print(json.dumps({"version": FEATURES.version(), "features": rows}, ensure_ascii=False, indent=1))
-        return
-    _print(rows, FEATURES.version())
+    else:
+        _print_dictionary(rows, FEATURES.version())
 
 
-def _print(rows: list[dict], version: str) -> None:
+def _print_dictionary(rows: list[dict[str, Any]], version: str) -> None:
     from rich.table import Table
 
     from serving.output import console
 
     table = Table(title=f"{len(rows)} features, definitions {version}", show_lines=False)
-    for heading in ("name", "family", "unit", "meaning", "中文", "sees", "null means"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
+    headings = {"name": "name", "family": "family", "unit": "unit", "range": "range", "meaning": "meaning"}
+    headings |= {"zh": "中文", "as_of": "sees", "null": "null means"}
+    for key, heading in headings.items():
+        table.add_column(heading, overflow="fold", no_wrap=key == "name")
     for row in rows:
-        table.add_row(*(row[key] for key in ("name", "family", "unit", "meaning", "zh", "as_of", "null")))
+        table.add_row(*(str(row[key]) for key in headings))
     console().print(table)
+
+
+@features.command("check")
+def check(
+    newest: Annotated[
+        int, typer.Option(help="How many of the newest quoted trades to compare.", min=1)
+    ] = 1_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Compare the features that quotes were answered from with their offline values; exit code 1 at a fault."""
+    from features.definitions import FEATURES
+    from pipelines.consistency import check_consistency
+    from pipelines.workspace import Workspace
+    from serving.progress import bar
+
+    workspace = Workspace.open(home)
+    with bar("features computed again") as progress:
+        found = check_consistency(workspace, registry=FEATURES, newest=newest, progress=progress)
+    if not found.quotes:
+        raise Refusal("no quote with features was recorded yet; `huika serve` records them")
+    if as_json:
+        print(json.dumps(_as_json(found), ensure_ascii=False, indent=1))
+    else:
+        _print_consistency(found)
+    if found.faults:
+        raise Refusal(f"{found.faults:,} values are not what training will see")
+
+
+def _as_json(found: Consistency) -> dict[str, Any]:
+    return {
+        "quotes": found.quotes,
+        "unknown_trades": found.unknown_trades,
+        "features": {name: dict(count) for name, count in found.counts.items()},
+        "differences": [vars(item) for item in found.differences],
+    }
+
+
+def _print_consistency(found: Consistency) -> None:
+    from rich.table import Table
+
+    from pipelines.consistency import KINDS
+    from serving.output import console
+
+    uneven = {name: count for name, count in found.counts.items() if set(count) - {"equal"}}
+    totals = ", ".join(f"{kind} {found.total(kind):,}" for kind in KINDS)
+    print(f"{found.quotes:,} quoted trades, {len(found.counts)} features: {totals}")
+    if found.unknown_trades:
+        print(f"{found.unknown_trades:,} of the trades are not in the tables any more")
+    if uneven:
+        table = Table("feature", *KINDS)
+        for name, count in uneven.items():
+            table.add_row(name, *(f"{count[kind]:,}" for kind in KINDS))
+        console().print(table)
+    for item in found.differences[:MOST_SHOWN]:
+        print(
+            f"  {item.kind}: {item.feature} of {item.trade_id}: quoted {item.logged}, offline {item.offline}"
+        )
+
+
+@features.command("rebuild")
+def rebuild(home: Home = DEFAULT_HOME) -> None:
+    """Write the live state of every seller, device, card type, … anew from the stored tables."""
+    from pipelines.application_data import ApplicationData
+    from pipelines.live_state import open_live_log, rebuild_live_state
+    from pipelines.training.collecting import collect_workspace
+    from pipelines.wiring import feature_store
+    from pipelines.workspace import Workspace
+    from serving.commands.serve import hold_workspace
+    from serving.progress import bar
+
+    workspace = Workspace.open(home)
+    hold_workspace(workspace)
+    collect_workspace(workspace)
+    store = feature_store(workspace)
+    log = open_live_log(workspace, store=store, data=ApplicationData(workspace.application_url))
+    with bar("live state") as progress:
+        written = rebuild_live_state(
+            workspace, log=log, store=store, now=datetime.now(UTC), progress=progress
+        )
+    print(f"{written:,} entity states written from {workspace.tables.rows('trades'):,} trades")
