@@ -66,6 +66,10 @@ class EntityHistory:
             known &= needed[codes]
         return np.flatnonzero(known).astype(np.int32)
 
+    def forget(self) -> None:
+        """Let go of everything found. (Parts refer back to their owner, so they would wait for the collector.)"""
+        self._parts.clear()
+
     # --- answers: one value per place (k,), for all events at once ------------------------------------------------
 
     def total(self, series: str, value: str, window: str) -> np.ndarray:
@@ -74,11 +78,12 @@ class EntityHistory:
             return self._once(("sum", value, window), lambda: self._submissions(value, window))
         asked = self._series[series]
         if window == ALL or (self._counts_when_known(series) and not WINDOWS[window].delay):
-            return self._once(("timed", series), lambda: _timed(self, self._events(asked), asked))[
-                value, window
-            ]
+            timed = self._once(("timed", series), lambda: _Timed(self, self._events(asked)))
+            return self._once(("sum", series, value, window), lambda: timed.total(value, window))
         key = ("spans", series, window)
-        return self._once(key, lambda: _spans(self, self._events(asked), WINDOWS[window]))[value]
+        events = self._once(("events", series), lambda: self._events(asked))
+        spans = self._once(key, lambda: _Spans(self, events, WINDOWS[window]))
+        return self._once((*key, value), lambda: spans.total(value))
 
     @property
     def last_time(self) -> np.ndarray:
@@ -173,59 +178,73 @@ class EntityHistory:
         return self._parts[key]
 
 
-Totals = dict[tuple[str, str], np.ndarray]
-"""(value, window) -> totals (k,)."""
-
-
-def _timed(owner: EntityHistory, events: Events, series: Series) -> Totals:
+class _Timed:
     """Events that count from the moment they became known: strictly earlier ones of the same entity."""
-    axis = events.known_at
-    order = kernel.entity_order(events.code, owner.groups)
-    span = len(axis) + 1
-    keys = events.code[order] * np.int64(span) + order
-    running = {
-        name: kernel.running_total(value[order]) for name, value in events.values.items() if name != "n"
-    }
 
-    def place_of(times: np.ndarray) -> np.ndarray:
-        position = np.searchsorted(axis, times, side="left").astype(np.int32)
-        return kernel.find(keys, owner.needles(position, span))
+    def __init__(self, owner: EntityHistory, events: Events) -> None:
+        self._owner = owner
+        self._axis = events.known_at
+        order = kernel.entity_order(events.code, owner.groups)
+        self._span = len(self._axis) + 1
+        self._keys = events.code[order] * np.int64(self._span) + order
+        self._values = {name: value[order] for name, value in events.values.items() if name != "n"}
+        self._stop = self._place(owner.times)
+        self._starts: dict[str, np.ndarray] = {}
 
-    stop = place_of(owner.times)
-    totals: Totals = {}
-    for window in (None, *series.windows):
-        if window is None:
-            name, start = ALL, kernel.find(keys, owner.codes * np.int64(span))
-        else:
-            name, start = window.name, place_of(window.first_bucket(owner.times) * window.hop)
-        totals["n", name] = stop - start
-        for value, total in running.items():
-            totals[value, name] = _narrow(total[stop] - total[start])
-    return totals
+    def total(self, value: str, window: str) -> np.ndarray:
+        start = self._start(window)
+        if value == "n":
+            return self._stop - start
+        running = kernel.running_total(self._values[value])
+        return _narrow(running[self._stop] - running[start])
 
+    def _start(self, window: str) -> np.ndarray:
+        if window not in self._starts:
+            self._starts[window] = self._find_start(window)
+        return self._starts[window]
 
-def _spans(owner: EntityHistory, events: Events, window: Window) -> dict[str, np.ndarray]:
-    """Totals of events that count by another time than the one they became known at: each is inside a window for a
-    span of moments, so a total is what has begun less what has ended."""
-    times = owner.times
-    known = np.searchsorted(times, events.known_at, side="right")
-    begin = np.maximum(known, np.searchsorted(times, window.enters(events.at), side="left"))
-    end = np.searchsorted(times, window.leaves(events.at), side="left")
-    seen = np.flatnonzero(begin < end)
-    span = len(times) + 1
-    codes = events.code[seen] * np.int64(span)
-    moments = owner.needles(np.arange(len(times), dtype=np.int32), span)
-    values = {name: value[seen] for name, value in events.values.items()}
-    begun = _until(codes + begin[seen], values, moments)
-    ended = _until(codes + end[seen], values, moments)
-    return {name: _narrow(begun[name] - ended[name]) for name in values}
+    def _find_start(self, window: str) -> np.ndarray:
+        if window == ALL:
+            return kernel.find(self._keys, self._owner.codes * np.int64(self._span))
+        asked = WINDOWS[window]
+        return self._place(asked.first_bucket(self._owner.times) * asked.hop)
+
+    def _place(self, times: np.ndarray) -> np.ndarray:
+        """For each event in entity order, how many of the series stand before ``times`` (n,) of its row."""
+        position = np.searchsorted(self._axis, times, side="left").astype(np.int32)
+        return kernel.find(self._keys, self._owner.needles(position, self._span))
 
 
-def _until(keys: np.ndarray, values: dict[str, np.ndarray], moments: np.ndarray) -> dict[str, np.ndarray]:
-    """Totals of the events whose key lies at or before each moment's."""
-    order = np.argsort(keys, kind="stable")
-    found = kernel.find(keys[order], moments, side="right")
-    return {name: kernel.running_total(value[order])[found] for name, value in values.items()}
+class _Spans:
+    """Events that count by another time than the one they became known at, in one window: each is inside for a span
+    of moments, so a total is what has begun less what has ended."""
+
+    def __init__(self, owner: EntityHistory, events: Events, window: Window) -> None:
+        times = owner.times
+        known = np.searchsorted(times, events.known_at, side="right")
+        begin = np.maximum(known, np.searchsorted(times, window.enters(events.at), side="left"))
+        end = np.searchsorted(times, window.leaves(events.at), side="left")
+        seen = np.flatnonzero(begin < end).astype(np.int32)
+        self._values, self._seen = events.values, seen
+        span = len(times) + 1
+        moments = owner.needles(np.arange(len(times), dtype=np.int32), span)
+        codes = events.code[seen] * np.int64(span)
+        self._begun = _order_and_place(codes + begin[seen], moments)
+        self._ended = _order_and_place(codes + end[seen], moments)
+
+    def total(self, value: str) -> np.ndarray:
+        values = self._values[value]
+        totals = [
+            kernel.running_total(values[self._seen[order]])[place]
+            for order, place in (self._begun, self._ended)
+        ]
+        return _narrow(totals[0] - totals[1])
+
+
+def _order_and_place(keys: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order of events by key, and how many of them lie at or before each moment."""
+    order = np.argsort(keys, kind="stable").astype(np.int32)
+    return order, kernel.find(keys[order], moments, side="right")
 
 
 def _narrow(totals: np.ndarray) -> np.ndarray:

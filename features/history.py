@@ -95,13 +95,11 @@ class History:
 
     @cached_property
     def labels(self) -> Outcomes:
-        return self._outcomes("fraud", "fraud_known_at", lambda fraud: fraud.cast(pa.int64()).to_numpy())
+        return self._outcomes("fraud", "fraud_known_at", lambda fraud: fraud.cast(pa.int8()).to_numpy())
 
     @cached_property
     def acceptances(self) -> Outcomes:
-        found = self._outcomes(
-            "accepted", "decided_at", lambda accepted: accepted.cast(pa.int64()).to_numpy()
-        )
+        found = self._outcomes("accepted", "decided_at", lambda accepted: accepted.cast(pa.int8()).to_numpy())
         yes = found.value == 1
         return Outcomes(row=found.row[yes], known_at=found.known_at[yes], value=found.value[yes])
 
@@ -143,16 +141,17 @@ class History:
         row = np.concatenate([bought.row, sold.row[later]])
         is_sale = np.arange(len(row)) >= len(bought.row)
         known_at = np.concatenate([bought.known_at, sold.known_at[later]])
-        ppm = np.concatenate([np.zeros(len(bought.row), dtype=np.int64), sold.value[later]])
+        fen = self.fen[row].astype(np.int32)
+        ppm = np.concatenate([np.zeros(len(bought.row), dtype=np.int32), sold.value[later].astype(np.int32)])
         return Events(
             code=self.codes(entity)[row],
             known_at=known_at,
             at=bought_at[row],
             values={
                 "bought": ~is_sale,
-                "bought_fen": np.where(is_sale, 0, self.fen[row]),
+                "bought_fen": np.where(is_sale, np.int32(0), fen),
                 "sold": is_sale,
-                "sold_fen": np.where(is_sale, self.fen[row], 0),
+                "sold_fen": np.where(is_sale, fen, np.int32(0)),
                 "sold_ppm": ppm,
             },
         )
@@ -183,7 +182,8 @@ class History:
             self._kept.move_to_end(name)
             return self._kept[name]
         while len(self._kept) >= MOST_ENTITIES:
-            self._kept.popitem(last=False)
+            _, oldest = self._kept.popitem(last=False)
+            oldest.forget()
         self._kept[name] = EntityHistory(self, name)
         return self._kept[name]
 

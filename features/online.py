@@ -113,10 +113,14 @@ class LiveFeatures:
         if told:
             book.write(last=told[-1].seq, now=now)
 
+    def keys(self, trade: Trade) -> list[str]:
+        """Keys of the states that a trade's features are read from."""
+        return list(self._keys(trade).values())
+
     def _touched(self, event: Event) -> list[str]:
         if isinstance(event, Observed):
             return [f"card_type={event.card_type}"]
-        return list(self._keys(event.trade).values())
+        return self.keys(event.trade)
 
     def _keys(self, trade: Trade) -> dict[str, str]:
         return entity_keys(trade, category_of(self._catalogue, trade["card_type"]))

@@ -56,6 +56,7 @@ COMPUTING_MODULES = (
     "festivals.py",
     "history.py",
     "kernel.py",
+    "kind_definitions.py",
     "links.py",
     "market_history.py",
     "moment.py",

@@ -1,151 +1,251 @@
 """Feast: the catalogue of entities, views and services, training retrieval, and the online key-value state.
 
-The only module that imports Feast (it takes seconds, so it is imported when a store is opened). The windows are
+With :mod:`features.online_store` the only module that imports Feast (it takes seconds, so it is imported when a
+store is opened). The windows are
 ours; Feast keeps what is computed and hands it out. View names carry the definitions' version, because Feast
 makes no version of its own when a definition changes.
+
+Errors: :class:`RowsLost` (training retrieval), :class:`OnlineStoreUnavailable` (states cannot be read or written
+now), :class:`OnlineUrlError` (the setting that says where states live cannot be used).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import fcntl
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from features.online_store import (
+    PROJECT,
+    STATE_KEY,
+    OnlineUrlError,
+    clear_redis,
+    clear_sqlite,
+    faults,
+    prepare_redis,
+    prepare_sqlite,
+    redis_section,
+    sqlite_section,
+    write_repository_file,
+)
 from features.registry import Registry
 
-PROJECT = "huika"
-STATE_VIEW = "entity_state_v1"
+STATE_VIEW = "entity_state"
 STATE_FIELD = "state"
 SERVICES = ("discount", "fraud")
+SPINE = ("trade_id", "submitted_at")
+BULK_STATES = 20_000
+"""States in one transaction of a bulk load: a third cheaper than 5,000; another writer waits a second or two."""
+MOST_KEYS = 20_000
+"""Keys in one read; SQLite takes at most 32,766 parameters."""
+CACHED_KEYS = 20_000
+"""Entity keys kept ready in Feast's form: what is written was mostly read just before."""
 
 
 class RowsLost(RuntimeError):
-    """Training retrieval returned another number of rows than it was asked for."""
+    """Training retrieval did not return exactly the rows it was asked for."""
+
+
+class OnlineStoreUnavailable(RuntimeError):
+    """The online store cannot be read or written now; the message says why."""
 
 
 class FeatureStore:
-    """The Feast store of one workspace: SQLite registry and online store, DuckDB offline store."""
+    """The Feast store of one workspace: file registry, DuckDB offline store, SQLite or Redis online store.
 
-    def __init__(self, folder: Path) -> None:
+    ``online_url``: empty for the SQLite file ``online.db`` of the folder, or ``redis://[:password@]host:port/db``
+    (``rediss://`` with TLS). Redis is first spoken to by the first read or write.
+    Raises OnlineUrlError, and OnlineStoreUnavailable where the SQLite file cannot be opened.
+    """
+
+    def __init__(self, folder: Path, *, online_url: str = "") -> None:
+        online = redis_section(online_url) if online_url else sqlite_section(folder)
+        write_repository_file(folder, online)
         import feast
 
         self._folder = folder
-        self._write_repository_file()
-        self._store = feast.FeatureStore(repo_path=str(folder))
-        self._state_view: Any = None
-        _use_write_ahead_log(folder / "online.db")
+        self._store: Any = feast.FeatureStore(repo_path=str(folder))
+        self._config = self._store.config
+        self._online = self._store._get_provider().online_store
+        self._entity, self._view = _state_view(folder)
+        self._key = lru_cache(maxsize=CACHED_KEYS)(_entity_key_maker())
+        self._value = _value_maker()
+        self._redis = bool(online_url)
+        self._faults = faults(redis=self._redis)
+        with self._named_faults():
+            (prepare_redis if self._redis else prepare_sqlite)(self._online, self._config, self._view)
 
     # --- catalogue ---------------------------------------------------------------------------------------
 
     def register(self, *, registry: Registry, training_set: Path) -> None:
-        """Declare entities, the view over ``training_set``, one service a model, and the online state."""
+        """Declare entities, the view over ``training_set``, one service a model, and the online state.
+
+        Registering the same definitions over another file points their view at that file.
+        """
         from feast import Entity, FeatureService, FeatureView, FileSource, ValueType
 
-        trade = Entity(name="trade", join_keys=["trade_id"], value_type=ValueType.STRING)
-        source = FileSource(name="training_set", path=str(training_set), timestamp_field="submitted_at")
+        version = registry.version()
+        trade = Entity(
+            name="trade",
+            join_keys=["trade_id"],
+            value_type=ValueType.STRING,
+            description="One card offered by one seller",
+        )
         view: Any = FeatureView(
             name=trade_view_name(registry),
             entities=[trade],
             schema=_fields(registry),
-            source=source,
+            source=FileSource(
+                name=f"training_set_{version}", path=str(training_set), timestamp_field="event_timestamp"
+            ),
             ttl=timedelta(0),
             online=False,
             description="Features of a trade as of its submission",
+            tags={"definitions": version},
         )
         services = [
-            FeatureService(name=_service_name(name, registry), features=[view[list(registry.names(name))]])
-            for name in SERVICES
+            FeatureService(
+                name=_service_name(model, registry),
+                features=[view[list(registry.names(model))]],
+                description=f"What the {model} model sees of a trade",
+                tags={"definitions": version},
+            )
+            for model in SERVICES
         ]
-        self._store.apply([trade, view, *services])
+        with self._changing_registry():
+            self._store.apply([trade, view, *services, self._entity, self._view])
 
-    def register_state(self) -> None:
-        """Declare the online state of entities (once per workspace)."""
-        from feast import Entity, FeatureView, Field, FileSource, ValueType
-        from feast.types import Bytes
+    def save_dataset(
+        self,
+        *,
+        registry: Registry,
+        model: str,
+        fingerprint: str,
+        path: Path,
+        rows: int,
+        until: datetime | None = None,
+    ) -> str:
+        """Declare the training-set file at ``path`` as the saved data set that a model learned from; its name.
 
-        entity = Entity(name="entity", join_keys=["entity_key"], value_type=ValueType.STRING)
-        path = self._folder / "entity_state.parquet"
-        _write_empty_state(path)
-        view = FeatureView(
-            name=STATE_VIEW,
-            entities=[entity],
-            schema=[Field(name=STATE_FIELD, dtype=Bytes)],
-            source=FileSource(name="entity_state", path=str(path), timestamp_field="event_timestamp"),
-            ttl=timedelta(0),
-            online=True,
-            description="Recent events of one seller, device, ip, payout account, card batch or card kind",
+        The data is not copied. ``until``: outcomes known before it were used (None: all). Doing it again changes
+        nothing but Feast's time stamp. Raises OSError where the file cannot be read.
+        """
+        from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+        from feast.saved_dataset import SavedDataset
+
+        name = f"{model}_{fingerprint}"
+        view = trade_view_name(registry)
+        dataset = SavedDataset(
+            name=name,
+            features=[f"{view}:{feature}" for feature in registry.names(model)],
+            join_keys=["trade_id"],
+            storage=SavedDatasetFileStorage(path=str(path)),
+            feature_service_name=_service_name(model, registry),
+            tags={
+                "definitions": registry.version(),
+                "fingerprint": fingerprint,
+                "rows": str(rows),
+                "until": "" if until is None else until.isoformat(),
+            },
         )
-        self._store.apply([entity, view])
-        self._state_view = view
+        dataset.min_event_timestamp, dataset.max_event_timestamp = _period(path)
+        with self._changing_registry():
+            self._store.registry.apply_saved_dataset(dataset, PROJECT)
+        return name
+
+    @contextmanager
+    def _changing_registry(self) -> Iterator[None]:
+        """Feast rewrites the registry file from what it last read: one process at a time, after a fresh read."""
+        with (self._folder / "registry.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._store.refresh_registry()
+            yield
 
     # --- training ----------------------------------------------------------------------------------------
 
     def retrieve(self, *, registry: Registry, model: str, spine: pa.Table) -> pa.Table:
         """Features of ``spine`` (trade_id, submitted_at) through the model's service, in the spine's order.
 
-        Raises RowsLost where rows in and rows out differ.
+        Columns: the spine's two, then the model's features. Raises RowsLost where rows in and rows out differ or
+        the registered training set does not hold a trade.
         """
-        frame = spine.rename_columns(["trade_id", "event_timestamp"]).to_pandas()
         service = self._store.get_feature_service(_service_name(model, registry))
-        found = self._store.get_historical_features(entity_df=frame, features=service).to_arrow()
-        if len(found) != len(spine):
-            raise RowsLost(f"{len(spine)} rows asked for, {len(found)} returned")
-        import pyarrow.compute as pc
-
-        position = pc.index_in(spine["trade_id"], value_set=found["trade_id"].combine_chunks())
-        if position.null_count:
-            raise RowsLost(f"{position.null_count} trades are missing from the feature store")
-        return found.take(position)
+        found = self._store.get_historical_features(
+            entity_df=_entity_frame(spine), features=service
+        ).to_arrow()
+        order = _order(found["position"], len(spine))
+        columns = {name: spine[name] for name in SPINE}
+        for name in registry.names(model):
+            # One contiguous array first: taking from chunks costs half as much again.
+            columns[name] = found[name].combine_chunks().take(order)
+        _refuse_unknown(columns, registry.names(model))
+        return pa.table(columns)
 
     # --- online state ------------------------------------------------------------------------------------
 
     def read_states(self, keys: Sequence[str]) -> list[bytes | None]:
-        """States of entity keys, None where there is none; one round trip."""
-        found = self._online.online_read(
-            self._store.config, self._view, [_entity_key(key) for key in keys], [STATE_FIELD]
-        )
-        return [values[STATE_FIELD].bytes_val if values else None for _, values in found]
+        """States of entity keys in their order, None where there is none; one round trip (a ``MOST_KEYS``).
+
+        Raises OnlineStoreUnavailable.
+        """
+        if len(keys) > MOST_KEYS:
+            return self.read_states(keys[:MOST_KEYS]) + self.read_states(keys[MOST_KEYS:])
+        with self._named_faults():
+            found = self._online.online_read(
+                self._config, self._view, [self._key(key) for key in keys], [STATE_FIELD]
+            )
+        return [_state_of(values) for _, values in found]
 
     def write_states(self, states: Mapping[str, bytes], *, now: datetime) -> None:
-        """Replace states; one transaction. ``now`` is stored as their time."""
-        from feast.protos.feast.types.Value_pb2 import Value
+        """Replace states: one transaction (SQLite) or pipeline (Redis). ``now`` is stored as their time.
 
-        rows: Iterable[Any] = [
-            (_entity_key(key), {STATE_FIELD: Value(bytes_val=state)}, now, now)
-            for key, state in states.items()
-        ]
-        self._online.online_write_batch(self._store.config, self._view, rows, None)
+        Raises OnlineStoreUnavailable.
+        """
+        self._write([(self._key(key), self._row(state), now, None) for key, state in states.items()])
+
+    def write_many(self, states: Iterable[tuple[str, bytes]], *, now: datetime) -> int:
+        """Replace many states, ``BULK_STATES`` at a time, as when all are rebuilt; returns how many.
+
+        What was written before an OnlineStoreUnavailable stays written.
+        """
+        entity_key = self._key.__wrapped__  # millions of keys pass once: they must not push out the hot ones
+        rest, written = iter(states), 0
+        while chunk := list(islice(rest, BULK_STATES)):
+            chunk.sort(
+                key=itemgetter(0)
+            )  # in the index's order each of its pages is changed once (stable sort)
+            self._write([(entity_key(key), self._row(state), now, None) for key, state in chunk])
+            written += len(chunk)
+        return written
 
     def clear_states(self) -> None:
-        """Forget all online state, before it is rebuilt from history."""
-        self._online.teardown(self._store.config, [self._view], [])
-        self.register_state()
-        _use_write_ahead_log(self._folder / "online.db")
+        """Forget all online state, before it is rebuilt from history. Raises OnlineStoreUnavailable."""
+        with self._named_faults():
+            (clear_redis if self._redis else clear_sqlite)(self._online, self._config, self._view)
 
-    @property
-    def _online(self) -> Any:
-        return self._store._get_provider().online_store  # pyright: ignore[reportAttributeAccessIssue]
+    def _row(self, state: bytes) -> dict[str, Any]:
+        return {STATE_FIELD: self._value(bytes_val=state)}
 
-    @property
-    def _view(self) -> Any:
-        if self._state_view is None:
-            self.register_state()
-        return self._state_view
+    def _write(self, rows: list[tuple[Any, dict[str, Any], datetime, None]]) -> None:
+        with self._named_faults():
+            self._online.online_write_batch(self._config, self._view, rows, None)
 
-    def _write_repository_file(self) -> None:
-        """`feature_store.yaml`, so that Feast's own commands work in this folder too."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        text = (
-            f"project: {PROJECT}\nprovider: local\nregistry: {self._folder / 'registry.db'}\n"
-            f"online_store:\n  type: sqlite\n  path: {self._folder / 'online.db'}\n"
-            "offline_store:\n  type: duckdb\nentity_key_serialization_version: 3\n"
-        )
-        path = self._folder / "feature_store.yaml"
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+    @contextmanager
+    def _named_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except self._faults as error:
+            raise OnlineStoreUnavailable(f"online store: {error}") from error
 
 
 def trade_view_name(registry: Registry) -> str:
@@ -154,6 +254,9 @@ def trade_view_name(registry: Registry) -> str:
 
 def _service_name(model: str, registry: Registry) -> str:
     return f"{model}_{registry.version()}"
+
+
+# --- Feast objects ---------------------------------------------------------------------------------------
 
 
 def _fields(registry: Registry) -> list[Any]:
@@ -165,25 +268,68 @@ def _fields(registry: Registry) -> list[Any]:
             name=item.name,
             dtype=String if item.kind == "category" else Float64,
             description=item.meaning,
-            tags={"family": item.family, "unit": item.unit, "as_of": item.as_of, "zh": item.zh},
+            tags={name: str(value) for name in _TAGS if (value := getattr(item, name, ""))},
         )
         for item in registry
     ]
 
 
-def _entity_key(key: str) -> Any:
+_TAGS = ("family", "unit", "as_of", "zh", "null", "range")
+
+
+def _state_view(folder: Path) -> tuple[Any, Any]:
+    """The entity and the view of the online state, kept by the store: its reads need no registry."""
+    from feast import Entity, FeatureView, Field, FileSource, ValueType
+    from feast.types import Bytes
+
+    entity = Entity(
+        name="entity",
+        join_keys=[STATE_KEY],
+        value_type=ValueType.STRING,
+        description="A seller, device, ip, payout account, card batch or card kind",
+    )
+    path = folder / "entity_state.parquet"
+    _write_empty_state(path)
+    view = FeatureView(
+        name=STATE_VIEW,
+        entities=[entity],
+        schema=[Field(name=STATE_FIELD, dtype=Bytes, description="Recent events, encoded by features.state")],
+        source=FileSource(name="entity_state", path=str(path), timestamp_field="event_timestamp"),
+        ttl=timedelta(0),
+        online=True,
+        description="Recent events of one entity",
+    )
+    return entity, view
+
+
+def _entity_key_maker() -> Any:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+
+    value = _value_maker()
+    return lambda key: EntityKey(join_keys=[STATE_KEY], entity_values=[value(string_val=key)])
+
+
+def _value_maker() -> Any:
     from feast.protos.feast.types.Value_pb2 import Value
 
-    return EntityKey(join_keys=["entity_key"], entity_values=[Value(string_val=key)])
+    return Value
+
+
+def _state_of(values: Mapping[str, Any] | None) -> bytes | None:
+    """The stored bytes; Redis answers a missing field with an empty value, SQLite with nothing."""
+    if not values:
+        return None
+    value = values[STATE_FIELD]
+    return value.bytes_val if value.WhichOneof("val") else None
 
 
 def _write_empty_state(path: Path) -> None:
+    """Feast wants a batch source for every view; the states have none, so it is an empty file."""
     import pyarrow.parquet as pq
 
     schema = pa.schema(
         [
-            ("entity_key", pa.string()),
+            (STATE_KEY, pa.string()),
             ("event_timestamp", pa.timestamp("us", tz="UTC")),
             (STATE_FIELD, pa.binary()),
         ]
@@ -192,9 +338,57 @@ def _write_empty_state(path: Path) -> None:
         pq.write_table(schema.empty_table(), path)
 
 
-def _use_write_ahead_log(path: Path) -> None:
-    """Readers do not wait for a writer (Feast opens SQLite in its slower default mode)."""
-    import sqlite3
+# --- training rows ---------------------------------------------------------------------------------------
 
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+
+def _entity_frame(spine: pa.Table) -> Any:
+    """The spine as Feast wants it, with each row's position (Feast answers in no particular order).
+
+    Ids stay Arrow strings: a million Python strings would cost half a second and 60 MB.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "trade_id": spine["trade_id"].to_pandas(types_mapper=pd.ArrowDtype),
+            "event_timestamp": spine["submitted_at"].to_pandas(),
+            "position": np.arange(len(spine)),
+        }
+    )
+
+
+def _order(positions: pa.ChunkedArray, rows: int) -> pa.Array:
+    """Where each row of the spine (n,) stands in what was found. Raises RowsLost unless each stands there once."""
+    if len(positions) != rows:
+        raise RowsLost(f"{rows} rows asked for, {len(positions)} returned")
+    order = np.full(rows, -1)
+    order[positions.to_numpy()] = np.arange(rows)
+    if (order < 0).any():
+        raise RowsLost(f"{(order < 0).sum()} of {rows} rows were not returned")
+    return pa.array(order)
+
+
+def _refuse_unknown(columns: Mapping[str, pa.ChunkedArray], names: Sequence[str]) -> None:
+    """Raises RowsLost for a trade without any feature: Feast answers nulls for a trade it does not know."""
+    unknown = None
+    for name in names:
+        nulls = pc.is_null(columns[name])
+        unknown = nulls if unknown is None else pc.and_(unknown, nulls)
+        if not pc.any(unknown, min_count=0).as_py():
+            return
+    example = pc.filter(columns["trade_id"], unknown)[0] if unknown is not None else None
+    raise RowsLost(f"{pc.sum(unknown)} trades are not in the registered training set, such as {example}")
+
+
+def _period(path: Path) -> tuple[datetime, datetime]:
+    """First and last moment of a training set (naive UTC, as Feast stores it), from the file's footer."""
+    import pyarrow.parquet as pq
+
+    footer = pq.read_metadata(path)
+    column = footer.schema.to_arrow_schema().get_field_index("event_timestamp")
+    groups = [footer.row_group(number).column(column).statistics for number in range(footer.num_row_groups)]
+    first, last = min(group.min for group in groups), max(group.max for group in groups)
+    return first.replace(tzinfo=None), last.replace(tzinfo=None)
+
+
+__all__ = ["FeatureStore", "OnlineStoreUnavailable", "OnlineUrlError", "RowsLost"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from features.catalogue import Catalogue, workspace_catalogue
 from features.history import History, HistoryMoment
 from features.registry import Registry
+from features.store import RowsLost
 from features.table_store import TableStore
 
 Progress = Callable[[int, int], None]
@@ -33,14 +35,11 @@ class NothingToTrainOn(ValueError):
     """No trade lies in the asked period."""
 
 
-class RowsLost(RuntimeError):
-    """A training set has another number of rows than the trades asked for."""
-
-
 @dataclass(frozen=True)
 class TrainingSet:
     """A written training set. ``trades`` (n rows) are its trades with the outcomes known before ``until``;
-    ``path`` holds trade_id, submitted_at and all features of the same rows in the same order."""
+    ``path`` holds trade_id, event_timestamp (the moment, by the name Feast gives it) and all features of the same
+    rows in the same order."""
 
     path: Path
     trades: pa.Table
@@ -76,7 +75,7 @@ def build_training_set(
 def write_features(
     *, store: TableStore, registry: Registry, rows: np.ndarray, path: Path, progress: Progress
 ) -> None:
-    """Write trade_id, submitted_at and all features of the stored trades' ``rows`` (ascending) to one Parquet file.
+    """Write trade_id, event_timestamp and all features of the stored trades' ``rows`` (ascending) to one Parquet file.
 
     Group by group of features over all rows, then put together chunk by chunk: neither all features nor all
     entities are ever in memory. The file appears whole or not at all.
@@ -178,7 +177,7 @@ def _key_batches(history: History, rows: np.ndarray) -> Iterator[pa.RecordBatch]
     ids, times = history.column("trade_id"), history.column("submitted_at")
     for chunk in _chunks(rows):
         taken = pa.array(chunk)
-        columns = {"trade_id": ids.take(taken), "submitted_at": times.take(taken)}
+        columns = {"trade_id": ids.take(taken), "event_timestamp": times.take(taken)}
         yield pa.table(columns).combine_chunks().to_batches()[0]
 
 
@@ -208,9 +207,8 @@ def _join(shards: Sequence[Path], path: Path, *, rows: int) -> None:
     readers = [pa.ipc.open_file(shard) for shard in shards]
     schema = pa.unify_schemas([reader.schema for reader in readers])
     written = 0
-    text = [
-        field.name for field in schema if pa.types.is_string(field.type)
-    ]  # numbers rarely repeat: half the time
+    text: Any = [field.name for field in schema if pa.types.is_string(field.type)]
+    # Numbers rarely repeat: without a dictionary they are written in half the time.
     with pq.ParquetWriter(path, schema, use_dictionary=text) as writer:
         for number in range(readers[0].num_record_batches):
             batches = [reader.get_batch(number) for reader in readers]

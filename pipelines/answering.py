@@ -71,8 +71,11 @@ def read_batch(path: Path, *, mapping: TableMapping, catalogue: Catalogue, now: 
     )
 
 
-def batch_features(workspace: Workspace, batch: Batch, *, progress: Progress) -> dict[str, np.ndarray]:
-    """Features of the batch from the stored history; its rows count as submissions for its later rows."""
+def batch_features(
+    workspace: Workspace, batch: Batch, *, models: ModelPair, progress: Progress
+) -> dict[str, np.ndarray]:
+    """Features of the batch from the stored history, by the definitions the models know; its rows count as
+    submissions for its later rows."""
     return compute_features(
         spine=batch.spine,
         trades=workspace.tables.read("trades"),
@@ -80,6 +83,7 @@ def batch_features(workspace: Workspace, batch: Batch, *, progress: Progress) ->
         catalogue=workspace_catalogue(workspace.tables),
         registry=FEATURES,
         progress=progress,
+        names=(*FEATURES.names(), *models.pinned_columns),
     )
 
 

@@ -80,9 +80,10 @@ def judge(workspace: Workspace, folder: Path, *, since: datetime, now: datetime)
     source = folder / "judged.parquet"
     pq.write_table(recent, source)
     batch = read_batch(source, mapping={}, catalogue=workspace_catalogue(workspace.tables), now=now)
-    columns = batch_features(workspace, batch, progress=lambda done, total: None)
+    models = load_pair(model_registry(workspace))
+    columns = batch_features(workspace, batch, models=models, progress=lambda done, total: None)
     rules = rules_of(workspace.settings)
-    answers = quote_batch(batch, columns, models=load_pair(model_registry(workspace)), rules=rules)
+    answers = quote_batch(batch, columns, models=models, rules=rules)
     return _verdict(recent, answers, pq.read_table(folder / "oracle.parquet"), rules.costs, workspace)
 
 

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -30,6 +30,9 @@ class Storage(Policy):
 
     application_url: str = ""
     mlflow_url: str = ""
+    online_url: str = Field(
+        default="", repr=False, description="live states: redis://[:password@]host:port/db, rediss:// for TLS"
+    )
 
 
 class TrainingSettings(Policy):

@@ -20,4 +20,4 @@ def model_registry(workspace: Workspace) -> ModelRegistry:
 def feature_store(workspace: Workspace) -> FeatureStore:
     from features.store import FeatureStore
 
-    return FeatureStore(workspace.feature_repo)
+    return FeatureStore(workspace.feature_repo, online_url=workspace.settings.storage.online_url)

@@ -81,12 +81,13 @@ def _run(name: str, arguments: list[str]) -> None:
 
 def expected_refusals() -> tuple[type[Exception], ...]:
     """Errors that say what the user can do about them; they are printed without a traceback."""
+    from features.store import OnlineStoreUnavailable, OnlineUrlError
     from models.registry import ModelNotFound
     from pipelines.settings import SettingsError
     from pipelines.training.import_problems import ImportProblem
     from serving.refusals import Refusal
 
-    return (SettingsError, Refusal, ImportProblem, ModelNotFound)
+    return (SettingsError, Refusal, ImportProblem, ModelNotFound, OnlineStoreUnavailable, OnlineUrlError)
 
 
 def _print_help() -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
-from features.training_set import NothingToTrainOn, build_training_set, columns_of
+from features.rows import SPINE_COLUMNS
+from features.training_set import NothingToTrainOn, build_training_set, columns_of, compute_features
 from models.discount.model import DiscountModel
 from models.evaluation.bootstrap import TooFewClusters, mean_difference, paired_bootstrap
 from models.evaluation.fraud import realised_cost_fen
 from models.fraud.model import FraudModel
+from models.quoting import as_trained
 from models.registry import CHALLENGER, CHAMPION, ModelVersion
+from pipelines.feature_pins import FeaturesGone, pins
 from pipelines.settings import Settings
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
@@ -63,12 +70,17 @@ def compare(workspace: Workspace, *, name: str) -> Comparison:
     since = max(datetime.fromisoformat(version.tags["trained_until"]) for version in versions)
     examples = _newer(workspace, name, since)
     folders = [registry.folder(version) for version in versions]
+    seen = [_as_trained(workspace, examples, folder) for folder in folders]
     if name == "fraud":
         models: list = [FraudModel.load(folder) for folder in folders]
-        metrics = [fraud.judge(model, examples, workspace.settings) for model in models]
+        metrics = [
+            fraud.judge(model, own, workspace.settings) for model, own in zip(models, seen, strict=True)
+        ]
     else:
         models = [DiscountModel.load(folder) for folder in folders]
-        metrics = [discount.judge(model, examples, workspace.settings) for model in models]
+        metrics = [
+            discount.judge(model, own, workspace.settings) for model, own in zip(models, seen, strict=True)
+        ]
     figures = tuple(item.to_dict() for item in metrics)
     return Comparison(
         name=name,
@@ -76,8 +88,32 @@ def compare(workspace: Workspace, *, name: str) -> Comparison:
         rows=len(examples),
         versions={_alias(version): version.version for version in versions},
         figures=figures,
-        checks=_checks(name, models, figures, examples, workspace.settings) if len(models) == 2 else (),
+        checks=_checks(name, models, figures, seen, workspace.settings) if len(models) == 2 else (),
     )
+
+
+def _as_trained(workspace: Workspace, examples: Examples, folder: Path) -> Examples:
+    """The examples with every feature by the definition a model was trained on. Raises NothingToCompare."""
+    try:
+        former = pins(folder, registry=FEATURES)
+    except FeaturesGone as error:
+        raise NothingToCompare(f"a model cannot be judged any more: {error}") from None
+    if not former:
+        return examples
+    trades = workspace.tables.read("trades")
+    place = pc.index_in(
+        pa.array(examples.trade_id, pa.string()), value_set=trades["trade_id"].combine_chunks()
+    )
+    columns = compute_features(
+        spine=trades.take(place).select(SPINE_COLUMNS),
+        trades=trades,
+        market=workspace.tables.read("market"),
+        catalogue=workspace_catalogue(workspace.tables),
+        registry=FEATURES,
+        progress=lambda done, total: None,
+        names=tuple(former.values()),
+    )
+    return replace(examples, columns=dict(as_trained({**examples.columns, **columns}, former)))
 
 
 def _alias(version: ModelVersion) -> str:
@@ -118,11 +154,17 @@ def _no_newer(name: str, rows: int, since: datetime) -> str:
 
 
 def _checks(
-    name: str, models: list, figures: tuple[Mapping[str, float], ...], examples: Examples, settings: Settings
+    name: str,
+    models: list,
+    figures: tuple[Mapping[str, float], ...],
+    seen: Sequence[Examples],
+    settings: Settings,
 ) -> tuple[Check, ...]:
+    """``seen`` are the same trades as each model knows them."""
     old, new = figures
+    pairs = list(zip(models, seen, strict=True))
     if name == "fraud":
-        gain = _gain(*(_fraud_cost(model, examples, settings) for model in models), examples=examples)
+        gain = _gain(*(_fraud_cost(model, own, settings) for model, own in pairs), examples=seen[0])
         return (
             Check(f"cost per trade falls: {gain}", gain.low >= 0),
             Check(
@@ -131,7 +173,7 @@ def _checks(
             ),
             Check(f"calibration error {new['ece']:.4f} is at most {MOST_ECE}", new["ece"] <= MOST_ECE),
         )
-    gain = _gain(*(_acceptance_loss(model, examples) for model in models), examples=_decided(examples))
+    gain = _gain(*(_acceptance_loss(model, own) for model, own in pairs), examples=_decided(seen[0]))
     return (
         Check(f"acceptance log loss falls: {gain}", gain.low >= 0),
         Check(

@@ -90,6 +90,14 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
     registry = model_registry(workspace)
     trained = []
     for name in job.models:
+        store.save_dataset(
+            registry=FEATURES,
+            model=name,
+            fingerprint=training_set.fingerprint,
+            path=training_set.path,
+            rows=len(training_set.trades),
+            until=job.until,
+        )
         retrieved = store.retrieve(
             registry=FEATURES, model=name, spine=training_set.trades.select(["trade_id", "submitted_at"])
         )

@@ -64,7 +64,7 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
     except answering.InputRefused as problem:
         raise Refusal(_explain(problem)) from problem
     with bar("features") as progress:
-        columns = answering.batch_features(workspace, batch, progress=progress)
+        columns = answering.batch_features(workspace, batch, models=models, progress=progress)
     answer = answering.score_batch if needs == ("fraud",) else answering.quote_batch
     table = answer(batch, columns, models=models, rules=answering.rules_of(workspace.settings))
     answering.write_answers(table, target)

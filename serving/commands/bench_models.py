@@ -122,11 +122,12 @@ def _scores(workspace: Workspace, source: Path) -> np.ndarray:
         catalogue=workspace_catalogue(workspace.tables),
         now=datetime.now(UTC),
     )
-    columns = answering.batch_features(workspace, batch, progress=lambda done, total: None)
+    models = load_pair(model_registry(workspace))
+    columns = answering.batch_features(workspace, batch, models=models, progress=lambda done, total: None)
     table = answering.score_batch(
         batch,
         columns,
-        models=load_pair(model_registry(workspace)),
+        models=models,
         rules=answering.rules_of(workspace.settings),
     )
     return table["fraud_probability"].to_numpy()

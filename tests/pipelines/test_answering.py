@@ -35,7 +35,8 @@ def read(workspace, path, rows: list[dict], **columns) -> answering.Batch:
 
 
 def features(workspace, batch: answering.Batch) -> dict[str, np.ndarray]:
-    return answering.batch_features(workspace, batch, progress=lambda done, total: None)
+    models = load_pair(model_registry(workspace))
+    return answering.batch_features(workspace, batch, models=models, progress=lambda done, total: None)
 
 
 def test_a_row_of_history_gets_the_features_it_was_trained_with(workspace, tmp_path):

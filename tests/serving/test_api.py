@@ -338,11 +338,14 @@ def test_http_quotes_equal_the_batch_command(client, live_workspace, clock, tmp_
     pq.write_table(pa.Table.from_pylist(rows), source)
     catalogue = workspace_catalogue(live_workspace.tables)
     batch = answering.read_batch(source, mapping={}, catalogue=catalogue, now=clock.now)
-    columns = answering.batch_features(live_workspace, batch, progress=lambda done, total: None)
+    models = load_pair(model_registry(live_workspace))
+    columns = answering.batch_features(
+        live_workspace, batch, models=models, progress=lambda done, total: None
+    )
     table = answering.quote_batch(
         batch,
         columns,
-        models=load_pair(model_registry(live_workspace)),
+        models=models,
         rules=answering.rules_of(live_workspace.settings),
     )
     for quote, row in zip(quotes, table.to_pylist(), strict=True):
