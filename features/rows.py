@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.catalogue import Catalogue
-from features.entities import PPM, network_of
+from features.entities import IPV4, PPM, network_of
 
 SPINE_COLUMNS = (
     "trade_id",
@@ -64,10 +64,19 @@ def derived_codes(
     entity: str, codes: np.ndarray, names: pa.Array, catalogue: Catalogue
 ) -> tuple[np.ndarray, pa.Array]:
     """Codes of ``ip_net`` or ``card_category`` from those of ``ip`` or ``card_type``."""
-    values = names.to_pylist()
     if entity == "ip_net":
-        derived = [network_of(value) for value in values]
+        derived = networks_of(names)
     else:
-        derived = catalogue.attribute(np.array(values, dtype=object), "category").tolist()
-    own, own_names = codes_of(pa.chunked_array([pa.array(derived, pa.string())]))
+        values = catalogue.attribute(np.array(names.to_pylist(), dtype=object), "category")
+        derived = pa.array(values, pa.string())
+    own, own_names = codes_of(pa.chunked_array([derived]))
     return np.append(own, np.int32(-1))[codes], own_names  # code -1 picks the appended -1
+
+
+def networks_of(ips: pa.Array) -> pa.Array:
+    """:func:`features.entities.network_of` of many addresses: by one pattern for IPv4, one by one for the rest."""
+    plain = pc.match_substring_regex(ips, IPV4)
+    networks = pc.if_else(plain, pc.replace_substring_regex(ips, IPV4, "\\10/24"), None)
+    rest = np.flatnonzero(~plain.to_numpy(zero_copy_only=False))
+    others = pa.array([network_of(ip) for ip in ips.take(pa.array(rest)).to_pylist()], pa.string())
+    return pc.replace_with_mask(networks, pc.invert(plain), others)
