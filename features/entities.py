@@ -8,8 +8,8 @@ window (:mod:`features.state`). Both answer the same questions (:class:`features
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -137,6 +137,9 @@ IPV4 = f"^((?:{_OCTET}\\.){{3}}){_OCTET}$"
 """An IPv4 address; its first group is the network with the dot behind it."""
 
 
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
 @lru_cache(maxsize=100_000)
 def network_of(ip: str | None) -> str | None:
     """The /24 of an IPv4 address, the /48 of an IPv6 one; None where it is neither."""
@@ -144,12 +147,12 @@ def network_of(ip: str | None) -> str | None:
     if found is not None:
         return f"{found.group(1)}0/24"
     try:
-        address = ipaddress.IPv6Address(ip or "")
-    except ValueError:
+        address = socket.inet_pton(socket.AF_INET6, ip or "")
+    except (OSError, ValueError):
         return None
-    if address.ipv4_mapped is not None:  # how a server that listens on both writes an IPv4 address
-        return network_of(str(address.ipv4_mapped))
-    return str(ipaddress.ip_network((address, 48), strict=False))
+    if address[:12] == _MAPPED:  # how a server that listens on both writes an IPv4 address
+        return f"{address[12]}.{address[13]}.{address[14]}.0/24"
+    return f"{address[:2].hex()}:{address[2:4].hex()}:{address[4:6].hex()}::/48"
 
 
 def specification_version() -> str:

@@ -105,7 +105,8 @@ def different_values(start: np.ndarray, repeats: Repeats) -> np.ndarray:
         result = np.arange(size, dtype=np.int32) - start
     else:
         result = repeats.known[:-1] - repeats.known[start]
-    passed = np.cumsum(np.bincount(start, minlength=size))  # events whose window begins at or before an index
+    # events whose window begins at or before an index
+    passed = np.cumsum(np.bincount(start, minlength=size), dtype=np.int32)
     until = np.maximum(passed[repeats.previous], repeats.index + 1)
     ended = np.cumsum(np.bincount(until, minlength=size + 1)[:size], dtype=np.int32)
     result -= repeats.begun

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,8 @@ from features.table_store import TableStore
 
 Progress = Callable[[int, int], None]
 """Called with (features done, features in all)."""
+
+Item = TypeVar("Item")
 
 CHUNK_ROWS = 250_000
 """Rows computed and written at a time: what bounds memory besides the events themselves."""
@@ -193,13 +197,28 @@ def _arrow(values: np.ndarray) -> pa.Array:
     return pa.array(values, pa.string()) if values.dtype == object else pa.array(values, from_pandas=True)
 
 
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next one being made in another thread while one is used."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting = thread.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = thread.submit(next, items, None)
+            yield item
+
+
 def _write_shard(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
     options = pa.ipc.IpcWriteOptions(compression="lz4")
+    batches = _ahead(batches)
     first = next(batches)
     with pa.ipc.new_file(path, first.schema, options=options) as writer:
         writer.write_batch(first)
         for batch in batches:
             writer.write_batch(batch)
+
+
+def _side_by_side(readers: Sequence[Any], number: int) -> list[pa.Array]:
+    """The columns of one chunk, read from every shard."""
+    return [column for reader in readers for column in reader.get_batch(number).columns]
 
 
 def _join(shards: Sequence[Path], path: Path, *, rows: int) -> None:
@@ -210,9 +229,8 @@ def _join(shards: Sequence[Path], path: Path, *, rows: int) -> None:
     text: Any = [field.name for field in schema if pa.types.is_string(field.type)]
     # Numbers rarely repeat: without a dictionary they are written in half the time.
     with pq.ParquetWriter(path, schema, use_dictionary=text) as writer:
-        for number in range(readers[0].num_record_batches):
-            batches = [reader.get_batch(number) for reader in readers]
-            table = pa.table([column for batch in batches for column in batch.columns], schema=schema)
+        for batches in _ahead(map(_side_by_side, repeat(readers), range(readers[0].num_record_batches))):
+            table = pa.table(batches, schema=schema)
             writer.write_table(table, row_group_size=CHUNK_ROWS)
             written += len(table)
     if written != rows:

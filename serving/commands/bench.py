@@ -13,8 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
+from serving.commands.bench_features import bench_features, bench_features_quickly
 from serving.commands.bench_import import bench_import_command
+from serving.commands.bench_live import bench_live
 from serving.commands.bench_models import bench_handbook, bench_market
+from serving.commands.bench_replay import bench_replay
 from serving.refusals import Refusal
 
 bench = typer.Typer(
@@ -23,6 +26,9 @@ bench = typer.Typer(
     invoke_without_command=True,
     help="Measure speed and memory. Without a name: features, train and quote at their default sizes.",
 )
+bench.command("features")(bench_features)
+bench.command("live")(bench_live)
+bench.command("replay")(bench_replay)
 bench.command("import")(bench_import_command)
 bench.command("handbook")(bench_handbook)
 bench.command("market")(bench_market)
@@ -33,21 +39,11 @@ MARKET_SEED = 7
 
 @bench.callback()
 def everything(context: typer.Context) -> None:
-    """Run every benchmark but the large import."""
+    """Run the quicker benchmarks."""
     if context.invoked_subcommand is None:
-        features(trades=100_000)
+        bench_features_quickly()
         train(trades=40_000)
         quote(trades=40_000, quotes=500)
-
-
-@bench.command("features")
-def features(trades: Trades = 100_000) -> None:
-    """All features of a synthetic history: rows per second and peak memory of a process of its own."""
-    with _Market(trades) as folder:
-        seconds, _, peak_mb = _measured("from serving.commands.bench import build_features as run", [folder])
-    print(
-        f"features: {trades:,} trades in {seconds:.1f} s, {trades / seconds:,.0f} rows/s, peak {peak_mb:,.0f} MB"
-    )
 
 
 @bench.command("train")
@@ -77,29 +73,6 @@ def quote(trades: Trades = 40_000, quotes: Annotated[int, typer.Option(min=10)] 
             print(f"quote: {stage:<8} p50 {median * 1e3:6.2f} ms   p99 {late * 1e3:6.2f} ms")
 
 
-def build_features(folder: str) -> None:
-    """Compute all features of the market in ``folder``; runs in a process of its own."""
-    from features.catalogue import load_catalogue
-    from features.definitions import FEATURES
-    from features.rows import SPINE_COLUMNS
-    from features.training_set import compute_features
-    from pipelines.workspace import Workspace
-
-    _import(folder)
-    tables = Workspace.open(Path(folder) / "home").tables
-    trades = tables.read("trades")
-    started = time.perf_counter()
-    compute_features(
-        spine=trades.select(SPINE_COLUMNS),
-        trades=trades,
-        market=tables.read("market"),
-        catalogue=load_catalogue(),
-        registry=FEATURES,
-        progress=lambda done, total: None,
-    )
-    (Path(folder) / "seconds").write_text(str(time.perf_counter() - started))
-
-
 def _quote_times(home: Path, folder: Path, quotes: int) -> dict[str, list[float]]:
     """Seconds of each stage of ``quotes`` quotes."""
     import pyarrow.parquet as pq
@@ -117,9 +90,9 @@ def _quote_times(home: Path, folder: Path, quotes: int) -> dict[str, list[float]
     for row in pq.read_table(folder / "trades.parquet").slice(0, quotes).to_pylist():
         submission = Submission.model_validate(_submission(row))
         trade = desk.engine.trade_of(submission, now=now)
-        times["features"].append(_seconds(lambda trade=trade: desk.engine.live.features([trade])))
-        answered = _seconds(lambda trade=trade: desk.engine.quotes([trade]))
-        times["models"].append(answered - times["features"][-1])
+        read = desk.engine.read([trade])
+        times["features"].append(_seconds(lambda trade=trade: desk.engine.read([trade])))
+        times["models"].append(_seconds(lambda trade=trade, read=read: desk.engine.quotes([trade], read)))
         times["whole"].append(_seconds(lambda submission=submission: desk.quote(submission, now=now)))
     return times
 
@@ -171,7 +144,7 @@ def _import(folder: str) -> None:
 
 
 def _measured(load: str, arguments: Sequence[str], *, silent: bool = False) -> tuple[float, float, float]:
-    """Run in a child process: wall seconds (or those it wrote to ``seconds``), processor seconds, peak MB."""
+    """Run in a child process: wall seconds, processor seconds, peak MB."""
     call = "run(sys.argv[1:])" if silent else "run(*sys.argv[1:])"
     quiet = "import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 1); " if silent else ""
     code = f"import sys; {quiet}from pipelines.workspace import prepare_process; prepare_process(); {load}; {call}"
@@ -181,7 +154,4 @@ def _measured(load: str, arguments: Sequence[str], *, silent: bool = False) -> t
     seconds = time.perf_counter() - started
     if status:
         raise Refusal(f"the measured process ended with status {os.waitstatus_to_exitcode(status)}")
-    own = Path(arguments[0]) / "seconds"
-    if own.is_file():
-        seconds = float(own.read_text())
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
