@@ -11,7 +11,9 @@ import pyarrow as pa
 from features.catalogue import load_catalogue
 from features.definitions import FEATURES
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted
-from features.online import LiveFeatures
+from features.online import LiveFeatures, StateStore
+from features.rows import SPINE_COLUMNS
+from features.training_set import compute_features
 
 
 class MemoryStates:
@@ -32,7 +34,19 @@ class MemoryStates:
         return len(self.states) - before
 
 
-def live(states: MemoryStates | None = None) -> LiveFeatures:
+def offline(trades: pa.Table, market: pa.Table, spine: pa.Table | None = None) -> dict[str, np.ndarray]:
+    """Offline columns of a spine (all trades without one), in its order."""
+    return compute_features(
+        spine=(trades if spine is None else spine).select(SPINE_COLUMNS),
+        trades=trades,
+        market=market,
+        catalogue=load_catalogue(),
+        registry=FEATURES,
+        progress=lambda done, total: None,
+    )
+
+
+def live(states: StateStore | None = None) -> LiveFeatures:
     return LiveFeatures(states=states or MemoryStates(), registry=FEATURES, catalogue=load_catalogue())
 
 

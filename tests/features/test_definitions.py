@@ -14,30 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import training_set
-from features.catalogue import load_catalogue
 from features.definitions import FEATURES
 from features.entities import ENTITIES
 from features.registry import AS_OF
 from features.rows import SPINE_COLUMNS
 from features.table_store import TableStore
 from features.tables import MARKET, TRADES, Table
-from features.training_set import compute_features
 from features.windows import DAY, HOUR, MATURE_30D, MINUTE, WINDOWS
 from tests.features import worlds
 from tests.features.naive import Log
+from tests.features.replay import offline
 
 Columns = dict[str, np.ndarray]
-
-
-def offline(trades: pa.Table, market: pa.Table, spine: pa.Table | None = None) -> Columns:
-    return compute_features(
-        spine=(trades if spine is None else spine).select(SPINE_COLUMNS),
-        trades=trades,
-        market=market,
-        catalogue=load_catalogue(),
-        registry=FEATURES,
-        progress=lambda done, total: None,
-    )
 
 
 def oracle(trades: pa.Table, market: pa.Table, spine: pa.Table | None = None) -> Columns:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -13,29 +12,19 @@ from hypothesis import strategies as st
 
 from features.backfill import backfill
 from features.catalogue import load_catalogue
-from features.definitions import FEATURES
 from features.events import Labelled, Record, Submitted
 from features.history import History
 from features.online import BEGUN
-from features.rows import SPINE_COLUMNS
 from features.state import LAG, TAIL_MOST, State, decode, encode
-from features.training_set import compute_features
+from features.store import FeatureStore
 from tests.features import worlds
-from tests.features.replay import MemoryStates, assert_equal, live, records, row_of, timeline
+from tests.features.replay import MemoryStates, assert_equal, live, offline, records, row_of, timeline
+from tests.redis_server import redis_url
 
 TIMES = ("submitted_at", "decided_at", "resold_at", "fraud_known_at")
+__all__ = ["redis_url"]  # a fixture: pytest finds it by its name here
+
 LINKS = ("link_sellers", "link_frauds", "link_frauds_per_seller")
-
-
-def offline(trades: pa.Table, market: pa.Table, spine: pa.Table | None = None) -> dict[str, np.ndarray]:
-    return compute_features(
-        spine=(trades if spine is None else spine).select(SPINE_COLUMNS),
-        trades=trades,
-        market=market,
-        catalogue=load_catalogue(),
-        registry=FEATURES,
-        progress=lambda done, total: None,
-    )
 
 
 def history_of(trades: pa.Table, market: pa.Table) -> History:
@@ -58,6 +47,23 @@ def test_replay_through_the_live_path_equals_offline(seed):
             answered += 1
         features.apply([Record(seq, event)], now=at)
     assert answered == len(trades)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_replay_through_a_real_store_equals_offline(kind, request, tmp_path):
+    """The same through Feast's online store, on SQLite and on Redis."""
+    url = request.getfixturevalue("redis_url") if kind == "redis" else ""
+    trades, market = worlds.trades(rows=120, seed=12), worlds.market(rows=40, seed=12)
+    expected, states = offline(trades, market), FeatureStore(tmp_path / "feast", online_url=url)
+    states.clear_states()
+    features = live(states)
+    place = {trade_id: row for row, trade_id in enumerate(trades["trade_id"].to_pylist())}
+    for seq, (at, event) in enumerate(timeline(trades, market), start=1):
+        if isinstance(event, Submitted):
+            trade_id = event.trade["trade_id"]
+            assert_equal(features.answer(event.trade).values, row_of(expected, place[trade_id]), of=trade_id)
+        features.apply([Record(seq, event)], now=at)
+    assert features.applied == len(timeline(trades, market))
 
 
 def test_records_told_twice_change_nothing():
