@@ -76,10 +76,12 @@ quote_features = sa.Table(
     sa.Column("trade_id", sa.String(128), nullable=False, index=True),
     sa.Column("submitted_at", UtcTime, nullable=False, index=True),
     sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("behind", sa.Boolean, nullable=False),
     sa.Column("list_id", sa.String(16), nullable=False),
     sa.Column("values", sa.LargeBinary, nullable=False),
 )
-"""The features a quote was answered from, in the order of the list; ``seq``: the last record they had seen."""
+"""The features a quote was answered from, in the order of the list; ``seq``: the last record they had seen;
+``behind``: they may have seen more than the quote's moment allows (:class:`features.online.Answer`)."""
 
 replies = sa.Table(
     "replies",

@@ -3,14 +3,15 @@
 Every quote keeps the features it was answered from. They are computed again offline, from the tables that training
 reads, by the definitions of their time, and compared value by value. A difference is *late* when it comes from
 something that stands before the quote's moment but became known only after the quote was answered (an event told
-late): computed from what was known then, the values agree. Anything else is a fault.
+late): computed from what was known then, the values agree. It is late, too, where the quote itself came with a moment
+that lay before what a state had folded already. Anything else is a fault.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,8 @@ class _Job:
 
     def _explain(self, item: LoggedFeatures, wrong: list[Difference], offline: Values) -> list[Difference]:
         """Mark as late what agrees when computed from what was known when the quote was answered."""
+        if item.behind:
+            return [replace(one, kind="late") for one in wrong]
         trades, market = self._as_known_at(item.seq, item.trade_id)
         spine = trades.filter(pc.equal(trades["trade_id"], item.trade_id)).select(SPINE_COLUMNS)
         columns = [column for column in item.columns if column in offline]
@@ -177,10 +180,7 @@ class _Job:
             names=columns,
         )
         known = {column.partition("@")[0]: values[0] for column, values in then.items()}
-        return [
-            Difference(**(vars(one) | {"kind": "late"})) if _same(one.logged, known[one.feature]) else one
-            for one in wrong
-        ]
+        return [replace(one, kind="late") if _same(one.logged, known[one.feature]) else one for one in wrong]
 
     def _as_known_at(self, seq: int, own: str) -> tuple[pa.Table, pa.Table]:
         """The tables without what the live log told after record ``seq``; the quote's own trade stays."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from features.online import FeatureValues
+from features.online import Answer
 from features.registry import Registry
 from pipelines.application_data import ApplicationData, feature_lists, quote_features
 
@@ -20,11 +20,12 @@ from pipelines.application_data import ApplicationData, feature_lists, quote_fea
 @dataclass(frozen=True)
 class LoggedFeatures:
     """What one quote was answered from. columns: ``name@version`` of each value; seq: last record of the live log
-    that had been told."""
+    that had been told. behind: its moment lay before something already folded into a state."""
 
     quote_id: str
     trade_id: str
     seq: int
+    behind: bool
     columns: tuple[str, ...]
     values: tuple[float | str | None, ...]
 
@@ -40,13 +41,7 @@ class FeatureLog:
         self._written = False
 
     def write(
-        self,
-        connection: sa.Connection,
-        *,
-        quote_id: str,
-        trade: Mapping[str, Any],
-        seq: int,
-        values: FeatureValues,
+        self, connection: sa.Connection, *, quote_id: str, trade: Mapping[str, Any], answer: Answer
     ) -> None:
         """Keep the features of a quote, in the transaction that keeps the quote."""
         if not self._written:
@@ -59,9 +54,10 @@ class FeatureLog:
                 quote_id=quote_id,
                 trade_id=trade["trade_id"],
                 submitted_at=trade["submitted_at"],
-                seq=seq,
+                seq=answer.seq,
+                behind=answer.behind,
                 list_id=self._list_id,
-                values=msgspec.msgpack.encode([values[name] for name in self._names]),
+                values=msgspec.msgpack.encode([answer.values[name] for name in self._names]),
             )
         )
 
@@ -83,6 +79,7 @@ def _logged(row: Mapping[str, Any], lists: Mapping[str, tuple[str, ...]]) -> Log
         quote_id=row["quote_id"],
         trade_id=row["trade_id"],
         seq=row["seq"],
+        behind=row["behind"],
         columns=lists[row["list_id"]],
         values=tuple(msgspec.msgpack.decode(row["values"])),
     )

@@ -82,9 +82,8 @@ class Desk:
             if receipt is not None:
                 connection.execute(sa.insert(replies).values(**_reply(receipt, body, now)))
             if not read.degraded:
-                answer = read.answers[0]
                 self.features.write(
-                    connection, quote_id=body["quote_id"], trade=trade, seq=answer.seq, values=answer.values
+                    connection, quote_id=body["quote_id"], trade=trade, answer=read.answers[0]
                 )
             if not again:
                 self.log.append(connection, Submitted(trade), once=f"submitted:{trade['trade_id']}")
