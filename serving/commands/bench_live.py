@@ -86,7 +86,7 @@ def _live_times(workspace: Workspace, quotes: int) -> dict[str, list[float]]:
         live.apply([Record(seq + n + 1, Submitted(trade)) for n, trade in enumerate(batch)], now=now)
         seq += BATCH
     later = now + timedelta(seconds=1)
-    times["quote: the same from an address with 100,000 events"] = [
+    times[f"quote: the same from an address with {HOT_EVENTS:,} events"] = [
         _cpu_ms(lambda trade=trade: live.answer(trade | {"submitted_at": later})) for trade in hot
     ]
     return times
