@@ -1,4 +1,4 @@
-"""A hash of what a function computes: its code and that of the project's helpers and constants it uses."""
+"""A hash of what a function computes: its code, and that of the helpers, constants and vocabulary it uses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from collections.abc import Callable
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from features.moment import Moment
+
 OWN = ("features",)
-"""Packages whose functions are followed. What a :class:`features.moment.Moment` answers keeps its meaning: its tests
-see to that."""
+"""Packages whose functions are followed. What an evaluator finds (the abstract part of the vocabulary) has no code to
+follow: its tests see to it that it keeps its meaning."""
 
 
 def code_digest(function: Callable[..., Any]) -> str:
@@ -40,10 +42,19 @@ def _collect(item: Any, parts: list[str], seen: set[int]) -> None:
     seen.add(id(item))
     parts.append(_code(item))
     parts.append(repr([cell.cell_contents for cell in item.__closure__ or ()]))
-    for name in _global_names(item):
+    for name in _names(item):
         if name in item.__globals__:
             _collect_global(name, item.__globals__[name], parts, seen)
+        _collect_word(name, parts, seen)
     return None
+
+
+def _collect_word(name: str, parts: list[str], seen: set[int]) -> None:
+    """A word of the vocabulary that is written in terms of others."""
+    word = vars(Moment).get(name)
+    function = word.fget if isinstance(word, property) else word
+    if isinstance(function, FunctionType) and name not in Moment.__abstractmethods__:
+        _collect(function, parts, seen)
 
 
 def _collect_global(name: str, value: Any, parts: list[str], seen: set[int]) -> None:
@@ -56,7 +67,7 @@ def _collect_global(name: str, value: Any, parts: list[str], seen: set[int]) -> 
         parts.append(name)
 
 
-def _global_names(function: FunctionType) -> list[str]:
+def _names(function: FunctionType) -> list[str]:
     names = set(function.__code__.co_names)
     for constant in function.__code__.co_consts:
         if inspect.iscode(constant):

@@ -9,6 +9,7 @@ import pytest
 from features.arithmetic import ratio
 from features.definitions import FEATURES
 from features.digest import code_digest
+from features.moment import Moment
 from features.registry import Registry, UnknownFeature
 from models.quoting import ModelPair, as_trained
 from pipelines.feature_pins import FeaturesGone, pins, write_versions
@@ -57,6 +58,17 @@ def test_a_changed_constant_changes_a_version(monkeypatch):
     before = FEATURES["kind_fraud_rate_30d"].version
     monkeypatch.setattr("features.kind_definitions.KIND_RISK_STRENGTH", 60.0)
     assert code_digest(FEATURES["kind_fraud_rate_30d"].compute) != before
+
+
+def test_a_changed_word_of_the_vocabulary_changes_a_version(monkeypatch):
+    """A feature written with a word of the vocabulary changes when the word's formula does."""
+    before = FEATURES["seller_mean_amount_30d"].version
+
+    def mean_amount(self, entity, window):
+        return self.amount(entity, window)
+
+    monkeypatch.setattr(Moment, "mean_amount", mean_amount)
+    assert code_digest(FEATURES["seller_mean_amount_30d"].compute) != before
 
 
 def test_every_version_is_its_own():
