@@ -14,7 +14,7 @@ from features.arithmetic import Value, pick, ratio, root, smoothed_rate
 from features.catalogue import Attribute
 from features.entities import BASIS_POINTS, PPM
 from features.festivals import days_since, days_until, is_day_off
-from features.windows import ALL, DAY, HOUR
+from features.windows import DAY, HOUR
 
 CHINA_OFFSET = 8 * HOUR
 """China has one time zone, UTC+8, without summer time since 1991."""
@@ -213,6 +213,3 @@ class Moment(ABC):
         total = self.total("card_type", "resales", "ppm", "30d") / PPM
         alone = ratio(total, own)
         return pick(wide != wide, alone, (total + strength * wide) / (own + strength))
-
-
-__all__ = ["ALL", "CHINA_OFFSET", "FEN_PER_YUAN", "Bids", "Links", "Moment"]

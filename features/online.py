@@ -12,14 +12,12 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
 
-import numpy as np
-
 from features.catalogue import Catalogue
 from features.entities import COUNTED, ENTITIES, KEPT, network_of
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
 from features.live_links import forget_old_links, link_frauds, link_submission, links_of
 from features.live_moment import LiveMoment
-from features.registry import Registry, column_of
+from features.registry import Registry
 from features.rows import rate_to_ppm, to_microseconds
 from features.state import AFTER, Increment, State, add, decode, empty_state, encode
 
@@ -69,14 +67,6 @@ class LiveFeatures:
     def blank(self, trade: Trade, *, names: Sequence[str] | None = None) -> Answer:
         """Features of a trade as if nothing else were known: what is left when the states cannot be read."""
         return self._answer(trade, _Book(_Nothing()), names)
-
-    def features(
-        self, trades: Sequence[Trade], *, names: Sequence[str] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Columns (n,) of trades, each as of its own moment and as if the others had not been asked for."""
-        chosen = self._registry.names() if names is None else names
-        rows = [self.answer(trade, names=chosen).values for trade in trades]
-        return {name: column_of(self._registry[name].kind, [row[name] for row in rows]) for name in chosen}
 
     def _answer(self, trade: Trade, book: _Book, names: Sequence[str] | None) -> Answer:
         keys = self._keys(trade)

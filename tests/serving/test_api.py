@@ -62,11 +62,11 @@ def test_who_sells_does_not_move_the_rate(client):
 def test_earlier_submissions_of_the_seller_are_seen_at_once(client, desk, clock):
     """The next quote's features know the last submission."""
     trade = {"trade_id": "probe", "submitted_at": clock.now + timedelta(minutes=5)}
-    before = desk.engine.live.features([_trade(trade)])["seller_count_1h"][0]
+    before = desk.engine.live.answer(_trade(trade)).values["seller_count_1h"]
     for _ in range(3):
         ask(client, submission())
         clock.forward(seconds=20)
-    after = desk.engine.live.features([_trade(trade)])["seller_count_1h"][0]
+    after = desk.engine.live.answer(_trade(trade)).values["seller_count_1h"]
     assert (before, after) == (0, 3)
 
 
@@ -197,7 +197,7 @@ def test_score_has_no_price_and_counts_nothing(client, desk, clock):
     assert score["reasons"]
     assert "rate" not in score
     probe = _trade({"trade_id": "probe", "submitted_at": clock.now + timedelta(minutes=1)})
-    assert desk.engine.live.features([probe])["seller_count_all"][0] == 0
+    assert desk.engine.live.answer(probe).values["seller_count_all"] == 0
 
 
 def test_events_reach_features_and_training_tables(client, desk, clock, live_workspace):
@@ -213,9 +213,9 @@ def test_events_reach_features_and_training_tables(client, desk, clock, live_wor
     client.post("/v1/events", json=event("fraud_confirmed", quote, clock))
     clock.forward(minutes=1)
     probe = _trade({"trade_id": "probe", "submitted_at": clock.now, "device_id": "d-1"})
-    columns = desk.engine.live.features([probe])
-    assert columns["device_frauds_all"][0] == 1
-    assert columns["seller_accepted_all"][0] == 1
+    values = desk.engine.live.answer(probe).values
+    assert values["device_frauds_all"] == 1
+    assert values["seller_accepted_all"] == 1
     collect(data=desk.data, store=live_workspace.tables)
     rows = live_workspace.tables.read("trades").to_pylist()
     row = next(row for row in rows if row["trade_id"] == quote["trade_id"])
@@ -278,7 +278,7 @@ def test_a_market_observation_moves_the_features(client, desk, clock):
     assert client.post("/v1/events", json=body).json()["status"] == "recorded"
     clock.forward(minutes=1)
     probe = _trade({"trade_id": "probe", "submitted_at": clock.now})
-    assert desk.engine.live.features([probe])["market_competitor_best"][0] == 0.9876
+    assert desk.engine.live.answer(probe).values["market_competitor_best"] == 0.9876
     assert client.post("/v1/events", json=body | {"event_id": "m2", "rate": "high"}).status_code == 422
 
 
@@ -366,10 +366,10 @@ def test_a_restart_knows_what_was_said_before(client, desk, live_workspace, cloc
     clock.forward(minutes=5)
     probe = _trade({"trade_id": "probe", "submitted_at": clock.now, "device_id": "d-1", "ip": "198.18.0.7"})
     before: Desk = desk
-    expected = before.engine.live.features([probe])
-    found = desk_of(live_workspace, clock).engine.live.features([probe])
-    for name, values in expected.items():
-        assert str(values[0]) == str(found[name][0]), name
+    expected = before.engine.live.answer(probe).values
+    found = desk_of(live_workspace, clock).engine.live.answer(probe).values
+    for name, value in expected.items():
+        assert str(value) == str(found[name]), name
 
 
 def test_nothing_that_was_sent_comes_back_in_a_refusal(client, clock):
