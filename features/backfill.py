@@ -14,7 +14,7 @@ from features.entities import BIDS, COUNTED, COUNTED_REACH, KEPT, MOST_COUNTED, 
 from features.entity_history import Events
 from features.history import History
 from features.kernel import entity_order
-from features.online import BEGUN, CURSOR, submission_values
+from features.online import first_marks, submission_values
 from features.rows import to_microseconds
 from features.state import LAG, NEVER, TAIL_AGE, TAIL_MOST, Increment, State, Totals, encode
 from features.windows import DAYS_7
@@ -31,11 +31,13 @@ class StateSink(Protocol):
     def write_many(self, states: Iterable[tuple[str, bytes]], *, now: datetime) -> int: ...
 
 
-def backfill(*, history: History, sink: StateSink, now: datetime, applied: int, progress: Progress) -> int:
+def backfill(
+    *, history: History, sink: StateSink, now: datetime, applied: int, generation: str, progress: Progress
+) -> int:
     """Write the states of all entities of the history as of ``now``; returns how many.
 
-    ``applied`` is the number of the last record of the service's log that the history holds.
-    ``progress(states done, states in all)``.
+    ``applied`` is the number of the last record of the service's log that the history holds; ``generation`` names
+    this rebuild. ``progress(states done, states in all)``.
     """
     total = sum(len(_names(history, entity)) for entity in KEPT)
     moment, done = to_microseconds(now), 0
@@ -48,8 +50,7 @@ def backfill(*, history: History, sink: StateSink, now: datetime, applied: int, 
             )
             done += len(codes)
             progress(done, total)
-    mark = str(applied).encode()
-    sink.write_many([(BEGUN, mark), (CURSOR, mark)], now=now)
+    sink.write_many(first_marks(generation=generation, applied=applied).items(), now=now)
     return done
 
 
@@ -155,7 +156,8 @@ class _Submissions:
         code, time, fen = codes[rows], history.time[rows], history.fen[rows]
         edges = np.searchsorted(code, np.arange(groups + 1))
         newest_first = edges[code + 1] - np.arange(len(rows))
-        young = (time >= moment - TAIL_AGE) & (newest_first <= TAIL_MOST)
+        oldest = NEVER if entity == "card_fingerprint" else moment - TAIL_AGE
+        young = (time >= oldest) & (newest_first <= TAIL_MOST)
         old = np.flatnonzero(~young)
         ones = np.ones(len(rows), dtype=np.int64)
         values = {"n": ones, "fen": fen, "yuan_squared": (fen // 100) ** 2, "largest": fen}

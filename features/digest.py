@@ -11,7 +11,17 @@ from collections.abc import Callable
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from features.entities import LINK_CAPS, LINK_EPOCH, MOST_COUNTED
 from features.moment import Moment
+from features.windows import DAYS_7, WINDOWS
+
+FOUND_BY = {
+    "total": (WINDOWS,),
+    "distinct": (WINDOWS, MOST_COUNTED),
+    "bids": (DAYS_7,),
+    "links": (LINK_CAPS, LINK_EPOCH),
+}
+"""Word that the evaluators find themselves -> the constants that say what it means."""
 
 OWN = ("features",)
 """Packages whose functions are followed. What an evaluator finds (the abstract part of the vocabulary) has no code to
@@ -41,7 +51,14 @@ def _collect(item: Any, parts: list[str], seen: set[int]) -> None:
         return None
     seen.add(id(item))
     parts.append(_code(item))
-    parts.append(repr([cell.cell_contents for cell in item.__closure__ or ()]))
+    for cell in item.__closure__ or ():
+        if not isinstance(
+            cell.cell_contents, int | float | str
+        ):  # its address would be hashed: new in every process
+            raise TypeError(
+                f"{item.__qualname__} closes over an object; give it as an argument or a constant"
+            )
+        parts.append(repr(cell.cell_contents))
     for name in _names(item):
         if name in item.__globals__:
             _collect_global(name, item.__globals__[name], parts, seen)
@@ -51,6 +68,7 @@ def _collect(item: Any, parts: list[str], seen: set[int]) -> None:
 
 def _collect_word(name: str, parts: list[str], seen: set[int]) -> None:
     """A word of the vocabulary that is written in terms of others."""
+    parts.extend(repr(value) for value in FOUND_BY.get(name, ()))
     word = vars(Moment).get(name)
     function = word.fget if isinstance(word, property) else word
     if isinstance(function, FunctionType) and name not in Moment.__abstractmethods__:
@@ -61,7 +79,7 @@ def _collect_global(name: str, value: Any, parts: list[str], seen: set[int]) -> 
     if isinstance(value, FunctionType):
         if value.__module__.split(".")[0] in OWN or value.__module__ == "__main__":
             _collect(value, parts, seen)
-    elif isinstance(value, int | float | str | tuple | frozenset):
+    elif isinstance(value, int | float | str | tuple | list | dict):
         parts.append(f"{name}={value!r}")
     elif not isinstance(value, ModuleType | type):
         parts.append(name)

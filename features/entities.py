@@ -13,7 +13,7 @@ import socket
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from features.windows import DAY, DAYS_7, DAYS_30, HOUR_1, HOURS_24, MATURE_30D, Window
+from features.windows import ALL, DAY, DAYS_7, DAYS_30, HOUR_1, HOURS_24, MATURE_30D, Window
 
 ENTITIES: dict[str, str] = {
     "seller": "seller_id",
@@ -153,6 +153,28 @@ def network_of(ip: str | None) -> str | None:
     if address[:12] == _MAPPED:  # how a server that listens on both writes an IPv4 address
         return f"{address[12]}.{address[13]}.{address[14]}.0/24"
     return f"{address[:2].hex()}:{address[2:4].hex()}:{address[4:6].hex()}::/48"
+
+
+class NotKept(LookupError):
+    """A feature asks for something that no evaluator keeps; ``features/entities.py`` says what is kept."""
+
+
+@lru_cache(maxsize=10_000)
+def check_series(entity: str, series: str, window: str) -> None:
+    """Raises NotKept unless a series is kept about an entity for a window (``all``: for ever)."""
+    found = next((item for item in KEPT.get(entity, ()) if item.name == series), None)
+    if found is None:
+        raise NotKept(f"{series} of {entity} are not kept: see KEPT in features/entities.py")
+    if not (found.always if window == ALL else window in {item.name for item in found.windows}):
+        raise NotKept(f"{series} of {entity} are not kept for the window {window}: see features/entities.py")
+
+
+@lru_cache(maxsize=10_000)
+def check_counted(entity: str, counted: str, window: str) -> None:
+    """Raises NotKept unless different ``counted`` of an entity are kept for a window."""
+    if counted not in COUNTED.get(entity, ()):
+        raise NotKept(f"different {counted} of {entity} are not kept: see COUNTED in features/entities.py")
+    check_series(entity, "submissions", window)
 
 
 def specification_version() -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features import kernel
-from features.entities import KEPT, MOST_COUNTED, SUBMISSIONS, Series
+from features.entities import KEPT, MOST_COUNTED, SUBMISSIONS, Series, check_counted, check_series
 from features.windows import ALL, WINDOWS, Window
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class EntityHistory:
     # --- answers: one value per place (k,), for all events at once ------------------------------------------------
 
     def total(self, series: str, value: str, window: str) -> np.ndarray:
-        """Totals of a value in a window."""
+        """Totals of a value in a window. Raises NotKept."""
+        check_series(self.name, series, window)
         if series == SUBMISSIONS.name:
             return self._once(("sum", value, window), lambda: self._submissions(value, window))
         asked = self._series[series]
@@ -87,16 +88,19 @@ class EntityHistory:
 
     @property
     def last_time(self) -> np.ndarray:
-        """Time of the last earlier event, µs as float64; NaN without one."""
+        """Time of the last earlier event, µs as float64; NaN without one. Raises NotKept."""
+        check_series(self.name, SUBMISSIONS.name, ALL)
         return self._once(("last",), self._last_time)
 
     @property
     def first_time(self) -> np.ndarray:
-        """Time of the first event where that is an earlier one."""
+        """Time of the first event where that is an earlier one. Raises NotKept."""
+        check_series(self.name, SUBMISSIONS.name, ALL)
         return self._once(("first",), self._first_time)
 
     def distinct(self, counted: str, window: str) -> np.ndarray:
-        """Different ``counted`` entities of the window's submissions, at most ``MOST_COUNTED``."""
+        """Different ``counted`` entities of the window's submissions, at most ``MOST_COUNTED``. Raises NotKept."""
+        check_counted(self.name, counted, window)
         return self._once(("distinct", counted, window), lambda: self._different(counted, window))
 
     # --- submissions -----------------------------------------------------------------------------------------

@@ -82,7 +82,13 @@ class History:
                 found = codes_of(self._layout.column(ENTITIES.get(entity, entity)))
             else:
                 found = derived_codes(entity, self.codes(base), self.names[base], self.catalogue)
-            self._codes[entity], self.names[entity] = found
+            codes, names = found
+            if entity == "card_type":  # the market may know types that nobody has traded
+                others = pc.unique(self._market["card_type"]).filter(
+                    pc.invert(pc.is_in(pc.unique(self._market["card_type"]), value_set=names))
+                )
+                names = pa.concat_arrays([names, others.cast(names.type)])
+            self._codes[entity], self.names[entity] = codes, names
         return self._codes[entity]
 
     @cached_property
@@ -187,10 +193,21 @@ class History:
         self._kept[name] = EntityHistory(self, name)
         return self._kept[name]
 
+    def forget(self) -> None:
+        """Let go of the sorted entities."""
+        while self._kept:
+            self._kept.popitem()[1].forget()
+
     @cached_property
     def wanted(self) -> np.ndarray | None:
         """Rows of the spine where it is a part of the log; None where it is all of it."""
         return None if len(self.spine_rows) == self.size else self.spine_rows
+
+    @property
+    def newest(self) -> int:
+        """The latest moment of anything known, µs; -1 where nothing is."""
+        outcomes = (self.labels.known_at, self.acceptances.known_at, self.resales.known_at)
+        return max(int(times.max(initial=-1)) for times in (self.time, self.market.time, *outcomes))
 
     @cached_property
     def market(self) -> MarketEvents:

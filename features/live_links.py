@@ -125,12 +125,23 @@ def _join(seller: str, value: str, pair: int, at: tuple[int, str], find: Find) -
         one, other, upper, lower = other, one, lower, upper
     upper.height += upper.height == lower.height
     lower.parent, lower.attached = one, at
-    if lower.sellers or lower.frauds:
-        _change(upper, at, lower.sellers, lower.frauds)
+    later = [
+        item for item in lower.changes if item[:2] > at
+    ]  # where the link is told late, they come after it
+    _change(
+        upper,
+        at,
+        lower.sellers - sum(item[2] for item in later),
+        lower.frauds - sum(item[3] for item in later),
+    )
+    for time, trade_id, sellers, frauds in later:
+        _change(upper, (time, trade_id), sellers, frauds)
 
 
 def _change(node: LinkNode, at: tuple[int, str], sellers: int, frauds: int) -> None:
     """Change a root's totals, and remember the change for moments that lie before it."""
+    if not sellers and not frauds:
+        return
     node.sellers += sellers
     node.frauds += frauds
     node.changes.append((*at, sellers, frauds))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from features.catalogue import Attribute, Catalogue
-from features.entities import BIDS, COUNTED, KEPT, MOST_COUNTED, PPM, Series
+from features.entities import BIDS, COUNTED, KEPT, MOST_COUNTED, PPM, Series, check_counted, check_series
 from features.events import Trade
 from features.moment import Bids, Links, Moment
 from features.rows import to_microseconds
@@ -49,11 +49,6 @@ class LiveMoment(Moment):
         self._tails: dict[str, Sequence[Increment]] = {}
         self._bids: dict[str, Bids] = {}
 
-    @property
-    def behind(self) -> bool:
-        """Whether the moment lies before something that a state has folded already, so that it may see too much."""
-        return any(state.horizon >= self.time for state in self._states.values())
-
     def text(self, column: str) -> str | None:
         return self._trade[column]
 
@@ -86,6 +81,7 @@ class LiveMoment(Moment):
         return found[_VALUE[series, value]]
 
     def _sum(self, entity: str, name: str, window: str) -> tuple[float, ...]:
+        check_series(entity, name, window)
         state = self._states.get(entity)
         if state is None:
             return _UNKNOWN
@@ -123,6 +119,7 @@ class LiveMoment(Moment):
         return self._edge_time(entity, min, lambda state: state.first)
 
     def _edge_time(self, entity: str, choose, folded) -> float:
+        check_series(entity, "submissions", ALL)
         state = self._states.get(entity)
         if state is None:
             return NAN
@@ -132,6 +129,7 @@ class LiveMoment(Moment):
         return float(choose(times)) if times else NAN
 
     def distinct(self, entity: str, counted: str, window: str) -> float:
+        check_counted(entity, counted, window)
         state = self._states.get(entity)
         if state is None:
             return NAN

@@ -1,14 +1,14 @@
 """The live path: records change entity states, a trade's states answer the vocabulary, features follow.
 
-One writer applies records in the order of the log; each state remembers the last record it took, so a record
-told twice changes nothing and an interrupted round is simply told again.
+One writer applies records in the order of the log and writes a round's states and its place in the log at once, so
+an interrupted round is simply told again. Each state remembers the last record it took besides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
 
@@ -22,11 +22,10 @@ from features.rows import rate_to_ppm, to_microseconds
 from features.state import AFTER, Increment, State, add, decode, empty_state, encode
 
 CURSOR = "cursor"
-"""The key under which the number of the last applied record stands; written last."""
+"""The key under which the number of the last applied record stands. A store without it holds no states at all."""
 
-BEGUN = "begun"
-"""The same number, written first: where it is ahead of the cursor, a write was torn (only a store without
-transactions can tear one)."""
+GENERATION = "generation"
+"""The key under which a rebuild leaves its own name: states of another rebuild are not the ones somebody knows of."""
 
 FeatureValues = dict[str, float | str | None]
 
@@ -39,14 +38,18 @@ class StateStore(Protocol):
     def write_states(self, states: Mapping[str, bytes], *, now: datetime) -> None: ...
 
 
+class StatesMissing(RuntimeError):
+    """The store holds no states: it was emptied, or never filled. They must be rebuilt before anything is told."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """Features of one live trade. seq: the last record they have seen. ``behind``: its moment lies before something
-    already folded into a state, so the values may differ from those a training set will hold."""
+    """Features of one live trade. seq: the last record they have seen. moment: the trade's moment, moved up where
+    something that was told already of its seller, device, card type, … stands behind it in the log's order."""
 
     values: FeatureValues
     seq: int
-    behind: bool
+    moment: datetime
 
 
 class LiveFeatures:
@@ -71,26 +74,31 @@ class LiveFeatures:
     def _answer(self, trade: Trade, book: _Book, names: Sequence[str] | None) -> Answer:
         keys = self._keys(trade)
         seq = book.read_with_cursor(keys.values())
-        moment = LiveMoment(
-            trade=trade,
-            states={entity: book.find(key) for entity, key in keys.items()},
-            links=links_of(trade, time=to_microseconds(trade["submitted_at"]), find=book.find),
-            catalogue=self._catalogue,
-        )
-        return Answer(values=self._registry.values(moment, names), seq=seq, behind=moment.behind)
+        states = {entity: book.find(key) for entity, key in keys.items()}
+        asked = to_microseconds(trade["submitted_at"])
+        time = _after_what_was_told(asked, trade["trade_id"], states.values())
+        at = trade["submitted_at"] + timedelta(microseconds=time - asked)
+        seen = {**trade, "submitted_at": at}
+        links = links_of(seen, time=time, find=book.find)
+        moment = LiveMoment(trade=seen, states=states, links=links, catalogue=self._catalogue)
+        return Answer(values=self._registry.values(moment, names), seq=seq, moment=at)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
     @property
     def applied(self) -> int:
-        """Number of the last record that the states stand for; 0 before any."""
-        return progress_of(self._states)[1]
+        """Number of the last record that the states stand for. Raises StatesMissing."""
+        return _number(self._states.read_states([CURSOR])[0])
 
     @property
-    def torn(self) -> bool:
-        """Whether a write was interrupted halfway, so that the states must be rebuilt."""
-        begun, applied = progress_of(self._states)
-        return begun > applied
+    def generation(self) -> str:
+        """Name of the rebuild that the states come from; empty where there are none."""
+        found = self._states.read_states([GENERATION])[0]
+        return found.decode() if found else ""
+
+    def start(self, *, generation: str, now: datetime) -> None:
+        """Begin with states that know nothing."""
+        self._states.write_states(first_marks(generation=generation, applied=0), now=now)
 
     def apply(self, records: Iterable[Record], *, now: datetime) -> None:
         """Take records, in the order of their numbers. All states change in one write."""
@@ -204,10 +212,10 @@ def _tell_outcome(
 
 
 class _Nothing:
-    """A store that holds nothing."""
+    """A store that knows nothing."""
 
     def read_states(self, keys: Sequence[str]) -> list[bytes | None]:
-        return [None] * len(keys)
+        return [b"0" if key == CURSOR else None for key in keys]
 
     def write_states(self, states: Mapping[str, bytes], *, now: datetime) -> None:
         raise NotImplementedError("there is nowhere to write to")
@@ -231,7 +239,7 @@ class _Book:
         asked = list(keys)
         cursor, *found = self._store.read_states([CURSOR, *asked])
         self._take(asked, found)
-        return int(cursor) if cursor else 0
+        return _number(cursor)
 
     def _take(self, keys: Sequence[str], found: Sequence[bytes | None]) -> None:
         for key, data in zip(keys, found, strict=True):
@@ -278,14 +286,29 @@ class _Book:
             if state.links and state.tail:
                 forget_old_links(state, time=state.tail[-1].time)
             encoded[key] = encode(state)
-        mark = str(last).encode()
-        self._store.write_states({BEGUN: mark, **encoded, CURSOR: mark}, now=now)
+        self._store.write_states(encoded | {CURSOR: str(last).encode()}, now=now)
 
 
-def progress_of(states: StateStore) -> tuple[int, int]:
-    """Numbers of the last record begun and the last one applied."""
-    begun, applied = (int(found) if found else 0 for found in states.read_states([BEGUN, CURSOR]))
-    return begun, applied
+def _after_what_was_told(asked: int, trade_id: str, states: Iterable[State]) -> int:
+    """The moment (µs) asked for, or the first one behind everything these states were told of others."""
+    time = asked
+    for state in states:
+        newest = next((item for item in reversed(state.tail) if item.id != trade_id), None)
+        if newest is not None and (newest.time, newest.id) > (asked, trade_id):
+            time = max(time, newest.time + 1)
+        time = max(time, state.horizon + 1)
+    return time
+
+
+def first_marks(*, generation: str, applied: int) -> dict[str, bytes]:
+    """What stands beside freshly built states that hold the log up to record ``applied``."""
+    return {GENERATION: generation.encode(), CURSOR: str(applied).encode()}
+
+
+def _number(cursor: bytes | None) -> int:
+    if cursor is None:
+        raise StatesMissing("there are no live states; restart the service, or run `huika features rebuild`")
+    return int(cursor)
 
 
 @lru_cache(maxsize=1_000)

@@ -124,11 +124,16 @@ def clear_sqlite(online: Any, config: Any, view: Any) -> None:
 
 
 def prepare_redis(online: Any, config: Any, view: Any) -> None:
-    """One immediate retry (an idle connection may be gone), instead of three with seconds between them."""
+    """One immediate retry (an idle connection may be gone), instead of three with seconds between them; and all of a
+    write, or nothing of it."""
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    online._get_client(config.online_store).set_retry(Retry(NoBackoff(), 1))
+    client = online._get_client(config.online_store)
+    client.set_retry(Retry(NoBackoff(), 1))
+    # Feast asks for pipelines without a transaction; ours change many states that belong together.
+    pipeline = client.pipeline
+    client.pipeline = lambda *_, **__: pipeline(transaction=True)
 
 
 def clear_redis(online: Any, config: Any, view: Any) -> None:

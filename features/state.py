@@ -15,7 +15,7 @@ import msgspec
 from features.entities import BIDS, COUNTED, COUNTED_REACH, KEPT, MOST_COUNTED
 from features.windows import DAY, DAYS_7, MINUTE
 
-LAYOUT = 2
+LAYOUT = 3
 """Number of the form below; a state of another form is rebuilt."""
 
 TAIL_MOST = 32
@@ -118,7 +118,9 @@ def add(state: State, entity: str, increment: Increment) -> None:
     else:
         insort(tail, increment)
     newest = tail[-1].time
-    while len(tail) > TAIL_MOST or tail[0].time < newest - TAIL_AGE:
+    # A card is rarely offered twice: its own submission stays, for the seller who asks again after days.
+    oldest = NEVER if entity == "card_fingerprint" else newest - TAIL_AGE
+    while len(tail) > TAIL_MOST or tail[0].time < oldest:
         fold(state, entity, tail.pop(0), newest=newest)
 
 

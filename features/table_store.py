@@ -7,11 +7,51 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.tables import TABLES
+from features.tables import TABLES, Table
+
+
+class Snapshot:
+    """One state of a stored table. The file stays open, so its columns are of one table whatever is published."""
+
+    def __init__(self, table: Table, path: Path | None) -> None:
+        self._table = table
+        self._file = None if path is None else pq.ParquetFile(path)
+        self.fingerprint = "" if path is None else path.stem
+
+    def __len__(self) -> int:
+        return 0 if self._file is None else self._file.metadata.num_rows
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column (``Table.schema``), in the table's order."""
+        return self.table([name])[name]
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, all listed columns when ``columns`` is None."""
+        wanted = list(columns) if columns is not None else self._table.schema.names
+        if self._file is None:
+            return pa.schema([self._table.schema.field(name) for name in wanted]).empty_table()
+        return self._file.read(columns=wanted).select(wanted)
+
+    def rows(self, places: Sequence[int]) -> list[dict[str, Any]]:
+        """Whole rows at some places of the order, read from the parts of the file that hold them."""
+        if self._file is None:
+            return []
+        sizes = [
+            self._file.metadata.row_group(number).num_rows for number in range(self._file.num_row_groups)
+        ]
+        ends = np.cumsum(sizes)
+        found = []
+        for place in places:
+            group = int(np.searchsorted(ends, place, side="right"))
+            part = self._file.read_row_group(group, columns=self._table.schema.names)
+            found += part.slice(place - int(ends[group]) + sizes[group], 1).to_pylist()
+        return found
 
 
 class TableStore:
@@ -48,6 +88,10 @@ class TableStore:
         if path is None:
             return pa.schema([table.schema.field(column) for column in wanted]).empty_table()
         return pq.read_table(path, columns=wanted)
+
+    def snapshot(self, name: str) -> Snapshot:
+        """The stored table as it is now, also when another one is published meanwhile."""
+        return Snapshot(TABLES[name], self.path(name))
 
     def staging(self, name: str) -> Path:
         """A fresh file name on the same file system, for :meth:`publish`."""

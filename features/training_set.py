@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,32 +65,41 @@ def build_training_set(
     The file's name is a hash of the stored tables, the definitions and the period: an existing file is reused, and
     the same hash means the same bytes. Raises NothingToTrainOn for an empty period.
     """
-    inside = _within(store.read("trades", ["submitted_at"])["submitted_at"], since, until)
+    trades, market = store.snapshot("trades"), store.snapshot("market")
+    inside = _within(trades.column("submitted_at"), since, until)
     rows = np.flatnonzero(inside.to_numpy())
     if len(rows) == 0:
         raise NothingToTrainOn("no trade was submitted in this period")
-    fingerprint = _fingerprint(store, registry, since, until)
+    catalogue = workspace_catalogue(store)
+    parts = [trades.fingerprint, market.fingerprint, registry.version(), registry.code_version()]
+    parts += [repr(list(catalogue)), str(since), str(until)]
+    fingerprint = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
     path = folder / f"{fingerprint}.parquet"
     if not path.exists():
-        write_features(store=store, registry=registry, rows=rows, path=path, progress=progress)
-    trades = store.read("trades").filter(inside)
-    return TrainingSet(path=path, trades=known_before(trades, until), fingerprint=fingerprint)
+        history = History(read=trades.column, market=market.table(), catalogue=catalogue)
+        write_features(history=history, registry=registry, rows=rows, path=path, progress=progress)
+    known = known_before(trades.table().filter(inside), until)
+    return TrainingSet(path=path, trades=known, fingerprint=fingerprint)
+
+
+def stored_history(store: TableStore) -> History:
+    """Everything in the stored tables as they are now."""
+    return History(
+        read=store.snapshot("trades").column,
+        market=store.read("market"),
+        catalogue=workspace_catalogue(store),
+    )
 
 
 def write_features(
-    *, store: TableStore, registry: Registry, rows: np.ndarray, path: Path, progress: Progress
+    *, history: History, registry: Registry, rows: np.ndarray, path: Path, progress: Progress
 ) -> None:
-    """Write trade_id, event_timestamp and all features of the stored trades' ``rows`` (ascending) to one Parquet file.
+    """Write trade_id, event_timestamp and all features of the history's ``rows`` (ascending) to one Parquet file.
 
     Group by group of features over all rows, then put together chunk by chunk: neither all features nor all
     entities are ever in memory. The file appears whole or not at all.
     """
-    history = History(
-        read=lambda name: store.read("trades", [name])[name],
-        market=store.read("market"),
-        catalogue=workspace_catalogue(store),
-    )
-    work = path.with_suffix(".work")
+    work = path.with_suffix(f".{os.getpid()}.work")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
@@ -101,7 +111,7 @@ def write_features(
             shards.append(work / f"{first}.arrow")
             _write_shard(shards[-1], _feature_batches(history, registry, group, rows))
             progress(min(first + GROUP, len(names)), len(names))
-        del history
+        history.forget()
         _join(shards, work / "whole.parquet", rows=len(rows))
         (work / "whole.parquet").replace(path)
     finally:
@@ -161,15 +171,6 @@ def _within(time: pa.ChunkedArray, since: datetime | None, until: datetime | Non
     if until is not None:
         inside = pc.and_(inside, pc.less(time, pa.scalar(until, time.type)))
     return inside
-
-
-def _fingerprint(
-    store: TableStore, registry: Registry, since: datetime | None, until: datetime | None
-) -> str:
-    parts = [store.fingerprint(name) for name in ("trades", "market", "card_types")]
-    parts += [registry.version(), registry.code_version()]
-    parts += [repr(list(workspace_catalogue(store))), str(since), str(until)]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -18,6 +18,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 metadata = sa.MetaData()
 
+LOG_LOCK = 7_204_415
+"""Number of PostgreSQL's lock under which records are appended."""
+
 
 class UtcTime(sa.TypeDecorator[datetime]):
     """An aware UTC time with microseconds, stored as text that sorts by time on every database."""
@@ -39,6 +42,7 @@ quotes = sa.Table(
     sa.Column("trade_id", sa.String(128), nullable=False, index=True),
     sa.Column("submitted_at", UtcTime, nullable=False, index=True),
     sa.Column("valid_until", UtcTime, nullable=False),
+    sa.Column("first", sa.Boolean, nullable=False),
     sa.Column("trade", sa.JSON, nullable=False),
     sa.Column("answer", sa.JSON, nullable=False),
 )
@@ -52,6 +56,8 @@ events = sa.Table(
     sa.Column("known_at", UtcTime, nullable=False, index=True),
     sa.Column("body", sa.JSON, nullable=False),
 )
+"""Every quote given. ``first``: the one by which its trade became known; later ones ask again about the same trade."""
+
 live_log = sa.Table(
     "live_log",
     metadata,
@@ -76,12 +82,10 @@ quote_features = sa.Table(
     sa.Column("trade_id", sa.String(128), nullable=False, index=True),
     sa.Column("submitted_at", UtcTime, nullable=False, index=True),
     sa.Column("seq", sa.Integer, nullable=False),
-    sa.Column("behind", sa.Boolean, nullable=False),
     sa.Column("list_id", sa.String(16), nullable=False),
     sa.Column("values", sa.LargeBinary, nullable=False),
 )
-"""The features a quote was answered from, in the order of the list; ``seq``: the last record they had seen;
-``behind``: they may have seen more than the quote's moment allows (:class:`features.online.Answer`)."""
+"""The features a quote was answered from, in the order of the list; ``seq``: the last record they had seen."""
 
 replies = sa.Table(
     "replies",
@@ -130,9 +134,8 @@ class ApplicationData:
         return self._one(sa.select(quotes).where(quotes.c.quote_id == quote_id))
 
     def first_quote_of(self, trade_id: str) -> Mapping[str, Any] | None:
-        """The first quote of a trade: it carries the trade as it was submitted."""
-        chosen = sa.select(quotes).where(quotes.c.trade_id == trade_id)
-        return self._one(chosen.order_by(quotes.c.submitted_at, quotes.c.quote_id).limit(1))
+        """The quote by which a trade became known: it carries the trade as it was submitted."""
+        return self._one(sa.select(quotes).where(quotes.c.trade_id == trade_id, quotes.c.first))
 
     def last_quote_of(self, trade_id: str) -> Mapping[str, Any] | None:
         """The newest quote of a trade."""
@@ -144,7 +147,11 @@ class ApplicationData:
 
     def append_to_log(self, connection: sa.Connection, *, once: str, kind: str, body: Any) -> None:
         """Put a record at the end of the live log, unless ``once`` is in it already."""
-        insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
+        insert = sqlite_insert
+        if connection.dialect.name == "postgresql":
+            insert = postgres_insert
+            # Numbers are drawn before they can be seen: one at a time, or a later one would be told first.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOG_LOCK)))
         row = {"once": once, "kind": kind, "body": body}
         connection.execute(insert(live_log).values(row).on_conflict_do_nothing(index_elements=["once"]))
 

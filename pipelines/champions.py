@@ -51,6 +51,6 @@ def _find(registry: ModelRegistry, name: str, alias: str) -> _Found | None:
         return None
     try:
         return _Found(version, folder, pins(folder, registry=FEATURES))
-    except (FeaturesGone, OSError, ValueError) as error:
+    except FeaturesGone as error:
         log.error("%s version %s is not used: %s", name, version.version, error)
         return None

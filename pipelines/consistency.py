@@ -3,8 +3,7 @@
 Every quote keeps the features it was answered from. They are computed again offline, from the tables that training
 reads, by the definitions of their time, and compared value by value. A difference is *late* when it comes from
 something that stands before the quote's moment but became known only after the quote was answered (an event told
-late): computed from what was known then, the values agree. It is late, too, where the quote itself came with a moment
-that lay before what a state had folded already. Anything else is a fault.
+late): computed from what was known then, the values agree. Anything else is a fault.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from features.catalogue import Catalogue, workspace_catalogue
+from features.events import Accepted, Labelled, Observed, Resold, Submitted
 from features.history import History, HistoryMoment
 from features.registry import Registry, UnknownFeature
 from features.rows import SPINE_COLUMNS
@@ -30,11 +31,12 @@ from pipelines.live_log import from_json
 from pipelines.training.collecting import collect_workspace
 from pipelines.workspace import Workspace
 
-EXPLAINED_QUOTES = 50
-"""Quotes with differences that are computed once more from what was known then; it takes a while each."""
+MOST_EXPLAINED = 200
+"""Moments whose tables are put together again to tell what is late; it takes a while each."""
 
-KINDS = ("equal", "late", "different", "missing", "gone")
-"""missing: one side knows a value and the other does not. gone: the definition is no longer in the registry."""
+KINDS = ("equal", "late", "unexplained", "different", "missing", "gone")
+"""missing: one side knows a value and the other does not. gone: the definition is no longer in the registry.
+unexplained: differs, and there were too many to look into."""
 
 Values = Mapping[str, Any]
 
@@ -45,10 +47,14 @@ class Difference:
 
     quote_id: str
     trade_id: str
-    feature: str
+    column: str
     logged: float | str | None
     offline: float | str | None
     kind: str
+
+    @property
+    def feature(self) -> str:
+        return self.column.partition("@")[0]
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Consistency:
 
     @property
     def faults(self) -> int:
-        """Values that differ without an explanation."""
+        """Values that differ though nothing was told late."""
         return self.total("different") + self.total("missing")
 
 
@@ -96,13 +102,12 @@ class _Job:
         columns = self._columns(history, found, progress)
         counts: dict[str, Counter[str]] = {}
         differences: list[Difference] = []
-        explained = 0
+        tables: dict[int, tuple[pa.Table, pa.Table]] = {}
         for place, (item, _) in enumerate(found):
             offline = {name: values[place] for name, values in columns.items()}
             wrong = self._compare(item, offline, counts)
-            if wrong and explained < EXPLAINED_QUOTES:
-                explained += 1
-                wrong = self._explain(item, wrong, offline)
+            if wrong:
+                wrong = self._explain(item, wrong, tables)
             differences += wrong
         for difference in differences:
             counts[difference.feature][difference.kind] += 1
@@ -163,51 +168,62 @@ class _Job:
                 wrong.append(_difference(item, column, value, offline[column]))
         return wrong
 
-    def _explain(self, item: LoggedFeatures, wrong: list[Difference], offline: Values) -> list[Difference]:
-        """Mark as late what agrees when computed from what was known when the quote was answered."""
-        if item.behind:
-            return [replace(one, kind="late") for one in wrong]
-        trades, market = self._as_known_at(item.seq, item.trade_id)
-        spine = trades.filter(pc.equal(trades["trade_id"], item.trade_id)).select(SPINE_COLUMNS)
-        columns = [column for column in item.columns if column in offline]
+    def _explain(
+        self,
+        item: LoggedFeatures,
+        wrong: list[Difference],
+        tables: dict[int, tuple[pa.Table, pa.Table]],
+    ) -> list[Difference]:
+        """Mark as late what agrees when computed from what was known when the quote was answered.
+
+        ``tables``: those already put together, by the last record they hold. After ``MOST_EXPLAINED`` of them, what
+        differs stays unexplained: each takes a while.
+        """
+        if item.seq not in tables and len(tables) >= MOST_EXPLAINED:
+            return [replace(one, kind="unexplained") for one in wrong]
+        if item.seq not in tables:
+            tables[item.seq] = self._as_known_at(item.seq)
+        trades, market = tables[item.seq]
+        own = self._trades.filter(pc.equal(self._trades["trade_id"], item.trade_id))
         then = compute_features(
-            spine=spine,
+            spine=own.select(SPINE_COLUMNS),
             trades=trades,
             market=market,
             catalogue=self._catalogue,
             registry=self.registry,
             progress=lambda done, total: None,
-            names=columns,
+            names=[one.column for one in wrong],
         )
-        known = {column.partition("@")[0]: values[0] for column, values in then.items()}
-        return [replace(one, kind="late") if _same(one.logged, known[one.feature]) else one for one in wrong]
+        return [replace(one, kind="late") if _same(one.logged, then[one.column][0]) else one for one in wrong]
 
-    def _as_known_at(self, seq: int, own: str) -> tuple[pa.Table, pa.Table]:
-        """The tables without what the live log told after record ``seq``; the quote's own trade stays."""
+    def _as_known_at(self, seq: int) -> tuple[pa.Table, pa.Table]:
+        """The tables without what the live log told after record ``seq``."""
         later = self.data.rows(
             sa.select(live_log).where(live_log.c.seq > seq).order_by(live_log.c.seq.desc())
         )
-        events = [(row["kind"], from_json(row["kind"], row["body"])) for row in later]
-        tables = self.workspace.tables
-        trades = tables.read("trades")
-        submitted = [event.trade["trade_id"] for kind, event in events if kind == "submitted"]
-        unseen = pc.is_in(
-            trades["trade_id"], value_set=pa.array([i for i in submitted if i != own], pa.string())
+        events = [from_json(row["kind"], row["body"]) for row in later]
+        unseen = [event.trade["trade_id"] for event in events if isinstance(event, Submitted)]
+        trades = self._trades
+        trades = trades.filter(
+            pc.invert(pc.is_in(trades["trade_id"], value_set=pa.array(unseen, pa.string())))
         )
-        trades = trades.filter(pc.invert(unseen))
         for kind, (value, time) in OUTCOMES.items():
-            told = {event.trade["trade_id"]: event for name, event in events if name == kind}
+            told = {event.trade["trade_id"]: event for event in events if isinstance(event, kind)}
             trades = _without(trades, told, value=value, time=time)
-        seen = {_key(event) for kind, event in events if kind == "observed"}
-        market = tables.read("market")
+        seen = {_key(event) for event in events if isinstance(event, Observed)}
+        market = self.workspace.tables.read("market")
         keys = zip(*(market[name].to_pylist() for name in MARKET_KEY), strict=True)
         return trades, market.filter(pa.array([key not in seen for key in keys], pa.bool_()))
 
+    @cached_property
+    def _trades(self) -> pa.Table:
+        return self.workspace.tables.read("trades")
 
-OUTCOMES = {
-    "accepted": ("accepted", "decided_at"),
-    "resold": ("resale_rate", "resold_at"),
-    "labelled": ("fraud", "fraud_known_at"),
+
+OUTCOMES: dict[Any, tuple[str, str]] = {
+    Accepted: ("accepted", "decided_at"),
+    Resold: ("resale_rate", "resold_at"),
+    Labelled: ("fraud", "fraud_known_at"),
 }
 MARKET_KEY = ("observed_at", "card_type", "source", "side")
 
@@ -218,15 +234,23 @@ def _key(event: Any) -> tuple[Any, ...]:
 
 def _without(trades: pa.Table, told: Mapping[str, Any], *, value: str, time: str) -> pa.Table:
     """Outcomes told later taken out: null, or the label that stood before its correction."""
-    if not told:
-        return trades
-    values, times = trades[value].to_pylist(), trades[time].to_pylist()
-    for row, trade_id in enumerate(trades["trade_id"].to_pylist()):
-        if trade_id in told:
-            times[row], values[row] = getattr(told[trade_id], "old", None) or (None, None)
-    for name, column in ((value, values), (time, times)):
-        place = trades.schema.get_field_index(name)
-        trades = trades.set_column(place, name, pa.array(column, trades.schema.field(name).type))
+    places = pc.index_in(
+        pa.array(list(told), pa.string()), value_set=trades["trade_id"].combine_chunks()
+    ).to_pylist()
+    before = {
+        place: getattr(event, "old", None) or (None, None)
+        for place, event in zip(places, told.values(), strict=True)
+        if place is not None
+    }
+    rows = sorted(before)
+    mask = np.zeros(len(trades), dtype=bool)
+    mask[rows] = True
+    for name, part in ((value, 1), (time, 0)):
+        place, kind = trades.schema.get_field_index(name), trades.schema.field(name).type
+        values = pa.array([before[row][part] for row in rows], kind)
+        trades = trades.set_column(
+            place, name, pc.replace_with_mask(trades[name].combine_chunks(), mask, values)
+        )
     return trades
 
 
@@ -235,7 +259,7 @@ def _difference(item: LoggedFeatures, column: str, logged: Any, offline: Any) ->
     return Difference(
         quote_id=item.quote_id,
         trade_id=item.trade_id,
-        feature=column.partition("@")[0],
+        column=column,
         logged=logged,
         offline=offline if isinstance(offline, str) or offline is None else float(offline),
         kind="missing" if one_unknown else "different",

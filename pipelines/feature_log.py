@@ -14,18 +14,17 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from features.online import Answer
 from features.registry import Registry
-from pipelines.application_data import ApplicationData, feature_lists, quote_features
+from pipelines.application_data import ApplicationData, feature_lists, quote_features, quotes
 
 
 @dataclass(frozen=True)
 class LoggedFeatures:
     """What one quote was answered from. columns: ``name@version`` of each value; seq: last record of the live log
-    that had been told. behind: its moment lay before something already folded into a state."""
+    that had been told."""
 
     quote_id: str
     trade_id: str
     seq: int
-    behind: bool
     columns: tuple[str, ...]
     values: tuple[float | str | None, ...]
 
@@ -38,24 +37,20 @@ class FeatureLog:
         self._names = tuple(names)
         self._columns = registry.pinned(names)
         self._list_id = hashlib.sha256(" ".join(self._columns).encode()).hexdigest()[:16]
-        self._written = False
 
     def write(
         self, connection: sa.Connection, *, quote_id: str, trade: Mapping[str, Any], answer: Answer
     ) -> None:
         """Keep the features of a quote, in the transaction that keeps the quote."""
-        if not self._written:
-            insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
-            row = {"list_id": self._list_id, "names": list(self._columns)}
-            connection.execute(insert(feature_lists).values(row).on_conflict_do_nothing())
-            self._written = True
+        insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
+        row = {"list_id": self._list_id, "names": list(self._columns)}
+        connection.execute(insert(feature_lists).values(row).on_conflict_do_nothing())
         connection.execute(
             sa.insert(quote_features).values(
                 quote_id=quote_id,
                 trade_id=trade["trade_id"],
                 submitted_at=trade["submitted_at"],
                 seq=answer.seq,
-                behind=answer.behind,
                 list_id=self._list_id,
                 values=msgspec.msgpack.encode([answer.values[name] for name in self._names]),
             )
@@ -66,11 +61,12 @@ def logged_features(data: ApplicationData, *, newest: int) -> list[LoggedFeature
     """Features of the first quote of each trade (a later one is a question about the same submission), of the
     ``newest`` trades at most, oldest first."""
     lists = {row["list_id"]: tuple(row["names"]) for row in data.rows(sa.select(feature_lists))}
-    order = (quote_features.c.submitted_at, quote_features.c.quote_id)
-    rank = sa.func.row_number().over(partition_by=quote_features.c.trade_id, order_by=order).label("rank")
-    ranked = sa.select(quote_features, rank).subquery()
-    first = sa.select(ranked).where(ranked.c.rank == 1)
-    chosen = first.order_by(ranked.c.submitted_at.desc(), ranked.c.quote_id.desc()).limit(newest)
+    first = (
+        sa.select(quote_features)
+        .join(quotes, quotes.c.quote_id == quote_features.c.quote_id)
+        .where(quotes.c.first)
+    )
+    chosen = first.order_by(quote_features.c.seq.desc(), quote_features.c.quote_id).limit(newest)
     return [_logged(row, lists) for row in reversed(data.rows(chosen))]
 
 
@@ -79,7 +75,6 @@ def _logged(row: Mapping[str, Any], lists: Mapping[str, tuple[str, ...]]) -> Log
         quote_id=row["quote_id"],
         trade_id=row["trade_id"],
         seq=row["seq"],
-        behind=row["behind"],
         columns=lists[row["list_id"]],
         values=tuple(msgspec.msgpack.decode(row["values"])),
     )

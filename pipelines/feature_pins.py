@@ -26,7 +26,10 @@ def write_versions(folder: Path, *, registry: Registry, model: str) -> None:
 
 def pins(folder: Path, *, registry: Registry) -> dict[str, str]:
     """Feature -> column of the former definition, for those that changed since. Raises FeaturesGone."""
-    versions: dict[str, str] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    try:
+        versions: dict[str, str] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise FeaturesGone(f"the model does not say which definitions it was trained on ({FILE})") from None
     former = {name: f"{name}@{version}" for name, version in versions.items()}
     gone = [column for column in former.values() if not _has(registry, column)]
     if gone:

@@ -48,20 +48,23 @@ class LiveLog:
         self.data.append_to_log(connection, once=once, kind=_NAMES[type(event)], body=to_json(event))
 
     def catch_up(self, *, now: datetime) -> int:
-        """Tell the live state every record it has not heard, in order; how many."""
-        told = 0
+        """Tell the live state every record it has not heard, in order; how many. Raises StatesMissing."""
         with self.writing():
-            rows = self.data.log_after(self.live.applied, limit=BATCH)
-            while rows:
-                self.live.apply([record_of(row) for row in rows], now=now)
-                told += len(rows)
-                rows = self.data.log_after(rows[-1]["seq"], limit=BATCH) if len(rows) == BATCH else []
+            return self.tell_waiting(now=now)
+
+    def tell_waiting(self, *, now: datetime) -> int:
+        """As :meth:`catch_up`, for a caller that holds ``writing`` already."""
+        told, rows = 0, self.data.log_after(self.live.applied, limit=BATCH)
+        while rows:
+            self.live.apply([record_of(row) for row in rows], now=now)
+            told += len(rows)
+            rows = self.data.log_after(rows[-1]["seq"], limit=BATCH) if len(rows) == BATCH else []
         return told
 
-    def try_to_catch_up(self, *, now: datetime) -> None:
-        """As :meth:`catch_up`; a failure is logged, for the records stay and the next call tells them."""
+    def try_to_tell(self, *, now: datetime) -> None:
+        """As :meth:`tell_waiting`; a failure is logged, for the records stay and the next call tells them."""
         try:
-            self.catch_up(now=now)
+            self.tell_waiting(now=now)
         except Exception:
             log.exception("the live state could not be brought up to date; its records stay in the log")
 

@@ -1,6 +1,7 @@
 """Keeps the live state equal to history: told what was recorded, rebuilt from the tables only when it must be.
 
-A stamp in the workspace says which tables the state stands for, together with the records of the live log told since.
+A stamp in the workspace says which rebuild the states come from and which tables they stand for, together with the
+records of the live log told since.
 """
 
 from __future__ import annotations
@@ -8,25 +9,32 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
+import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from features.backfill import backfill
 from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
 from features.entities import specification_version
-from features.history import History
 from features.online import LiveFeatures
+from features.rows import to_microseconds
 from features.state import LAYOUT
 from features.store import FeatureStore
 from features.table_store import TableStore
 from features.tables import TABLES
+from features.training_set import stored_history
 from pipelines.application_data import ApplicationData
 from pipelines.live_log import LiveLog
 from pipelines.workspace import Workspace
+
+logger = logging.getLogger("huika")
 
 STAMP = "live_state.json"
 LOCK = "live_state.lock"
@@ -44,13 +52,15 @@ def prepare_live_state(
     workspace: Workspace, *, log: LiveLog, store: FeatureStore, now: datetime, progress: Progress
 ) -> bool:
     """Bring the entity states up to date: tell the records they have not heard, or rebuild them where they stand for
-    other tables or another specification, or where a write was torn. Returns whether they were rebuilt.
+    other tables, another catalogue or another specification, or where the store holds others than those that were
+    left in it. Returns whether they were rebuilt.
 
     Call it before the service starts and after its recorded quotes and events were collected into the tables.
     """
-    stamp = workspace.home / STAMP
-    known = json.loads(stamp.read_text()) if stamp.exists() else None
-    if known == _stamp(workspace) and not log.live.torn and log.live.applied <= log.data.log_head:
+    known = _read_stamp(workspace.home)
+    generation = log.live.generation
+    same = known == _stamp(workspace, generation=generation) and generation != ""
+    if same and log.live.applied <= log.data.log_head:
         log.catch_up(now=now)
         return False
     rebuild_live_state(workspace, log=log, store=store, now=now, progress=progress)
@@ -61,29 +71,49 @@ def rebuild_live_state(
     workspace: Workspace, *, log: LiveLog, store: FeatureStore, now: datetime, progress: Progress
 ) -> int:
     """Write all entity states anew from the stored tables, which must hold everything recorded; returns how many."""
-    tables, stamp = workspace.tables, workspace.home / STAMP
+    generation = secrets.token_hex(8)
     with log.writing():
-        stamp.unlink(missing_ok=True)
+        (workspace.home / STAMP).unlink(missing_ok=True)
+        stamp = _stamp(workspace, generation=generation)
         store.clear_states()
-        history = History(
-            read=lambda name: tables.read("trades", [name])[name],
-            market=tables.read("market"),
-            catalogue=workspace_catalogue(tables),
+        history = stored_history(workspace.tables)
+        written = backfill(
+            history=history,
+            sink=store,
+            now=now,
+            applied=log.data.log_head,
+            generation=generation,
+            progress=progress,
         )
-        written = backfill(history=history, sink=store, now=now, applied=log.data.log_head, progress=progress)
-        stamp.write_text(json.dumps(_stamp(workspace)))
+        if history.newest < to_microseconds(now):
+            _write_stamp(workspace.home, stamp)
+        else:
+            warning = "the tables hold moments that lie ahead; the live state is rebuilt at the next start, with them"
+            logger.warning(warning)
     return written
 
 
 def follow_tables(home: Path, *, before: dict[str, str], after: dict[str, str]) -> None:
     """Recorded trades moved from the log into the tables: the state that stood for the old tables and the log stands
     for the new ones and the log."""
-    stamp = home / STAMP
-    if not stamp.exists():
-        return
-    known = json.loads(stamp.read_text())
-    if known["tables"] == before:
-        stamp.write_text(json.dumps(known | {"tables": after}))
+    known = _read_stamp(home)
+    if known is not None and known["tables"] == before:
+        _write_stamp(home, known | {"tables": after})
+
+
+def _read_stamp(home: Path) -> dict[str, Any] | None:
+    """The stamp, None where there is none that can be read."""
+    try:
+        stamp = json.loads((home / STAMP).read_text())
+    except (OSError, ValueError):
+        return None
+    return stamp if isinstance(stamp, dict) and "tables" in stamp else None
+
+
+def _write_stamp(home: Path, stamp: dict[str, Any]) -> None:
+    temporary = home / f"{STAMP}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(stamp))
+    temporary.replace(home / STAMP)
 
 
 def fingerprints(tables: TableStore) -> dict[str, str]:
@@ -91,11 +121,12 @@ def fingerprints(tables: TableStore) -> dict[str, str]:
     return {name: tables.fingerprint(name) for name in TABLES}
 
 
-def _stamp(workspace: Workspace) -> dict[str, object]:
-    online = hashlib.sha256(workspace.settings.storage.online_url.encode()).hexdigest()[:8]
+def _stamp(workspace: Workspace, *, generation: str) -> dict[str, Any]:
+    catalogue = repr(list(workspace_catalogue(workspace.tables)))
     return {
+        "generation": generation,
         "specification": f"{specification_version()}-{LAYOUT}",
-        "online": online,
+        "catalogue": hashlib.sha256(catalogue.encode()).hexdigest()[:16],
         "tables": fingerprints(workspace.tables),
     }
 

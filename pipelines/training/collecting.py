@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,20 +34,21 @@ def collect(*, data: ApplicationData, store: TableStore) -> Collected:
     An outcome counts from when it became known here, and never replaces one that became known later.
     """
     events = data.all_events()
-    trades = _quoted_trades(data)
-    ids = set(trades) | {event["trade_id"] for event in events} - {None}
+    answers = data.all_quotes()
+    ids = {row["trade_id"] for row in answers} | {event["trade_id"] for event in events} - {None}
     stored = {row["trade_id"]: row for row in stored_trades(store, ids)}
-    live = {**{trade_id: dict(row) for trade_id, row in stored.items()}, **trades}
-    market = []
+    live = _quoted_trades(answers, stored)
+    market: dict[tuple[Any, ...], dict[str, Any]] = {}
     for event in events:
         if event["kind"] == "market_observed":
-            market.append(_market_row(event))
+            row = _market_row(event)
+            market.setdefault(tuple(row[name] for name in MARKET.key), row)
         elif event["trade_id"] in live:
             live[event["trade_id"]] |= _outcome(event, stored.get(event["trade_id"]))
     if live:
         _merge(store, TRADES, list(live.values()))
     if market:
-        _merge(store, MARKET, market)
+        _merge(store, MARKET, list(market.values()))
     return Collected(trades=len(live), market=len(market))
 
 
@@ -59,15 +60,18 @@ def collect_workspace(workspace: Workspace) -> Collected:
     return collected
 
 
-def _quoted_trades(data: ApplicationData) -> dict[str, dict[str, Any]]:
-    """Quoted trades as rows: the trade as first submitted, the offer last made."""
-    trades: dict[str, dict[str, Any]] = {}
-    for row in data.all_quotes():
-        trade = trades.setdefault(row["trade_id"], dict(trade_from_json(row["trade"])))
-        answer = row["answer"]
-        refused = answer["decision"] == "refuse"  # a refused seller was made no offer
-        trade["offered_rate"] = None if refused else answer["rate"]
-        trade["offer_density"] = None if refused else answer["offer_density"]
+def _quoted_trades(
+    answers: Sequence[Mapping[str, Any]], stored: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Trades as rows: as stored, or as first submitted, with the offer last made."""
+    first = {row["trade_id"]: dict(trade_from_json(row["trade"])) for row in answers if row["first"]}
+    trades = first | {trade_id: dict(row) for trade_id, row in stored.items()}
+    for row in answers:
+        answer, trade = row["answer"], trades.get(row["trade_id"])
+        if trade is not None:
+            refused = answer["decision"] == "refuse"  # a refused seller was made no offer
+            trade["offered_rate"] = None if refused else answer["rate"]
+            trade["offer_density"] = None if refused else answer["offer_density"]
     return trades
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Request, Response
@@ -81,7 +82,10 @@ def _add_quote_routes(app: FastAPI) -> None:
         """Price up to 500 cards; each succeeds or fails alone, in the order given."""
 
         def answer(now: datetime) -> dict[str, Any]:
-            return {"results": [_one_of_batch(desk, item, now) for item in batch.submissions]}
+            # Each a microsecond after the one before: a trade sees those that stand earlier in the batch.
+            moments = (now + timedelta(microseconds=place) for place in itertools.count())
+            items = zip(batch.submissions, moments, strict=False)
+            return {"results": [_one_of_batch(desk, item, moment) for item, moment in items]}
 
         return _once(desk, receipt, answer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from pipelines.feature_log import FeatureLog
 from pipelines.live_log import LiveLog
 from pipelines.live_trades import TradeFinder
 from serving.api import schemas
-from serving.api.engine import CLOCK_SKEW, Engine, Trade, trade_json
+from serving.api.engine import CLOCK_SKEW, Engine, Read, Trade, trade_json
 from serving.api.problems import Problem
 
 Told = (
@@ -65,9 +66,26 @@ class Desk:
     ) -> dict[str, Any]:
         """A new quote, stored (with its receipt) before it is given. Raises Problem."""
         trade = self.engine.trade_of(submission, now=now)
-        again = submission.trade_id is not None and self._is_known_trade(trade)
+        known = submission.trade_id is not None and self._is_known_trade(trade)
         read = self.engine.read([trade])
+        trade["submitted_at"] = read.answers[0].moment
         body = self.engine.quotes([trade], read)[0]
+        with self.log.writing():
+            self._record_quote(trade, body, read, known=known, receipt=receipt, now=now)
+            self.log.try_to_tell(now=now)
+        return body
+
+    def _record_quote(
+        self,
+        trade: Trade,
+        body: dict[str, Any],
+        read: Read,
+        *,
+        known: bool,
+        receipt: Receipt | None,
+        now: datetime,
+    ) -> None:
+        first = not known and self.data.first_quote_of(trade["trade_id"]) is None
         with self.data.transaction() as connection:
             connection.execute(
                 sa.insert(quotes).values(
@@ -75,6 +93,7 @@ class Desk:
                     trade_id=trade["trade_id"],
                     submitted_at=trade["submitted_at"],
                     valid_until=datetime.fromisoformat(body["valid_until"]),
+                    first=first,
                     trade=trade_json(trade),
                     answer=body,
                 )
@@ -85,10 +104,8 @@ class Desk:
                 self.features.write(
                     connection, quote_id=body["quote_id"], trade=trade, answer=read.answers[0]
                 )
-            if not again:
+            if first:
                 self.log.append(connection, Submitted(trade), once=f"submitted:{trade['trade_id']}")
-        self.log.try_to_catch_up(now=now)
-        return body
 
     def score(self, submission: schemas.Submission, *, now: datetime) -> dict[str, Any]:
         """A fraud score. Raises Problem."""
@@ -104,8 +121,13 @@ class Desk:
     def record(self, event: Told, *, now: datetime) -> dict[str, Any]:
         """Record an event once and let the live state know. Raises Problem.
 
-        It counts from the later of when it happened and now: nobody knew it before.
+        It counts from now: nobody knew it before. One at a time, from the first look to the last write: what an
+        event means depends on those before it.
         """
+        with self.log.writing():
+            return self._record(event, now=now)
+
+    def _record(self, event: Told, *, now: datetime) -> dict[str, Any]:
         body = event.model_dump(mode="json")
         if self._is_known(event.event_id, body):
             return {"event_id": event.event_id, "status": "known"}
@@ -114,17 +136,16 @@ class Desk:
             raise Problem(422, "impossible_time", detail, field="happened_at")
         trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event, now=now)
         self._check_card_type(event)
-        known_at = max(event.happened_at, now)
-        record = self._live_event(event, trade, known_at=known_at)
+        record = self._live_event(event, trade, known_at=now)
         try:
             with self.data.transaction() as connection:
-                self._insert_event(connection, event, body, trade, known_at)
+                self._insert_event(connection, event, body, trade, known_at=now)
                 if record is not None:
-                    self.log.append(connection, record, once=_once(event))
+                    self.log.append(connection, record, once=_once(event, now))
         except IntegrityError:  # another worker recorded the same event meanwhile
             self._is_known(event.event_id, body)
             return {"event_id": event.event_id, "status": "known"}
-        self.log.try_to_catch_up(now=now)
+        self.log.try_to_tell(now=now)
         return {"event_id": event.event_id, "status": "recorded"}
 
     def remembered(self, receipt: Receipt, body: dict[str, Any], *, now: datetime) -> dict[str, Any]:
@@ -146,6 +167,7 @@ class Desk:
         event: Told,
         body: dict[str, Any],
         trade: Trade | None,
+        *,
         known_at: datetime,
     ) -> None:
         connection.execute(
@@ -162,9 +184,9 @@ class Desk:
     def _label_of(self, trade_id: str) -> tuple[datetime, bool] | None:
         """The label a trade has so far: when it became known, and whether it was fraud."""
         told = [row for row in self.data.events_of(trade_id) if row["kind"].startswith("fraud_")]
-        if told:
-            return told[-1]["known_at"], told[-1]["kind"] == "fraud_confirmed"
-        return self.trades.stored_label(trade_id)
+        labels = [(row["known_at"], row["kind"] == "fraud_confirmed") for row in told[-1:]]
+        stored = self.trades.stored_label(trade_id)
+        return max([*labels, *([stored] if stored else [])], default=None)
 
     def _is_known_trade(self, trade: Trade) -> bool:
         """A trade is one card of one seller: quoting it again is fine, quoting another under its id is not."""
@@ -236,8 +258,12 @@ class Desk:
                 return None
 
 
-def _once(event: Told) -> str:
-    """What can happen once only: a trade is accepted once and resold once; everything else is told event by event."""
+def _once(event: Told, now: datetime) -> str:
+    """What can happen once only: a trade is accepted and resold once, a source shows one rate at one moment;
+    everything else is told event by event."""
+    if isinstance(event, schemas.MarketObserved):
+        shown = f"{event.card_type}|{event.side}|{event.source}|{now.isoformat()}"
+        return f"observed:{hashlib.sha256(shown.encode()).hexdigest()}"
     if isinstance(event, schemas.Accepted | schemas.Resold):
         return f"{event.kind}:{event.trade_id}"
     return f"event:{event.event_id}"

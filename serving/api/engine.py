@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
 from features.catalogue import CardType, Catalogue, UnknownCardType
-from features.online import Answer, LiveFeatures
+from features.online import Answer, LiveFeatures, StatesMissing
 from features.registry import Registry, column_of
 from features.rows import to_microseconds
 from features.store import OnlineStoreUnavailable
@@ -76,7 +77,7 @@ class Engine:
             "lot_id": submission.lot_id,
         }
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """The features read for an answer: all of today's, and former ones that the models were trained on."""
         return (*self.registry.names(), *self.models.pinned_columns)
@@ -86,7 +87,7 @@ class Engine:
         names = self.columns
         try:
             return Read([self.live.answer(trade, names=names) for trade in trades])
-        except OnlineStoreUnavailable as error:
+        except (OnlineStoreUnavailable, StatesMissing) as error:
             log.error("%s; answering without features", error)
             return Read([self.live.blank(trade, names=names) for trade in trades], degraded=(NO_FEATURES,))
 
@@ -215,16 +216,17 @@ def trade_json(trade: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moment(asked: datetime | None, *, now: datetime) -> datetime:
-    """The moment of a submission: now, or a given one within the clocks' skew. Raises Problem.
+    """The moment of a submission: now, or a given earlier one within the clocks' skew. Raises Problem.
 
-    A card offered earlier is a question for `huika quote`: the live state does not keep every past moment.
+    A card offered earlier is a question for `huika quote`: the live state does not keep every past moment. One that
+    lies ahead by another clock is offered now.
     """
     if asked is None:
         return now
     if abs(asked - now) > CLOCK_SKEW:
         detail = "submitted_at must be now, give or take 5 minutes"
         raise Problem(422, "moment_out_of_range", detail, field="submitted_at")
-    return asked
+    return min(asked, now)
 
 
 def _arrays(trades: Sequence[Trade]) -> tuple[np.ndarray, np.ndarray]:

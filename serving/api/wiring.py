@@ -19,7 +19,7 @@ from pipelines.application_data import ApplicationData
 from pipelines.champions import load_pair
 from pipelines.feature_log import FeatureLog
 from pipelines.live_state import open_live_log
-from pipelines.live_trades import TradeFinder
+from pipelines.live_trades import StoredTrades, TradeFinder
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
 from serving.api.board import PriceBoards
@@ -45,7 +45,7 @@ def build_desk(workspace: Workspace) -> Desk:
     return Desk(
         engine=engine,
         data=data,
-        trades=TradeFinder(data=data, tables=workspace.tables),
+        trades=TradeFinder(data=data, stored=StoredTrades(workspace.tables)),
         log=log,
         features=FeatureLog(data=data, registry=FEATURES, names=engine.columns),
     )

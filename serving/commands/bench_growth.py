@@ -126,7 +126,11 @@ def write_features(*, folder: str) -> dict[str, Any]:
     with bar(f"features of {len(rows):,} trades") as progress:
         taken, _ = measured(
             lambda: training_set.write_features(
-                store=store, registry=FEATURES, rows=rows, path=path, progress=progress
+                history=training_set.stored_history(store),
+                registry=FEATURES,
+                rows=rows,
+                path=path,
+                progress=progress,
             )
         )
     output_mb = path.stat().st_size / 1e6

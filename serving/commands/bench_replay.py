@@ -61,10 +61,11 @@ def _offline(workspace: Workspace, path: Path, progress: Callable[[int, int], No
     import numpy as np
 
     from features.definitions import FEATURES
-    from features.training_set import write_features
+    from features.training_set import stored_history, write_features
 
     rows = np.arange(workspace.tables.rows("trades"))
-    write_features(store=workspace.tables, registry=FEATURES, rows=rows, path=path, progress=progress)
+    history = stored_history(workspace.tables)
+    write_features(history=history, registry=FEATURES, rows=rows, path=path, progress=progress)
     return path
 
 
@@ -114,6 +115,7 @@ def _replay(
     from features.events import Record, Submitted
 
     live, found = live_features(workspace, states), _Comparison(expected)
+    live.start(generation="replay", now=datetime.now(UTC))
     total = workspace.tables.rows("trades")
     waiting: list[Record] = []
     for seq, (at, event) in enumerate(events_of(workspace), start=1):

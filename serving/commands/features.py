@@ -110,7 +110,7 @@ def _as_json(found: Consistency) -> dict[str, Any]:
         "quotes": found.quotes,
         "unknown_trades": found.unknown_trades,
         "features": {name: dict(count) for name, count in found.counts.items()},
-        "differences": [vars(item) for item in found.differences],
+        "differences": [vars(item) | {"feature": item.feature} for item in found.differences],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow as pa
 from features.catalogue import load_catalogue
 from features.definitions import FEATURES
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted
-from features.online import LiveFeatures, StateStore
+from features.online import CURSOR, LiveFeatures, StateStore
 from features.rows import SPINE_COLUMNS
 from features.training_set import compute_features
 
@@ -47,7 +47,12 @@ def offline(trades: pa.Table, market: pa.Table, spine: pa.Table | None = None) -
 
 
 def live(states: StateStore | None = None) -> LiveFeatures:
-    return LiveFeatures(states=states or MemoryStates(), registry=FEATURES, catalogue=load_catalogue())
+    """Live features over states; empty ones are started."""
+    kept = states or MemoryStates()
+    features = LiveFeatures(states=kept, registry=FEATURES, catalogue=load_catalogue())
+    if kept.read_states([CURSOR]) == [None]:
+        features.start(generation="test", now=datetime(2025, 1, 1, tzinfo=UTC))
+    return features
 
 
 def timeline(trades: pa.Table, market: pa.Table) -> list[tuple[datetime, Event]]:

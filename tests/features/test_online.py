@@ -6,16 +6,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.backfill import backfill
 from features.catalogue import load_catalogue
+from features.entities import NotKept
 from features.events import Labelled, Record, Submitted
-from features.history import History
-from features.online import BEGUN
-from features.state import LAG, TAIL_MOST, State, decode, encode
+from features.history import History, HistoryMoment
+from features.live_moment import LiveMoment
+from features.moment import Links
+from features.online import StatesMissing, entity_keys
+from features.state import LAG, TAIL_MOST, State, decode, empty_state, encode
 from features.store import FeatureStore
 from tests.features import worlds
 from tests.features.replay import MemoryStates, assert_equal, live, offline, records, row_of, timeline
@@ -24,6 +28,7 @@ from tests.redis_server import redis_url
 TIMES = ("submitted_at", "decided_at", "resold_at", "fraud_known_at")
 __all__ = ["redis_url"]  # a fixture: pytest finds it by its name here
 
+NO_MARKET = worlds.market(rows=1, seed=1).slice(0, 0)
 LINKS = ("link_sellers", "link_frauds", "link_frauds_per_seller")
 
 
@@ -43,7 +48,7 @@ def test_replay_through_the_live_path_equals_offline(seed):
             trade_id = event.trade["trade_id"]
             found = features.answer(event.trade)
             assert_equal(found.values, row_of(expected, place[trade_id]), of=trade_id)
-            assert (found.seq, found.behind) == (seq - 1, False)
+            assert (found.seq, found.moment) == (seq - 1, at)
             answered += 1
         features.apply([Record(seq, event)], now=at)
     assert answered == len(trades)
@@ -123,11 +128,13 @@ def test_bulk_rebuild_equals_replay(seed, share):
         sink=bulk,
         now=now,
         applied=applied,
+        generation="bulk",
         progress=lambda done, total: None,
     )
     grown.apply(records(event for at, event in told if at < now), now=now)
     rebuilt = live(bulk)
     assert rebuilt.applied == grown.applied == applied
+    assert rebuilt.generation == "bulk"
     assert written == len(bulk.states) - 2
     for probe in probes(trades, at=now):
         assert_equal(rebuilt.answer(probe).values, grown.answer(probe).values)
@@ -157,23 +164,39 @@ def test_events_may_come_in_any_order(seed, shuffle):
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10_000), behind=st.integers(0, LAG), ahead=st.integers(1, 12))
-def test_a_moment_behind_the_newest_events_does_not_see_them(seed, behind, ahead):
-    """A trade whose moment lies a little before events already told gets the features of its own moment."""
+@given(seed=st.integers(0, 10_000), behind=st.integers(-5, LAG))
+def test_a_moment_behind_the_newest_events_is_moved_up(seed, behind):
+    """A trade whose moment lies before events already told of its entities is answered as of just after them, with
+    exactly the features of the moment it is given."""
     trades, market = worlds.trades(rows=120, seed=seed, days=30), worlds.market(rows=40, seed=seed, days=30)
     told = timeline(trades, market)
-    place = len(told) * 2 // 3
-    start = told[place][0]
-    window = [item for item in told if item[0] <= start + timedelta(microseconds=behind)]
     features = live()
-    features.apply(records(event for _, event in window[: place + ahead]), now=start)
-    rows = trades.to_pylist()
-    asked = [row | {"trade_id": f"m{n}", "submitted_at": start} for n, row in enumerate(rows[:8])]
-    for probe in asked:
-        spine = pa.Table.from_pylist([probe], schema=trades.schema)
+    features.apply(records(event for _, event in told), now=told[-1][0])
+    asked = told[-1][0] - timedelta(microseconds=behind)
+    for number, row in enumerate(trades.to_pylist()[:8]):
+        probe = row | {"trade_id": f"m{number}", "submitted_at": asked}
         found = features.answer(probe)
-        if not found.behind:
-            assert_equal(found.values, row_of(offline(trades, market, spine=spine), 0), of=probe["trade_id"])
+        assert asked <= found.moment <= told[-1][0] + timedelta(microseconds=6)
+        spine = pa.Table.from_pylist([probe | {"submitted_at": found.moment}], schema=trades.schema)
+        assert_equal(found.values, row_of(offline(trades, market, spine=spine), 0), of=probe["trade_id"])
+
+
+def test_many_at_one_moment_stay_in_order():
+    """More simultaneous trades than a tail holds, in any order of their ids: each sees exactly those before it."""
+    base = worlds.trades(rows=5, seed=10).to_pylist()[0] | {"card_fingerprint": None}
+    features, answers, told = live(), [], []
+    for number in range(120):
+        trade = base | {"trade_id": f"b{number * 37 % 120:03d}", "seller_id": f"s{number % 7}"}
+        found = features.answer(trade)
+        trade = trade | {"submitted_at": found.moment}
+        features.apply([Record(number + 1, Submitted(trade))], now=found.moment)
+        answers.append(found.values)
+        told.append(trade)
+    table = pa.Table.from_pylist(told, schema=worlds.trades(rows=5, seed=10).schema)
+    order = [("submitted_at", "ascending"), ("trade_id", "ascending")]
+    expected = offline(table.sort_by(order), NO_MARKET, spine=table)
+    for number, values in enumerate(answers):
+        assert_equal(values, row_of(expected, number), of=told[number]["trade_id"])
 
 
 def test_a_trade_quoted_again_is_not_its_own_past():
@@ -218,15 +241,64 @@ def test_a_hot_address_keeps_a_small_exact_state():
     assert len(decode(states.states["ip=203.0.113.7"]).tail) <= TAIL_MOST
 
 
-def test_a_torn_write_is_noticed():
-    """Where a write began but its end was never noted, the states say that they must be rebuilt."""
+def test_an_emptied_store_is_noticed():
+    """Where the states are gone, nothing is answered from nothing and nothing is told to nobody."""
     trade = worlds.trades(rows=5, seed=6).to_pylist()[0]
     states = MemoryStates()
     features = live(states)
     features.apply(records([Submitted(trade)]), now=trade["submitted_at"])
-    assert not features.torn
-    states.states[BEGUN] = b"2"
-    assert features.torn
+    states.states.clear()
+    with pytest.raises(StatesMissing):
+        features.answer(trade)
+    with pytest.raises(StatesMissing):
+        _ = features.applied
+    assert features.generation == ""
+
+
+def test_the_market_of_an_untraded_card_type_is_rebuilt():
+    """Rates of a card type that nobody has traded yet are in a rebuilt state as they are offline."""
+    trades = worlds.trades(rows=40, seed=5).filter(pc.not_equal(pc.field("card_type"), "sinopec_fuel"))
+    market = worlds.market(rows=200, seed=5)
+    known = [*trades["submitted_at"].to_pylist(), *market["observed_at"].to_pylist()]
+    now = max(known) + timedelta(seconds=1)
+    bulk = MemoryStates()
+    backfill(
+        history=history_of(trades, market),
+        sink=bulk,
+        now=now,
+        applied=0,
+        generation="bulk",
+        progress=lambda done, total: None,
+    )
+    probe = trades.to_pylist()[0] | {"trade_id": "z", "submitted_at": now, "card_type": "sinopec_fuel"}
+    expected = offline(trades, market, spine=pa.Table.from_pylist([probe], schema=trades.schema))
+    found = live(bulk).answer(probe).values
+    assert found["market_buyer_best"] == expected["market_buyer_best"][0]
+    assert found["market_competitor_mean"] == expected["market_competitor_mean"][0]
+    assert found["market_buyer_best"] == found["market_buyer_best"]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda m: m.resales("card_type", "24h"),
+        lambda m: m.hours_since_last("card_category"),
+        lambda m: m.distinct("card_type", "seller", "30d"),
+        lambda m: m.count("card_fingerprint", "7d"),
+    ],
+)
+def test_what_is_not_kept_is_refused_offline_and_live(ask):
+    """A feature that asks for what no state keeps is refused by both evaluators, not answered by one of them."""
+    trades, market = worlds.trades(rows=20, seed=1), worlds.market(rows=5, seed=1)
+    history = history_of(trades, market)
+    trade = trades.to_pylist()[5]
+    with pytest.raises(NotKept, match=r"entities\.py"):
+        ask(HistoryMoment(history, history.spine_rows))
+    keys = entity_keys(trade, "any")
+    states = {entity: empty_state(entity) for entity in keys}
+    live_moment = LiveMoment(trade=trade, states=states, links=Links(0.0, 0.0), catalogue=load_catalogue())
+    with pytest.raises(NotKept, match=r"entities\.py"):
+        ask(live_moment)
 
 
 def test_states_survive_their_bytes():

@@ -72,6 +72,7 @@ def test_the_example_is_equal_offline_and_live(registry):
         progress=lambda done, total: None,
     )[NAME]
     features = LiveFeatures(states=MemoryStates(), registry=registry, catalogue=load_catalogue())
+    features.start(generation="example", now=worlds.START)
     live = {}
     for seq, (at, event) in enumerate(timeline(trades, market), start=1):
         if isinstance(event, Submitted):

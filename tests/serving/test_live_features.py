@@ -19,6 +19,7 @@ from pipelines.consistency import Consistency, check_consistency
 from pipelines.training.collecting import collect_workspace
 from pipelines.wiring import feature_store
 from serving.api.desk import Desk
+from serving.api.engine import Engine
 from serving.cli import main
 from tests.serving.conftest import Clock, client_of, desk_of
 
@@ -104,12 +105,16 @@ def test_a_wrong_value_is_found(client, clock, desk, live_workspace, capsys):
     assert report["features"]["card_face_cny"] == {"equal": 8, "different": 1}
 
 
-def test_what_is_told_late_is_called_late(client, clock, live_workspace):
-    """A trade that was submitted before a quote but told after it explains the quote's differences."""
+def test_what_is_told_late_is_called_late(client, desk, clock, live_workspace, monkeypatch):
+    """A trade that stands before a quote but was told after the quote had read explains the quote's differences."""
     clock.forward(hours=1)
+    trade = desk.engine.trade_of(schemas_submission(submission(1)), now=clock.now)
+    read = desk.engine.read([trade])  # one worker reads, and another is quicker with an earlier trade
+    clock.now -= timedelta(seconds=1)
+    ask(client, submission(5))
+    clock.forward(seconds=1)
+    monkeypatch.setattr(Engine, "read", lambda *_: read)
     ask(client, submission(1))
-    earlier = (clock.now - timedelta(minutes=2)).isoformat()
-    ask(client, submission(5) | {"submitted_at": earlier})
     found = check(live_workspace)
     assert found.faults == 0
     assert found.total("late") > 0
@@ -137,7 +142,7 @@ def test_a_state_that_was_away_catches_up(client, desk, clock, monkeypatch):
     again = desk.engine.trade_of(schemas_submission(submission(4, seller_id="s-1")), now=clock.now)
     ask(client, submission(9))
     assert desk.log.live.applied == desk.data.log_head
-    assert desk.engine.live.answer(again).values["seller_count_1h"] == 2
+    assert desk.engine.live.answer(again).values["seller_count_1h"] == 3  # 1, 2 and 9
 
 
 def schemas_submission(body: dict):
@@ -209,3 +214,65 @@ def test_quotes_know_which_records_they_had_seen(client, desk: Desk, clock):
     ask(client, submission(2))
     rows = desk.data.rows(sa.select(quote_features).order_by(quote_features.c.seq))
     assert [row["seq"] for row in rows] == [desk.data.log_head - 2, desk.data.log_head - 1]
+
+
+def test_an_emptied_store_is_rebuilt(client, desk, clock, live_workspace):
+    """A store that lost its states (a Redis that was restarted) is filled again at the next start; until then the
+    answers say so."""
+    clock.forward(hours=1)
+    ask(client, submission(1))
+    store = feature_store(live_workspace)
+    store.clear_states()
+    clock.forward(minutes=1)
+    assert ask(client, submission(2))["degraded"][-1] == "feature_store_unavailable"
+    clock.forward(minutes=1)
+    with client_of(desk_of(live_workspace, clock)) as later:
+        assert ask(later, submission(3))["degraded"] == []
+    probe = desk.engine.trade_of(schemas_submission(submission(5)), now=clock.now)
+    assert desk_of(live_workspace, clock).engine.live.answer(probe).values["seller_count_1h"] == 1
+
+
+def test_a_batch_is_in_order(client, clock, live_workspace):
+    """More quotes than a state keeps whole, sent at once: each saw those before it, as training will."""
+    clock.forward(hours=1)
+    body = {"submissions": [submission(number) for number in range(70)]}
+    answer = client.post("/v1/quotes/batch", json=body).json()
+    assert len({item["quote"]["submitted_at"] for item in answer["results"]}) == 70
+    found = check(live_workspace)
+    assert (found.quotes, found.faults, found.total("late")) == (70, 0, 0)
+
+
+def test_asking_again_leaves_the_moment(client, clock, live_workspace):
+    """A trade quoted again, also with an earlier moment, and an imported one keep the moment they came with."""
+    stored = live_workspace.tables.read("trades").slice(0, 1).to_pylist()[0]
+    clock.forward(hours=1)
+    ask(client, submission(1))
+    clock.forward(minutes=3)
+    ask(client, submission(1) | {"submitted_at": (clock.now - timedelta(minutes=4)).isoformat()})
+    collect_workspace(live_workspace)
+    rows = {row["trade_id"]: row for row in live_workspace.tables.read("trades").to_pylist()}
+    assert rows["check-1"]["submitted_at"] == clock.now - timedelta(minutes=3)
+    assert rows[stored["trade_id"]]["submitted_at"] == stored["submitted_at"]
+    assert check(live_workspace).faults == 0
+
+
+def test_a_broken_stamp_is_a_missing_one(client, clock, live_workspace):
+    """An unreadable note of what the states stand for leads to a rebuild, not to an error."""
+    (live_workspace.home / live_state.STAMP).write_text("")
+    collect_workspace(live_workspace)
+    clock.forward(minutes=1)
+    assert desk_of(live_workspace, clock).engine.live.generation
+    assert json.loads((live_workspace.home / live_state.STAMP).read_text())["tables"]
+
+
+def test_the_newer_of_two_labels_is_corrected(client, desk, clock):
+    """What a new label corrects is the newest one known, told or imported."""
+    clock.forward(hours=1)
+    ask(client, submission(1))
+    tell(client, "fraud_confirmed", clock, trade_id="check-1")
+    clock.forward(hours=1)
+    tell(client, "fraud_cleared", clock, trade_id="check-1")
+    clock.forward(hours=1)
+    probe = desk.engine.trade_of(schemas_submission(submission(5)), now=clock.now)
+    values = desk.engine.live.answer(probe).values
+    assert (values["seller_labels_all"], values["seller_frauds_all"], values["link_frauds"]) == (1, 0, 0)
