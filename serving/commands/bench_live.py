@@ -66,19 +66,15 @@ def _live_times(workspace: Workspace, quotes: int) -> dict[str, list[float]]:
     asked = [
         _asked(row, number, now) for number, row in enumerate(trades.slice(len(trades) - quotes).to_pylist())
     ]
-    events = [event for at, event in _recent(workspace, asked)]
-    times: dict[str, list[float]] = {
-        "quote: read and derive": [],
-        "quote: read alone": [],
-        "event applied": [],
-    }
+    events = list(_recent(asked))
+    times: dict[str, list[float]] = {"quote: read and derive": [], "quote: read alone": []}
     for trade in asked:
         times["quote: read and derive"].append(_cpu_ms(lambda trade=trade: live.answer(trade)))
         keys = live.keys(trade)
         times["quote: read alone"].append(_cpu_ms(lambda keys=keys: store.read_states(keys)))
     for seq, event in enumerate(events, start=1):
-        record = Record(seq, event)
-        times["event applied"].append(_cpu_ms(lambda record=record: live.apply([record], now=now)))
+        record, step = Record(seq, event), f"{type(event).__name__} applied"
+        times.setdefault(step, []).append(_cpu_ms(lambda record=record: live.apply([record], now=now)))
     hot = [trade | {"ip": "203.0.113.99"} for trade in asked]
     seq = len(events)
     for first in range(0, HOT_EVENTS, BATCH):
@@ -96,7 +92,7 @@ def _asked(row: dict[str, Any], number: int, now: datetime) -> dict[str, Any]:
     return row | {"trade_id": f"bench-{number}", "submitted_at": now}
 
 
-def _recent(workspace: Workspace, asked: list[dict[str, Any]]) -> Iterator[tuple[datetime, Event]]:
+def _recent(asked: list[dict[str, Any]]) -> Iterator[Event]:
     """A mix of events as they come: submissions, acceptances, resales, labels, rates."""
     from features.events import Accepted, Labelled, Observed, Resold, Submitted
 
@@ -110,7 +106,7 @@ def _recent(workspace: Workspace, asked: list[dict[str, Any]]) -> Iterator[tuple
             Labelled(submitted, number % 50 == 0, at),
             Observed(trade["card_type"], "bench", "buyer_bid", 0.9, at),
         ]
-        yield at, kinds[number % len(kinds)]
+        yield kinds[number % len(kinds)]
 
 
 def _hot(trade: dict[str, Any], number: int, now: datetime) -> dict[str, Any]:

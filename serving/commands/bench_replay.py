@@ -104,9 +104,8 @@ class _Comparison:
             known = None if value != value else value
             if known != wanted[name]:
                 self.different += 1
-                self.examples += [f"{name} of {trade_id}: live {value}, offline {wanted[name]}"][
-                    : 10 - len(self.examples)
-                ]
+                if len(self.examples) < MOST_EXAMPLES:
+                    self.examples.append(f"{name} of {trade_id}: live {value}, offline {wanted[name]}")
 
 
 def _replay(

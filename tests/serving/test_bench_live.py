@@ -29,7 +29,7 @@ def test_the_cost_of_quotes_and_events_is_shown(
     monkeypatch.setattr(bench_live, "HOT_EVENTS", 1_000)
     assert run("bench", "live", "--trades", 2_000, "--quotes", 100, "--no-redis") == 0
     out = capsys.readouterr().out
-    for line in ("read and derive", "read alone", "event applied", "1,000 events"):
+    for line in ("read and derive", "read alone", "Submitted applied", "Labelled applied", "1,000 events"):
         assert line in out
 
 
