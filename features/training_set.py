@@ -97,8 +97,10 @@ def write_features(
     """Write trade_id, event_timestamp and all features of the history's ``rows`` (ascending) to one Parquet file.
 
     Group by group of features over all rows, then put together chunk by chunk: neither all features nor all
-    entities are ever in memory. The file appears whole or not at all.
+    entities are ever in memory. The file appears whole or not at all. Raises NothingToTrainOn without rows.
     """
+    if len(rows) == 0:
+        raise NothingToTrainOn("there is no trade to write")
     work = path.with_suffix(f".{os.getpid()}.work")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
