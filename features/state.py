@@ -1,9 +1,8 @@
 """The live state of one entity, as compact bytes: totals per hop of each window, and a tail of the newest events.
 
-What no moment can precede any more is *folded* into rows of totals, one row a hop of a window, so that a state
-stays small however many events it has seen. The newest events stay as they came in the *tail*: a moment slightly
-older than the newest event (another worker's clock, a simultaneous trade) then still sees only what stands before
-it. Times are int64 µs. The layout follows :mod:`features.entities`.
+Older events are *folded* into rows of totals, one row a hop of a window, so that a state stays small however many it
+has seen. The newest stay as they came in the *tail*: a trade quoted again does not see itself, and simultaneous trades
+stay in order. Late events find their row. Times are int64 µs. The layout follows :mod:`features.entities`.
 """
 
 from __future__ import annotations
