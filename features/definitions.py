@@ -11,7 +11,7 @@ the values are the same bits. A function that changes gets a new version by itse
 from __future__ import annotations
 
 from features import kind_definitions
-from features.arithmetic import Value, pick, smoothed_rate
+from features.arithmetic import Value, pick, ratio, smoothed_rate
 from features.dictionary import FEATURES, define
 from features.entity_definitions import entity_features
 from features.moment import FEN_PER_YUAN, Moment
@@ -52,7 +52,7 @@ def card_face_cny(m: Moment) -> Value:
 @define(family="card", unit="ratio", zh="面值与法定上限之比", as_of="trade", null=NO_CATALOGUE_VALUE)
 def card_face_of_max(m: Moment) -> Value:
     """Face value as a share of the largest face value that can exist."""
-    return m.face_fen / m.card("max_face_fen")
+    return ratio(m.face_fen, m.card("max_face_fen"))
 
 
 @define(family="card", unit="0/1", zh="常见面值", as_of="trade", null="the catalogue lists no face values")

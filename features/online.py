@@ -307,7 +307,7 @@ def first_marks(*, generation: str, applied: int) -> dict[str, bytes]:
 
 def _number(cursor: bytes | None) -> int:
     if cursor is None:
-        raise StatesMissing("there are no live states; restart the service, or run `huika features rebuild`")
+        raise StatesMissing("there are no live states; they are rebuilt when the service starts")
     return int(cursor)
 
 

@@ -118,6 +118,10 @@ class Feature:
         return f"{self.name}@{self.version}"
 
 
+class FeatureFailed(RuntimeError):
+    """A definition cannot be computed; the message names the feature."""
+
+
 class UnknownFeature(KeyError):
     """No feature of that name and version is defined any more."""
 
@@ -229,19 +233,26 @@ class Registry:
         return digest.hexdigest()[:8]
 
     def compute(self, moment: Moment, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Columns over a moment's rows: float64 (n,) for numbers, object (n,) for categories."""
+        """Columns over a moment's rows: float64 (n,) for numbers, object (n,) for categories. Raises FeatureFailed."""
         chosen = self.names() if names is None else names
-        return {name: column_of(self[name].kind, self[name].compute(moment)) for name in chosen}
+        return {name: column_of(self[name].kind, self._value(self[name], moment)) for name in chosen}
 
     def values(self, moment: Moment, names: Sequence[str] | None = None) -> dict[str, float | str | None]:
-        """Values at one live moment: floats, and str or None for categories."""
+        """Values at one live moment: floats, and str or None for categories. Raises FeatureFailed."""
         chosen = self.names() if names is None else names
         found: dict[str, float | str | None] = {}
         for name in chosen:
             feature = self._features.get(name) or self[name]
-            value = feature.compute(moment)
+            value = self._value(feature, moment)
             found[name] = value if feature.kind == "category" else float(value)
         return found
+
+    @staticmethod
+    def _value(feature: Feature, moment: Moment) -> Value:
+        try:
+            return feature.compute(moment)
+        except Exception as error:
+            raise FeatureFailed(f"feature {feature.name}: {type(error).__name__}: {error}") from error
 
 
 def _bound(value: float) -> str:

@@ -1,14 +1,18 @@
 """Former definitions, kept word for word for models that were trained on them.
 
-When a definition changes, move the old function here and name it in :func:`retire_all`::
+When a definition changes, copy the old function here, with the imports it needs, and name it in :func:`retire_all`::
+
+    from features.moment import FEN_PER_YUAN
 
     def card_face_cny(m):
-        return m.face_fen / 10
+        return m.face_fen / FEN_PER_YUAN
 
-    registry.retire("card_face_cny", card_face_cny)
+    def retire_all(registry):
+        registry.retire("card_face_cny", card_face_cny)
 
-Its version is a hash of its code, so it is found again by the models that ask for it. When no registered model
-does any more (``huika models`` lists what each reads), delete it.
+Its version is a hash of its code (docstring, annotations and decorator do not count), so the models that were trained
+on it find it again. When neither champion, challenger nor a version to roll back to was, delete it: ``huika status``
+names a model whose definitions are gone.
 """
 
 from __future__ import annotations

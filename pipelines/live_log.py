@@ -15,8 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
-from features.online import LiveFeatures
+from features.online import LiveFeatures, StatesMissing
 from features.rows import SPINE_COLUMNS
+from features.store import OnlineStoreUnavailable
 from pipelines.application_data import ApplicationData
 
 log = logging.getLogger("huika")
@@ -65,6 +66,8 @@ class LiveLog:
         """As :meth:`tell_waiting`; a failure is logged, for the records stay and the next call tells them."""
         try:
             self.tell_waiting(now=now)
+        except (OnlineStoreUnavailable, StatesMissing) as error:
+            log.error("%s; records stay in the log until it is back", error)
         except Exception:
             log.exception("the live state could not be brought up to date; its records stay in the log")
 

@@ -81,13 +81,15 @@ def _run(name: str, arguments: list[str]) -> None:
 
 def expected_refusals() -> tuple[type[Exception], ...]:
     """Errors that say what the user can do about them; they are printed without a traceback."""
+    from features.registry import FeatureFailed
     from features.store import OnlineStoreUnavailable, OnlineUrlError
     from models.registry import ModelNotFound
     from pipelines.settings import SettingsError
     from pipelines.training.import_problems import ImportProblem
     from serving.refusals import Refusal
 
-    return (SettingsError, Refusal, ImportProblem, ModelNotFound, OnlineStoreUnavailable, OnlineUrlError)
+    online = (OnlineStoreUnavailable, OnlineUrlError)
+    return (SettingsError, Refusal, ImportProblem, ModelNotFound, FeatureFailed, *online)
 
 
 def _print_help() -> None:

@@ -26,7 +26,7 @@ from pipelines.settings import Settings
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
 from pipelines.training.examples import Examples, examples_of
-from pipelines.training.splitting import DAY_US
+from pipelines.training.splitting import DAY_US, TooLittleHistory
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
 
@@ -140,7 +140,10 @@ def _newer(workspace: Workspace, name: str, since: datetime) -> Examples:
     retrieved = store.retrieve(registry=FEATURES, model=name, spine=spine)
     examples = examples_of(training_set.trades, columns_of(retrieved, FEATURES, FEATURES.names(name)))
     split = fraud.split_fraud if name == "fraud" else discount.split_discount
-    rows = split(examples, workspace.settings).final
+    try:
+        rows = split(examples, workspace.settings).final
+    except TooLittleHistory:
+        raise NothingToCompare(_no_newer(name, 0, since)) from None
     if len(rows) < LEAST_OUTCOMES:
         raise NothingToCompare(_no_newer(name, len(rows), since))
     return examples.rows(rows)

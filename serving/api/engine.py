@@ -102,7 +102,7 @@ class Engine:
             models=models,
             rules=self.rules,
         )
-        degraded = [*models.degraded, *read.degraded]
+        degraded = [*self.models.degraded, *read.degraded]
         return [self._quote_body(trade, answers, row, degraded) for row, trade in enumerate(trades)]
 
     def _models(self, read: Read) -> ModelPair:
@@ -127,7 +127,7 @@ class Engine:
             models=models,
             rules=self.rules,
         )
-        degraded = [code for code in (*models.degraded, *read.degraded) if code != NO_DISCOUNT_MODEL]
+        degraded = [code for code in (*self.models.degraded, *read.degraded) if code != NO_DISCOUNT_MODEL]
         return [self._score_body(trade, scores, row, degraded) for row, trade in enumerate(trades)]
 
     def _quote_body(self, trade: Trade, answers: Answers, row: int, degraded: list[str]) -> dict[str, Any]:

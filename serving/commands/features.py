@@ -30,7 +30,8 @@ features = typer.Typer(
     cls=_ListByDefault,
     add_completion=False,
     rich_markup_mode=None,
-    help="The data dictionary (`list`, also without a name), and the care of the live features.",
+    help="The data dictionary, and the care of the live features. `huika features seller --model fraud` searches the "
+    "dictionary; `huika features list --help` shows its options.",
 )
 
 
@@ -57,6 +58,8 @@ def list_features(
         if (not model or model in item.models)
         and text in f"{item.name} {item.family} {item.meaning} {item.zh}".lower()
     ]
+    if not rows:
+        raise Refusal(f"no feature has {search!r} in its name, family or text")
     if as_json:
         print(json.dumps({"version": FEATURES.version(), "features": rows}, ensure_ascii=False, indent=1))
     else:
@@ -86,7 +89,11 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Compare the features that quotes were answered from with their offline values; exit code 1 at a fault."""
+    """Compare the features that quotes were answered from with their offline values; exit code 1 at a fault.
+
+    equal; late: explained by what was told after the quote; different, missing: faults; gone: the definition of that
+    time is no longer in the registry; unexplained: too many to look into.
+    """
     from features.definitions import FEATURES
     from pipelines.consistency import check_consistency
     from pipelines.workspace import Workspace

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -78,7 +78,24 @@ def prepare(workspace: Workspace, *, progress: Callable[[int, int], None], now: 
     collect_workspace(workspace)
     store = feature_store(workspace)
     log = open_live_log(workspace, store=store, data=ApplicationData(workspace.application_url))
+    log.live.blank(
+        any_trade(now)
+    )  # a definition that cannot be computed must stop the start, not every worker
     prepare_live_state(workspace, log=log, store=store, now=now, progress=progress)
+
+
+def any_trade(now: datetime) -> dict[str, Any]:
+    """A trade that every feature can be computed for."""
+    from features.rows import SPINE_COLUMNS
+
+    known = {
+        "trade_id": "any",
+        "submitted_at": now,
+        "seller_id": "any",
+        "card_type": "any",
+        "face_value_fen": 100,
+    }
+    return dict.fromkeys(SPINE_COLUMNS) | known
 
 
 def service_command(*, host: str, port: int) -> list[str]:

@@ -68,7 +68,9 @@ def _newest(workspace: Any, name: str) -> str:
 def _models(workspace: Any, problems: list[str]) -> list[dict[str, Any]]:
     if not (workspace.home / "mlflow.db").exists() and not workspace.settings.storage.mlflow_url:
         return []
+    from features.definitions import FEATURES
     from models.registry import DamagedModel
+    from pipelines.feature_pins import FeaturesGone, pins
     from pipelines.wiring import model_registry
 
     registry = model_registry(workspace)
@@ -78,8 +80,11 @@ def _models(workspace: Any, problems: list[str]) -> list[dict[str, Any]]:
             if not version.aliases:
                 continue
             try:
-                registry.folder(version)
+                pins(registry.folder(version), registry=FEATURES)
                 health = "ok"
+            except FeaturesGone as error:
+                health = "outdated"
+                problems.append(f"{name} version {version.version} is not used: {error}")
             except (DamagedModel, OSError, StopIteration) as error:
                 health = "damaged"
                 problems.append(f"{name} version {version.version}: {error}")

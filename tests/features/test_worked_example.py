@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from features import definitions
-from features.arithmetic import Value, ratio
 from features.catalogue import load_catalogue
 from features.events import Record, Submitted
-from features.moment import FEN_PER_YUAN, Moment
 from features.online import LiveFeatures
 from features.registry import Registry
 from features.rows import SPINE_COLUMNS
@@ -36,14 +34,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     registry = Registry()
     source = tmp_path_factory.mktemp("example") / "example.py"
     source.write_text(example(), encoding="utf-8")
-    names = {
-        "define": registry.define,
-        "Moment": Moment,
-        "Value": Value,
-        "ratio": ratio,
-        "FEN_PER_YUAN": FEN_PER_YUAN,
-    }
-    exec(compile(example(), str(source), "exec"), names | {"__name__": "features.example"})
+    names = vars(definitions) | {"define": registry.define}  # as if it stood in that module
+    exec(compile(example(), str(source), "exec"), names)
     return registry
 
 

@@ -134,9 +134,9 @@ def test_a_state_that_was_away_catches_up(client, desk, clock, monkeypatch):
         clock.forward(minutes=1)
         quote = ask(client, submission(2, seller_id="s-1"))
         score = client.post("/v1/fraud-scores", json=submission(3)).json()
-    assert quote["degraded"] == ["discount_model_missing", "fraud_model_missing", "feature_store_unavailable"]
+    assert quote["degraded"] == ["feature_store_unavailable"]
     assert quote["decision"] != "pay"
-    assert score["degraded"] == ["fraud_model_missing", "feature_store_unavailable"]
+    assert score["degraded"] == ["feature_store_unavailable"]
     assert desk.log.live.applied == desk.data.log_head - 1
     clock.forward(minutes=1)
     again = desk.engine.trade_of(schemas_submission(submission(4, seller_id="s-1")), now=clock.now)
