@@ -147,13 +147,10 @@ class ApplicationData:
 
     def append_to_log(self, connection: sa.Connection, *, once: str, kind: str, body: Any) -> None:
         """Put a record at the end of the live log, unless ``once`` is in it already."""
-        insert = sqlite_insert
         if connection.dialect.name == "postgresql":
-            insert = postgres_insert
             # Numbers are drawn before they can be seen: one at a time, or a later one would be told first.
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOG_LOCK)))
-        row = {"once": once, "kind": kind, "body": body}
-        connection.execute(insert(live_log).values(row).on_conflict_do_nothing(index_elements=["once"]))
+        insert_once(connection, live_log, {"once": once, "kind": kind, "body": body})
 
     def log_after(self, seq: int, *, limit: int) -> list[Mapping[str, Any]]:
         """Records of the live log behind number ``seq``, in order."""
@@ -205,6 +202,12 @@ class ApplicationData:
     def _all(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def insert_once(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> None:
+    """Insert a row, unless one with the same key is there already."""
+    insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    connection.execute(insert(table).values(dict(row)).on_conflict_do_nothing())
 
 
 def _configure_sqlite(connection: Any, record: Any) -> None:

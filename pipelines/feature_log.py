@@ -9,12 +9,10 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from features.online import Answer
 from features.registry import Registry
-from pipelines.application_data import ApplicationData, feature_lists, quote_features, quotes
+from pipelines.application_data import ApplicationData, feature_lists, insert_once, quote_features, quotes
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,7 @@ class FeatureLog:
         self, connection: sa.Connection, *, quote_id: str, trade: Mapping[str, Any], answer: Answer
     ) -> None:
         """Keep the features of a quote, in the transaction that keeps the quote."""
-        insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
-        row = {"list_id": self._list_id, "names": list(self._columns)}
-        connection.execute(insert(feature_lists).values(row).on_conflict_do_nothing())
+        insert_once(connection, feature_lists, {"list_id": self._list_id, "names": list(self._columns)})
         connection.execute(
             sa.insert(quote_features).values(
                 quote_id=quote_id,
