@@ -143,7 +143,7 @@ class ApplicationData:
         return self._one(chosen.order_by(quotes.c.submitted_at.desc(), quotes.c.quote_id.desc()).limit(1))
 
     def all_quotes(self) -> list[Mapping[str, Any]]:
-        return self._all(sa.select(quotes).order_by(quotes.c.submitted_at, quotes.c.quote_id))
+        return self.rows(sa.select(quotes).order_by(quotes.c.submitted_at, quotes.c.quote_id))
 
     def append_to_log(self, connection: sa.Connection, *, once: str, kind: str, body: Any) -> None:
         """Put a record at the end of the live log, unless ``once`` is in it already."""
@@ -154,7 +154,7 @@ class ApplicationData:
 
     def log_after(self, seq: int, *, limit: int) -> list[Mapping[str, Any]]:
         """Records of the live log behind number ``seq``, in order."""
-        return self._all(
+        return self.rows(
             sa.select(live_log).where(live_log.c.seq > seq).order_by(live_log.c.seq).limit(limit)
         )
 
@@ -171,12 +171,12 @@ class ApplicationData:
 
     def all_events(self) -> list[Mapping[str, Any]]:
         """Events by the time they became known."""
-        return self._all(sa.select(events).order_by(events.c.known_at, events.c.event_id))
+        return self.rows(sa.select(events).order_by(events.c.known_at, events.c.event_id))
 
     def events_of(self, trade_id: str) -> list[Mapping[str, Any]]:
         """Events of one trade by the time they became known."""
         chosen = sa.select(events).where(events.c.trade_id == trade_id)
-        return self._all(chosen.order_by(events.c.known_at, events.c.event_id))
+        return self.rows(chosen.order_by(events.c.known_at, events.c.event_id))
 
     def reply(self, key: str, route: str) -> Reply | None:
         found = self._one(
@@ -188,18 +188,15 @@ class ApplicationData:
         chosen = sa.select(board_prices).where(
             board_prices.c.card_type == card_type, board_prices.c.shown_at >= since
         )
-        return self._all(chosen.order_by(board_prices.c.shown_at))
-
-    def rows(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
-        """All rows of a query."""
-        return self._all(statement)
+        return self.rows(chosen.order_by(board_prices.c.shown_at))
 
     def _one(self, statement: sa.Select[Any]) -> Mapping[str, Any] | None:
         with self._engine.connect() as connection:
             row = connection.execute(statement).mappings().first()
         return None if row is None else dict(row)
 
-    def _all(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
+    def rows(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
+        """All rows of a query."""
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
