@@ -27,7 +27,7 @@ Assumptions of the author, without a public source
       best competitor's bid and what such cards usually bring, lower for small, soon expiring and physical
       cards, at night and at the end of the month. Loyalty (stays with the seller) and urgency (of the day)
       are hidden: they decide where in that distribution a seller stands. So acceptance given card, market and
-      moment is exactly logistic, and the best price of a card is known.
+      moment is known exactly, and with it the best price of a card.
     * Who the sellers are (:mod:`people`): two of three come once, a few dealers hundreds of times; families
       share devices and accounts, offices and mobile carriers addresses, employees one batch of cards.
     * Fraud (:mod:`fraudsters`, :mod:`repeats`): 2 % of the cards, of which 45 % in rings with stolen batches,
@@ -38,6 +38,19 @@ Assumptions of the author, without a public source
     * Screening by rules (:mod:`history`), of which a random 5 % pass nevertheless: those turned away have
       neither offer nor label. Fraud becomes known 1–20 days after the purchase, honesty after 21–30; what
       lies beyond the end of the log is not known.
+
+Other shapes, for a model must not be good at one kind of market only (:mod:`worlds` names those that judge)
+    * ``acceptance``: the least rates of a card's sellers are ``logistic``; or ``skewed``, with a long tail of
+      sellers content with much less and few who want more; or ``mixed``: sellers who compare stand close
+      around the best competitor, hurried ones lower and wider, their share differs by category and face value
+      (:mod:`acceptance` has the formulas, and the oracle's table the numbers of each card).
+    * ``confounded``: a trader adds a couple of points by what he sees of the seller's temperament and of the
+      market level that the bids do not show yet. The log has nothing of it but the offer. ``offer_density`` is
+      that of the random move around the offer he had in mind, and missing where there is no such move.
+    * ``shock_day``: from that day on resale falls by 3 to 5 points within two days and recovers over months,
+      competitors widen their margins for good, and sellers agree more with each other and want more than
+      before, compared with what competitors pay.
+    * ``jitter_half_width``, ``jitter``: how far the log's offers were moved at random, if at all.
 
 Left out on purpose: sellers do not answer to earlier prices or service by coming more or less often,
 competitors do not answer to the platform, fraudsters do not learn what the screening stops, and nobody

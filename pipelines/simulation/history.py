@@ -11,8 +11,13 @@ from pipelines.simulation.prices import STEP_US, Board, Prices, sale_lag_shares
 from pipelines.simulation.sellers import LOGISTICS_SHARE, expiry_factor, mean_of, resale_rate
 from pipelines.simulation.world import DAY_US, World, local_day
 
-JITTER = 0.02
-"""Half width of the random move of each offer; its density is 1 / (2 · JITTER)."""
+TRADER_SEES = 0.6
+"""How well a trader reads the seller: correlation of what he sees with the seller's temperament."""
+SELLER_MOVE = 0.012
+"""He offers eager sellers less and stubborn ones more: standard deviation of that move, of face value."""
+LEVEL_MOVE, LEVEL_NOISE = 0.8, 0.003
+"""He adds this share of what he knows, with so much error, of the market level beyond the buyers' bids."""
+MOST_TRADER_MOVE = 0.025
 FIXED_RATE = 0.85
 """The rate of a small platform for every card still valid; shipping is the seller's."""
 TABLE_MARGIN, LIVE_MARGIN = 0.058, 0.056
@@ -38,15 +43,31 @@ EXPIRED_PAYS = 0.8
 
 
 def add_offer(world: World, kinds: Kinds, board: Board, cards: Rows, stream: str) -> Rows:
-    """The cards with ``offered_rate`` (n,): the offer each gets if it passes screening, four decimals."""
+    """The cards with ``offered_rate`` (n,): the offer each gets if it passes screening, four decimals.
+
+    Adds offer_centre, the offer before its random move, and trader_move, what the trader added to the policy's
+    rate (both (n,), of face value).
+    """
     centre = {"small": _fixed, "medium": _weekly_table, "head": _live}[world.profile](
         world, kinds, board, cards
     )
-    centre = np.clip(centre, LEAST_CENTRE, HIGHEST_CENTRE)
-    if not world.jitter:
-        return cards | {"offered_rate": round_rate(centre)}
-    move = world.rng(stream).uniform(-JITTER, JITTER, len(centre))
-    return cards | {"offered_rate": round_rate(centre + move)}
+    trader = (
+        _trader_move(world.rng(f"trader of {stream}"), cards) if world.confounded else np.zeros(len(centre))
+    )
+    half = world.jitter_half_width if world.jitter else 0.0
+    centre = np.clip(centre + trader, max(LEAST_CENTRE, half + 0.01), min(HIGHEST_CENTRE, 1 - half))
+    move = world.rng(stream).uniform(-half, half, len(centre))
+    offered = round_rate(centre + move)
+    return cards | {"offered_rate": offered, "offer_centre": centre, "trader_move": trader}
+
+
+def _trader_move(rng: np.random.Generator, cards: Rows) -> np.ndarray:
+    """By how much a trader moves each offer (n,), from a glimpse of the seller and of the hidden level."""
+    count = len(cards["kind"])
+    seller = (cards["temperament"] - 0.5) * np.sqrt(12)
+    seen = TRADER_SEES * seller + np.sqrt(1 - TRADER_SEES**2) * rng.normal(size=count)
+    level = cards["level_gap"] + rng.normal(0.0, LEVEL_NOISE, count)
+    return np.clip(SELLER_MOVE * seen + LEVEL_MOVE * level, -MOST_TRADER_MOVE, MOST_TRADER_MOVE)
 
 
 def _fixed(world: World, kinds: Kinds, board: Board, cards: Rows) -> np.ndarray:

@@ -27,6 +27,10 @@ WELL_KNOWN = (
 EXPIRED_VALUE = (0.015, 0.08)
 """Expected net resale of a just expired card; sources name 1–8 %."""
 SENSITIVITY = (0.85, 1.2)
+SKEW = (0.55, 0.85)
+"""Where acceptance is skewed: the tail towards lower rates is 3 to 12 times as long as the other."""
+HURRIED_SHARE = (0.25, 0.65)
+"""Where acceptance is mixed: share of hurried sellers, by category."""
 FACE_SPREAD = 0.8
 FRAUD_FACE_TILT = 0.5
 """Fraud prefers larger face values, by this power of them."""
@@ -77,9 +81,10 @@ TRAITS_PER = 50
 class Kinds:
     """The k card types of a world as arrays; ``names[i]`` is the card type of row i.
 
-    rows: their rows of the catalogue. category: code (k,). base: resale rate of a fresh virtual
-    card (k,). popularity, fraud_popularity: shares of honest and of fraudulent cards, each summing to 1.
-    face_fen (k, m) with the shares of honest and fraudulent cards, 0 where a type has fewer values.
+    rows: their rows of the catalogue. category: code (k,). base: resale rate of a fresh virtual card (k,).
+    sensitivity, skew, hurried_share: how the least rates of a type's sellers spread (k,). popularity,
+    fraud_popularity: shares of honest and of fraudulent cards, each summing to 1. face_fen (k, m) with the
+    shares of honest and fraudulent cards, 0 where a type has fewer values.
     """
 
     names: tuple[str, ...]
@@ -89,6 +94,8 @@ class Kinds:
     max_rate: np.ndarray
     volatility: np.ndarray
     sensitivity: np.ndarray
+    skew: np.ndarray
+    hurried_share: np.ndarray
     expired_value: np.ndarray
     popularity: np.ndarray
     fraud_popularity: np.ndarray
@@ -144,6 +151,8 @@ def _kinds(rows: tuple[CardType, ...]) -> Kinds:
         max_rate=high,
         volatility=np.minimum(VOLATILITY + VOLATILITY_OF_BAND * (high - low), MOST_VOLATILITY),
         sensitivity=_between(SENSITIVITY, _fixed_draw(names, "sensitivity")),
+        skew=_between(SKEW, _fixed_draw(names, "skew")),
+        hurried_share=_between(HURRIED_SHARE, _fixed_draw(tuple(categories), "hurried")),
         expired_value=_between(EXPIRED_VALUE, _fixed_draw(names, "expired")),
         popularity=popularity,
         fraud_popularity=appeal / appeal.sum(),

@@ -76,7 +76,7 @@ def simulate(world: World, *, on_stage: OnStage = _silent) -> Market:
         trades=trades_table(world, kinds, cards),
         market=market_table(kinds, quotes),
         card_types=card_types_table(kinds),
-        oracle=oracle_table(cards),
+        oracle=oracle_table(world, cards),
     )
 
 

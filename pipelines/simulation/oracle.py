@@ -6,7 +6,9 @@ What the oracle knows, and what it does not
     of what passed the log's screening in this context (card type, face value, form, expiry, hour). It knows
     nothing of the *person*: neither this seller's reservation rate nor whether this very trade is fraud. So
     the best rate is the best price for the card, which is what a discount model can hope for, and no model
-    can beat it on average by pricing cards.
+    can beat it on average by pricing cards. That holds for every shape of acceptance
+    (:mod:`pipelines.simulation.acceptance`), for a confounded log, where the truth is what a rate does that is
+    chosen without a look at the seller, and after a shock, which the oracle foresees as it does the season.
 
     What keeps a perfect model below 100 %: the oracle sees the hidden market level of the moment, of which
     the quotes show a late and noisy picture. To judge quotes under another screening, hand in another fraud
@@ -17,9 +19,10 @@ The value of a rate ``r``, in fen, with q the fraud probability and a the share 
 take::
 
     V(r) = (1 - q) P(r) (face (E[resale] - logistics - r - capital r) - handling)
-         - q a (face (r loss_given_fraud + logistics) + handling),     P(r) = 1 / (1 + exp(-(r - mu) / scale))
+         - q a (face (r loss_given_fraud + logistics) + handling)
 
-No offer (a rate of NaN) is worth 0.
+where P(r) is the share of honest sellers content with r. V may have several hills. No offer (a rate of NaN) is
+worth 0.
 """
 
 from __future__ import annotations
@@ -31,24 +34,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.policy import Costs
+from pipelines.simulation.acceptance import Reservations
 from pipelines.simulation.world import local_day
 
-COARSE, FINE = 61, 41
-"""Rates tried per trade: first over the whole range, then between the neighbours of the best."""
-SCALES_AROUND = 8.0
-ROWS_AT_ONCE = 200_000
+COARSE, FINE, HILLS = 61, 41, 2
+"""Rates tried per trade: first over the whole range, then between the neighbours of the highest hilltops."""
+SEARCHED_LOG_ODDS = 8.0
+ROWS_AT_ONCE = 50_000
 
 
 class UnknownTrade(KeyError):
     """A trade is not in the oracle's table."""
 
 
-@dataclass(frozen=True)
-class Oracle:
+@dataclass(frozen=True, kw_only=True)
+class Oracle(Reservations):
     """What is true of n trades, each (n,); rates and shares of face value, as the module explains them."""
 
-    accept_mu: np.ndarray
-    accept_scale: np.ndarray
     resale_expected: np.ndarray
     logistics_share: np.ndarray
     fraud_rate_screened: np.ndarray
@@ -58,8 +60,11 @@ class Oracle:
     def __len__(self) -> int:
         return len(self.accept_mu)
 
-    def slice(self, rows: slice) -> Oracle:
-        return Oracle(**{name: column[rows] for name, column in vars(self).items()})
+    def slice(self, rows: slice | np.ndarray) -> Oracle:
+        """The rows of a slice or of a mask."""
+        return Oracle(
+            **{name: np.broadcast_to(column, len(self))[rows] for name, column in vars(self).items()}
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def read_oracle(table: pa.Table, trade_ids: pa.Array | pa.ChunkedArray) -> Oracl
 
 def acceptance_probability(oracle: Oracle, rate: np.ndarray) -> np.ndarray:
     """P(an honest seller of such a card accepts the rate) (n,)."""
-    return 0.5 * (1 + np.tanh((rate - oracle.accept_mu) / oracle.accept_scale / 2))
+    return oracle.share_content(rate)
 
 
 def expected_profit_fen(
@@ -130,27 +135,52 @@ def best_rate(
     best = np.empty(len(oracle))
     for start in range(0, len(oracle), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        fraud = None if fraud_probability is None else fraud_probability[rows]
+        fraud = (oracle.fraud_rate_screened if fraud_probability is None else fraud_probability)[rows]
         best[rows] = _best_rate(oracle.slice(rows), face[rows], costs, fraud)
     return best
 
 
-def _best_rate(oracle: Oracle, face: np.ndarray, costs: Costs, fraud: np.ndarray | None) -> np.ndarray:
-    spread = SCALES_AROUND * oracle.accept_scale
-    low = np.clip(oracle.accept_mu - spread, 0.0, 1.0)
-    high = np.clip(np.minimum(oracle.accept_mu + spread, oracle.resale_expected), 0.0, 1.0)
-    high = np.maximum(high, low)
-    for points in (COARSE, FINE):
-        step = (high - low) / (points - 1)
-        best, profit = low, np.full(len(face), -np.inf)
-        for point in range(points):
-            rate = low + point * step
-            value = expected_profit_fen(
-                oracle=oracle, face_value_fen=face, rate=rate, costs=costs, fraud_probability=fraud
-            )
-            best, profit = np.where(value > profit, rate, best), np.maximum(value, profit)
-        low, high = np.maximum(best - step, 0.0), np.minimum(best + step, 1.0)
-    return np.where(profit > 0, best, np.nan)
+def _best_rate(oracle: Oracle, face: np.ndarray, costs: Costs, fraud: np.ndarray) -> np.ndarray:
+    """The best of the highest hilltops (n,), each looked for between its neighbours on a coarse grid."""
+    least, most = oracle.range_of(SEARCHED_LOG_ODDS)
+    low = np.clip(least, 0.0, 1.0)
+    high = np.maximum(np.clip(np.minimum(most, oracle.resale_expected), 0.0, 1.0), low)
+    step = (high - low) / (COARSE - 1)
+    tops = _hilltops(_profits(oracle, face, costs, fraud, low, step, COARSE))
+    best, profit = np.full(len(face), np.nan), np.zeros(len(face))
+    for _ in range(HILLS):
+        highest = tops.argmax(axis=0)
+        rows = np.flatnonzero(tops.max(axis=0) > -np.inf)
+        tops[highest, np.arange(len(face))] = -np.inf
+        around = low[rows] + highest[rows] * step[rows]
+        first = np.maximum(around - step[rows], 0.0)
+        fine = (np.minimum(around + step[rows], 1.0) - first) / (FINE - 1)
+        values = _profits(oracle.slice(rows), face[rows], costs, fraud[rows], first, fine, FINE)
+        better = values.max(axis=0) > profit[rows]
+        best[rows[better]] = (first + values.argmax(axis=0) * fine)[better]
+        profit[rows[better]] = values.max(axis=0)[better]
+    return best
+
+
+def _profits(
+    oracle: Oracle,
+    face: np.ndarray,
+    costs: Costs,
+    fraud: np.ndarray,
+    first: np.ndarray,
+    step: np.ndarray,
+    points: int,
+) -> np.ndarray:
+    """Expected profit (points, n) of the rates ``first``, ``first + step``, … of each trade."""
+    known = {"oracle": oracle, "face_value_fen": face, "costs": costs, "fraud_probability": fraud}
+    return np.stack([expected_profit_fen(rate=first + point * step, **known) for point in range(points)])
+
+
+def _hilltops(values: np.ndarray) -> np.ndarray:
+    """The values (points, n) that no neighbour exceeds, -inf elsewhere; of a plateau, its first point."""
+    edge = np.full((1, values.shape[1]), -np.inf)
+    rises = values > np.concatenate([edge, values[:-1]])
+    return np.where(rises & (values >= np.concatenate([values[1:], edge])), values, -np.inf)
 
 
 def profit_share(

@@ -24,6 +24,12 @@ TYPE_HALF_LIFE_DAYS = 8.0
 JUMPS_PER_DAY, JUMP_SD, JUMP_HALF_LIFE_DAYS = 1 / 75, 0.025, 6.0
 """Mean-reverting movements of face value: of the whole market, of a category, of a type, and rare shocks."""
 
+SHOCK_FALL, SHOCK_FALL_OF_VOLATILITY = 0.02, 2.0
+"""In a shock the level falls by 2 points and by twice the type's own standard deviation: 3 to 5 points."""
+SHOCK_FALL_DAYS, SHOCK_HALF_LIFE_DAYS = 2.0, 60.0
+RIVALS_WIDEN = 0.012
+"""… and competitors want so much more margin, for good."""
+
 MEDIAN_SALE_DAYS, SALE_SIGMA = 2.6, 0.55
 
 
@@ -53,6 +59,7 @@ SOURCES = (
 """Three buyers, four competitors and the price consumers see. Margins and lags are the author's
 assumptions."""
 
+BUYERS_MARGIN = float(np.mean([source.margin for source in SOURCES if source.side == "buyer_bid"]))
 OBSERVED_EVERY_HOURS = (6.0, 24.0)
 SOURCE_OFFSET_SD = 0.005
 LEAST_RATE, HIGHEST_RATE = 0.02, 1.20
@@ -103,13 +110,31 @@ def simulate_prices(world: World, kinds: Kinds) -> Prices:
     day = (start_us + CHINA_OFFSET_US) // DAY_US + np.arange(steps) // STEPS_PER_DAY
     season = price_season(day=day, seasonal=kinds.seasonal, online=kinds.online)
     movements = _movements(world.rng("prices"), kinds, steps)
-    steady = kinds.base[:, None] + season
+    steady = kinds.base[:, None] + season - _shock_fall(world, kinds, steps)
     levels = steady + sum(path for path, _ in movements)
     expected = np.zeros_like(levels)
     for lag, share in enumerate(sale_lag_shares(), start=1):
         later = np.minimum(np.arange(steps) + lag, steps - 1)
         expected += share * (steady[:, later] + sum(path * decay**lag for path, decay in movements))
     return Prices(start_us=start_us, levels=levels, expected=expected)
+
+
+def _shock_fall(world: World, kinds: Kinds, steps: int) -> np.ndarray:
+    """How much lower the levels stand because of the shock (k, steps): a fall, then a slow recovery."""
+    begun = _shock_begun(world, steps)
+    after = np.maximum(world.days_since_shock(_days_of(world, steps)) - SHOCK_FALL_DAYS, 0.0)
+    size = SHOCK_FALL + SHOCK_FALL_OF_VOLATILITY * kinds.volatility
+    return size[:, None] * begun * 0.5 ** (after / SHOCK_HALF_LIFE_DAYS)
+
+
+def _shock_begun(world: World, steps: int) -> np.ndarray:
+    """How far the shock has unfolded at each step (steps,), 0–1."""
+    return np.clip(world.days_since_shock(_days_of(world, steps)) / SHOCK_FALL_DAYS, 0.0, 1.0)
+
+
+def _days_of(world: World, steps: int) -> np.ndarray:
+    """Local day (steps,) of each step's beginning, with its fraction."""
+    return world.start_day - WARM_UP_DAYS + np.arange(steps) / STEPS_PER_DAY
 
 
 def _movements(rng: np.random.Generator, kinds: Kinds, steps: int) -> list[tuple[np.ndarray, float]]:
@@ -183,6 +208,8 @@ def _quotes(
     offset = source.margin + rng.normal(0.0, SOURCE_OFFSET_SD, size)
     path = _lagged(prices.levels, source.lag_days) - offset[:, None]
     path += _mean_reverting(rng, np.full(size, source.noise), 3.0, path.shape[1])
+    if source.side == "competitor_bid":
+        path -= RIVALS_WIDEN * _shock_begun(world, path.shape[1])
     rate = np.clip(path[kind, step] + rng.normal(0.0, source.noise / 3, len(kind)), LEAST_RATE, HIGHEST_RATE)
     observed_us = prices.start_us + (hours[seen] * HOUR_US).astype(np.int64)
     volume_fen = np.rint(kinds.popularity[kind] * rng.lognormal(14.0, 0.8, len(kind))).astype(np.int64) * 100

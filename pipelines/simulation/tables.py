@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.catalogue import Catalogue
 from features.tables import CARD_TYPES, MARKET, TRADES, Table
+from pipelines.simulation.acceptance import Reservations
 from pipelines.simulation.cards import NO_EXPIRY
 from pipelines.simulation.fraudsters import FRAUD_KINDS
-from pipelines.simulation.history import JITTER
 from pipelines.simulation.kinds import Kinds
 from pipelines.simulation.people import CHANNELS, REGIONS, Rows
 from pipelines.simulation.prices import SOURCES, MarketRows
@@ -39,7 +41,7 @@ def trades_table(world: World, kinds: Kinds, cards: Rows) -> pa.Table:
     bought = decided & cards["accepted"]
     resold = bought & (cards["fraud_kind"] == 0) & (cards["resold_us"] < world.end_us)
     known = bought & (cards["known_us"] < world.end_us)
-    density = np.full(len(decided), 1 / (2 * JITTER))
+    density = np.full(len(decided), 1 / (2 * world.jitter_half_width))
     columns = _identity_columns(kinds, cards) | {
         "face_value_cny": cards["face_fen"] / 100,
         "expires_on": pa.array(cards["expires_day"], pa.int32(), mask=cards["expires_day"] == NO_EXPIRY).cast(
@@ -79,7 +81,7 @@ def _identity_columns(kinds: Kinds, cards: Rows) -> dict[str, pa.Array]:
     }
 
 
-def oracle_table(cards: Rows) -> pa.Table:
+def oracle_table(world: World, cards: Rows) -> pa.Table:
     """What only the simulation knows, one row per trade in the same order; see
     :mod:`pipelines.simulation.oracle`."""
     count = len(cards["kind"])
@@ -94,11 +96,12 @@ def oracle_table(cards: Rows) -> pa.Table:
         "fraud_rate_context": cards["fraud_rate_context"],
         "fraud_rate_screened": cards["fraud_rate_screened"],
         "fraud_accepts": np.full(count, FRAUD_ACCEPTS),
-        "accept_shape": _choice(("logistic",), np.zeros(count, dtype=np.int64)),
-        "accept_mu": cards["accept_mu"],
-        "accept_scale": cards["accept_scale"],
+        "accept_shape": _choice((world.acceptance,), np.zeros(count, dtype=np.int64)),
+        **{field.name: cards[field.name] for field in fields(Reservations)},
         "reservation_rate": cards["reservation_rate"],
         "unscreened_offer": cards["offered_rate"],
+        "offer_centre": cards["offer_centre"],
+        "trader_move": cards["trader_move"],
         "would_accept": cards["offered_rate"] >= cards["reservation_rate"],
         "resale_expected": cards["resale_expected"],
         "resale_realised": cards["resale_realised"],

@@ -12,6 +12,8 @@ import numpy as np
 
 Profile = Literal["small", "medium", "head"]
 PROFILES: tuple[str, ...] = get_args(Profile)
+Acceptance = Literal["logistic", "skewed", "mixed"]
+ACCEPTANCES: tuple[str, ...] = get_args(Acceptance)
 
 DAY_US = 86_400_000_000
 HOUR_US = 3_600_000_000
@@ -30,9 +32,13 @@ class World:
     """Parameters of a synthetic market; two equal worlds give equal bytes.
 
     trades: cards offered, over ``days`` local days from ``start`` (midnight in China). profile: how the
-    platform that wrote the log priced and screened. jitter: whether its offers were moved at random by ±2
-    points. fraud_share: share of the offered cards that are fraudulent. card_types: how many card types are
-    traded.
+    platform that wrote the log priced and screened. jitter: whether its offers were moved at random, by up to
+    ``jitter_half_width`` of face value. fraud_share: share of the offered cards that are fraudulent.
+    card_types: how many card types are traded.
+
+    acceptance: the shape of honest sellers' least rates for a card (:mod:`acceptance`). confounded: whether a
+    trader moved the offers by what he saw of the seller and of the market, which the log does not hold.
+    shock_day: from this day of the log on (0 is the first) prices, competitors and sellers are others.
     """
 
     trades: int = 50_000
@@ -41,22 +47,30 @@ class World:
     profile: Profile = "head"
     start: dt.date = dt.date(2025, 9, 1)
     jitter: bool = True
+    jitter_half_width: float = 0.02
     fraud_share: float = 0.02
     card_types: int = 50
+    acceptance: Acceptance = "logistic"
+    confounded: bool = False
+    shock_day: int | None = None
 
     def __post_init__(self) -> None:
         limits = {
             "trades": (200, 20_000_000),
             "days": (7, 1_500),
             "seed": (0, 2**63),
+            "jitter_half_width": (0.001, 0.1),
             "fraud_share": (0.0, 0.3),
             "card_types": (5, 200),
+            "shock_day": (1, self.days - 1),
         }
         for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                raise WorldError(f"{name} must lie between {low} and {high}, not {getattr(self, name)}")
-        if self.profile not in PROFILES:
-            raise WorldError(f"profile must be one of {', '.join(PROFILES)}, not {self.profile}")
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise WorldError(f"{name} must lie between {low} and {high}, not {value}")
+        for name, known in (("profile", PROFILES), ("acceptance", ACCEPTANCES)):
+            if getattr(self, name) not in known:
+                raise WorldError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)}")
         if not 2010 <= self.start.year <= 2045:
             raise WorldError(f"start must lie between the years 2010 and 2045, not in {self.start.year}")
 
@@ -78,6 +92,13 @@ class World:
     def end_us(self) -> int:
         """The end of the log, exclusive: nothing that becomes known later is written."""
         return self.start_us + self.days * DAY_US
+
+    def days_since_shock(self, day: np.ndarray) -> np.ndarray:
+        """Days (n,) from the beginning of the shock to local days (n,), which may be fractions; -inf without
+        a shock."""
+        if self.shock_day is None:
+            return np.full(len(day), -np.inf)
+        return day - float(self.start_day + self.shock_day)
 
     def to_dict(self) -> Mapping[str, object]:
         return asdict(self) | {"start": self.start.isoformat()}

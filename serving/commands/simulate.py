@@ -43,8 +43,34 @@ def simulate(
     start: Annotated[str, typer.Option("--start", help="First day, YYYY-MM-DD, in China.")] = "2025-09-01",
     fraud_share: Annotated[float, typer.Option("--fraud-share", help="Share of fraudulent cards.")] = 0.02,
     jitter: Annotated[
-        bool, typer.Option("--jitter/--no-jitter", help="Move offers by ±2 points at random.")
+        bool, typer.Option("--jitter/--no-jitter", help="Whether the log's offers were moved at random.")
     ] = True,
+    jitter_half_width: Annotated[
+        float, typer.Option("--jitter-half-width", help="Largest random move, of face value.")
+    ] = 0.02,
+    acceptance: Annotated[
+        str,
+        typer.Option(
+            "--acceptance",
+            help="Least rates of a card's sellers: logistic; skewed (a long tail content with less); or mixed "
+            "(some compare with competitors, some are in a hurry).",
+        ),
+    ] = "logistic",
+    confounded: Annotated[
+        bool,
+        typer.Option(
+            "--confounded/--no-confounded",
+            help="A trader moved the offers by what he saw of seller and market; the log does not hold it.",
+        ),
+    ] = False,
+    shock_day: Annotated[
+        int | None,
+        typer.Option(
+            "--shock-day",
+            help="From this day of the log on (0 is the first) prices fall, competitors pay less and sellers "
+            "answer differently.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable summary.")] = False,
 ) -> None:
     """Write a synthetic market: tables to import, and beside them the oracle that knows the truth."""
@@ -60,7 +86,11 @@ def simulate(
             profile=profile,  # type: ignore[arg-type]  # checked by World
             start=_day(start),
             jitter=jitter,
+            jitter_half_width=jitter_half_width,
             fraud_share=fraud_share,
+            acceptance=acceptance,  # type: ignore[arg-type]  # checked by World
+            confounded=confounded,
+            shock_day=shock_day,
         )
         check_folder(out_dir)
         with _stages() as on_stage:

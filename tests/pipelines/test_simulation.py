@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,8 @@ from typer.testing import CliRunner
 
 from features.catalogue import load_catalogue
 from features.tables import CARD_TYPES, MARKET, TABLES, TRADES, Table
-from models.policy import Costs
 from pipelines.simulation import Market, OccupiedFolder, World, WorldError, simulate, write
-from pipelines.simulation.oracle import (
-    Oracle,
-    UnknownTrade,
-    acceptance_probability,
-    best_rate,
-    expected_profit_fen,
-    face_values_fen,
-    profit_share,
-    read_oracle,
-)
-from pipelines.simulation.prices import sale_lag_shares
+from pipelines.simulation.oracle import face_values_fen
 from pipelines.simulation.tables import file_schema
 from serving.commands.simulate import simulate as simulate_command
 from serving.refusals import Refusal
@@ -45,11 +35,6 @@ def trades(market: Market) -> pd.DataFrame:
     """Trades and truth side by side."""
     both = market.trades.to_pandas(timestamp_as_object=False)
     return both.join(market.oracle.drop(["trade_id"]).to_pandas())
-
-
-@pytest.fixture(scope="module")
-def truth(market: Market) -> Oracle:
-    return read_oracle(market.oracle, market.trades["trade_id"])
 
 
 def _written(folder: Path, world: World) -> dict[str, bytes]:
@@ -260,101 +245,6 @@ def test_market_shows_the_level_late(market: Market) -> None:
     assert gaps.between(pd.Timedelta(hours=6), pd.Timedelta(hours=24)).all()
 
 
-def test_oracle_is_keyed_one_to_one(market: Market) -> None:
-    """One row of truth per trade; a trade it does not know is refused by name."""
-    assert market.oracle["trade_id"].equals(market.trades["trade_id"])
-    assert not {"is_fraud", "accept_mu", "resale_expected"} & set(market.trades.column_names)
-    turned = market.trades["trade_id"].take(pa.array([5, 2]))
-    two = read_oracle(market.oracle, turned)
-    np.testing.assert_array_equal(two.accept_mu, market.oracle["accept_mu"].to_numpy()[[5, 2]])
-    with pytest.raises(UnknownTrade, match="t99"):
-        read_oracle(market.oracle, pa.array(["t99"]))
-
-
-def test_acceptance_is_what_the_oracle_says(trades: pd.DataFrame, truth: Oracle) -> None:
-    """Among honest sellers, the share that would accept equals the stated probability in every band of it."""
-    honest = ~truth.is_fraud
-    stated = acceptance_probability(truth, trades["unscreened_offer"].to_numpy())[honest]
-    took = trades["would_accept"].to_numpy()[honest]
-    band = np.digitize(stated, [0.2, 0.35, 0.5, 0.65, 0.8])
-    for index in range(6):
-        here = band == index
-        assert took[here].mean() == pytest.approx(stated[here].mean(), abs=4 * 0.5 / np.sqrt(here.sum()))
-
-
-def test_resale_is_what_the_oracle_expects(trades: pd.DataFrame) -> None:
-    """The realised resale rate is unbiased around the stated mean, expired cards included."""
-    honest = trades[~trades["is_fraud"]]
-    error = honest["resale_realised"] - honest["resale_expected"]
-    assert abs(error.mean()) < 0.002
-    expired = honest[honest["resale_expected"] < 0.1]
-    assert expired["resale_expected"].min() >= 0.01
-    assert expired["resale_realised"].mean() == pytest.approx(expired["resale_expected"].mean(), abs=0.04)
-    assert sale_lag_shares().sum() == pytest.approx(1.0)
-
-
-def test_fraud_rate_of_the_context_is_calibrated() -> None:
-    """In contexts of high stated fraud rate there is as much fraud as stated, before and after screening."""
-    oracle = simulate(World(trades=60_000, days=30, seed=11)).oracle.to_pandas()
-    for stated, rows in (
-        ("fraud_rate_context", oracle),
-        ("fraud_rate_screened", oracle[~oracle["was_screened_out"]]),
-    ):
-        risky = rows[stated] > rows[stated].quantile(0.8)
-        for part in (rows[risky], rows[~risky]):
-            assert part["is_fraud"].mean() == pytest.approx(part[stated].mean(), rel=0.25)
-
-
-def test_best_rate_beats_every_other_rate(market: Market, truth: Oracle) -> None:
-    """No random rate earns more than the best one, and no offer is right where the best one loses."""
-    face, costs = face_values_fen(market.trades), Costs()
-    known = {"oracle": truth, "face_value_fen": face, "costs": costs}
-    best = best_rate(**known)
-    earns = expected_profit_fen(rate=best, **known)
-    assert (earns >= 0).all()
-    assert (earns[np.isnan(best)] == 0).all()
-    rng = np.random.default_rng(1)
-    for _ in range(20):
-        other = expected_profit_fen(rate=truth.accept_mu + rng.uniform(-0.1, 0.1, len(face)), **known)
-        assert (other <= earns + 0.002 * face).all()
-        assert other.sum() < earns.sum()
-
-
-def test_expected_profit_by_hand() -> None:
-    """A card of 100 yuan at 0.90: the formula of the module, term by term."""
-    one = np.array([1.0])
-    oracle = Oracle(
-        accept_mu=0.90 * one,
-        accept_scale=0.02 * one,
-        resale_expected=0.95 * one,
-        logistics_share=0.01 * one,
-        fraud_rate_screened=0.10 * one,
-        fraud_accepts=one,
-        is_fraud=one == 0,
-    )
-    costs = Costs(handling_cny=1.0, capital_rate_daily=0.001, days_to_sell=2.0, loss_given_fraud=1.0)
-    profit = expected_profit_fen(oracle=oracle, face_value_fen=10_000 * one, rate=0.90 * one, costs=costs)
-    gain = 10_000 * (0.95 - 0.01 - 0.90 * 1.002) - 100
-    loss = 10_000 * (0.90 + 0.01) + 100
-    np.testing.assert_allclose(profit, 0.9 * 0.5 * gain - 0.1 * loss)
-
-
-def test_profit_share_of_the_best_rates_is_one(market: Market, truth: Oracle) -> None:
-    """The best policy earns all there is, the logged one less, no offers nothing; days add up."""
-    costs, face = Costs(), face_values_fen(market.trades)
-    judged = {"oracle": truth, "trades": market.trades, "costs": costs}
-    best = best_rate(oracle=truth, face_value_fen=face, costs=costs)
-    ideal = profit_share(rates=best, **judged)
-    logged = profit_share(rates=market.oracle["unscreened_offer"].to_numpy(), **judged)
-    nothing = profit_share(rates=np.full(len(face), np.nan), **judged)
-    assert ideal.share == pytest.approx(1.0)
-    assert 0 < logged.share < 0.95
-    assert nothing.share == 0
-    assert logged.policy_by_day_fen.sum() == pytest.approx(logged.policy_fen)
-    assert len(logged.days) == market.world.days
-    assert logged.days[0] == np.datetime64(market.world.start)
-
-
 def test_a_world_without_fraud_has_none() -> None:
     """Fraud share 0 is possible, and then no trade, no context and no label knows fraud."""
     calm = simulate(World(trades=400, days=40, fraud_share=0.0))
@@ -372,6 +262,10 @@ def test_a_world_without_fraud_has_none() -> None:
         {"profile": "huge"},
         {"seed": -1},
         {"start": dt.date(1990, 1, 1)},
+        {"acceptance": "linear"},
+        {"jitter_half_width": 0.0},
+        {"shock_day": 0},
+        {"shock_day": 180},
     ],
 )
 def test_impossible_worlds_are_refused(wrong: dict) -> None:
@@ -393,6 +287,37 @@ def test_write_refuses_a_folder_of_other_things(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "new" / "market.parquet").schema == file_schema(MARKET)
 
 
+def test_command_knows_every_parameter(tmp_path: Path) -> None:
+    """Each option of ``huika simulate`` reaches the world that is written beside the tables."""
+    app = typer.Typer()
+    app.command()(simulate_command)
+    options = [
+        "--trades",
+        "300",
+        "--days",
+        "30",
+        "--acceptance",
+        "mixed",
+        "--confounded",
+        "--shock-day",
+        "20",
+    ]
+    options += ["--jitter-half-width", "0.01", "--fraud-share", "0.05", "--start", "2025-01-02"]
+    result = CliRunner().invoke(app, [str(tmp_path / "out"), *options])
+    assert result.exit_code == 0, result.output
+    world = World(
+        trades=300,
+        days=30,
+        acceptance="mixed",
+        confounded=True,
+        shock_day=20,
+        jitter_half_width=0.01,
+        fraud_share=0.05,
+        start=dt.date(2025, 1, 2),
+    )
+    assert json.loads((tmp_path / "out" / "world.json").read_text()) == world.to_dict()
+
+
 def test_command_writes_and_refuses(tmp_path: Path) -> None:
     """``huika simulate`` writes the files and says how to import them; bad parameters are refused."""
     app = typer.Typer()
@@ -403,7 +328,7 @@ def test_command_writes_and_refuses(tmp_path: Path) -> None:
     assert "huika import" in result.output
     assert all((tmp_path / "out" / name).exists() for name in FILES)
     assert pq.read_table(tmp_path / "out" / "trades.parquet")["offer_density"].null_count == 300
-    for bad in (["--days", "1"], ["--profile", "huge"], ["--start", "someday"]):
+    for bad in (["--days", "1"], ["--profile", "huge"], ["--start", "someday"], ["--shock-day", "180"]):
         refused = CliRunner().invoke(app, [str(tmp_path / "bad"), *bad])
         assert isinstance(refused.exception, Refusal)
     assert not (tmp_path / "bad").exists()
