@@ -10,14 +10,15 @@ from typing import Protocol
 import numpy as np
 
 from features.backfill_links import LinkTables
-from features.entities import BIDS, COUNTED, COUNTED_REACH, KEPT, MOST_COUNTED, Series
+from features.credibility import SHOWN, SIDES
+from features.entities import COUNTED, COUNTED_REACH, KEPT, MOST_COUNTED, Series
 from features.entity_history import Events
 from features.history import History
 from features.kernel import entity_order
+from features.live_market import Bid, Side, observe
 from features.online import first_marks, submission_values
-from features.rows import to_microseconds
+from features.rows import band_of, to_microseconds
 from features.state import LAG, NEVER, TAIL_AGE, TAIL_MOST, Increment, State, Totals, encode
-from features.windows import DAYS_7
 
 CHUNK = 20_000
 """States put together at a time."""
@@ -89,7 +90,7 @@ class _Tables:
             _Submissions(history, entity, moment) if KEPT[entity][0].name == "submissions" else None
         )
         self._series = [self._tables_of(history, series) for series in KEPT[entity]]
-        self._latest = _latest_bids(history, moment) if entity == "card_type" else {}
+        self._markets = _markets(history, moment) if entity == "card_type" else {}
 
     def _tables_of(self, history: History, series: Series) -> tuple[np.ndarray, list[_Rows]]:
         """Totals since the beginning (codes, values), and the rows of each level."""
@@ -138,9 +139,8 @@ class _Tables:
             ],
             tail=tail,
             counted=own.counted(code) if own else [],
-            latest=[self._latest.get((side, code), {}) for side in BIDS]
-            if self._entity == "card_type"
-            else [],
+            market=self._markets.get(code)
+            or ([Side() for _ in SIDES] if self._entity == "card_type" else []),
             links=self._links.nodes(self._entity, code),
         )
 
@@ -247,12 +247,14 @@ def _last_seen(
     return seen
 
 
-def _latest_bids(history: History, moment: int) -> dict[tuple[str, int], dict[str, tuple[int, int]]]:
-    """(side, card type's code) -> source -> its latest (time, ppm), as far back as a moment may look."""
-    market = history.market
-    near = (market.time < moment) & (market.time >= moment - DAYS_7.width - DAYS_7.hop - LAG)
-    latest: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
+def _markets(history: History, moment: int) -> dict[int, list[Side]]:
+    """Card type's code -> the sides of its market, as far back as a moment may look."""
+    market, types = history.market, _names(history, "card_type")
+    near = (market.time < moment) & (market.time >= moment - SHOWN.width - SHOWN.hop - LAG)
+    sides: dict[int, list[Side]] = {}
     for row in np.flatnonzero(near).tolist():
-        key = (str(market.side[row]), int(market.code[row]))
-        latest.setdefault(key, {})[str(market.source[row])] = (int(market.time[row]), int(market.ppm[row]))
-    return latest
+        code, bid = int(market.code[row]), Bid(int(market.time[row]), int(market.ppm[row]))
+        side = sides.setdefault(code, [Side() for _ in SIDES])[int(market.side[row])]
+        band = band_of(history.catalogue, types[code])
+        observe(side, str(market.source[row]), bid, band=band, newest=moment, lag=LAG)
+    return sides

@@ -11,14 +11,16 @@ from collections.abc import Callable
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-from features.entities import LINK_CAPS, LINK_EPOCH, MOST_COUNTED
+from features.credibility import RULES
+from features.entities import BID_WINDOWS, LINK_CAPS, LINK_EPOCH, MOST_COUNTED
 from features.moment import Moment
-from features.windows import DAYS_7, WINDOWS
+from features.windows import WINDOWS
 
 FOUND_BY = {
     "total": (WINDOWS,),
     "distinct": (WINDOWS, MOST_COUNTED),
-    "bids": (DAYS_7,),
+    "bids": (RULES,),
+    "rates": (RULES, BID_WINDOWS),
     "links": (LINK_CAPS, LINK_EPOCH),
 }
 """Word that the evaluators find themselves -> the constants that say what it means."""

@@ -13,6 +13,7 @@ import socket
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from features.credibility import RULES
 from features.windows import ALL, DAY, DAYS_7, DAYS_30, HOUR_1, HOURS_24, MATURE_30D, Window
 
 ENTITIES: dict[str, str] = {
@@ -89,11 +90,8 @@ PURCHASES = Series(
 )
 """Cards bought, by when, and what has been resold of them since: the stock on hand, and matured resale."""
 
-BIDS = {
-    side: Series(side, ("n", "ppm", "bp", "bp_squared"), (HOURS_24, DAYS_7))
-    for side in ("competitor_bid", "buyer_bid", "ask")
-}
-"""Market rates seen, one series a side."""
+BID_WINDOWS = (HOURS_24, DAYS_7)
+"""Windows of the market rates seen; totals are kept by point (:mod:`features.credibility`)."""
 
 _TRADER = (SUBMISSIONS, LABELS, COHORTS)
 KEPT: dict[str, tuple[Series, ...]] = {
@@ -104,7 +102,7 @@ KEPT: dict[str, tuple[Series, ...]] = {
     "payout_account": _TRADER,
     "card_prefix": _TRADER,
     "card_fingerprint": (SIGHTINGS,),
-    "card_type": (*_TRADER, RESALES, PURCHASES, *BIDS.values()),
+    "card_type": (*_TRADER, RESALES, PURCHASES),
     "card_category": (LABELS, COHORTS, RESALES, PURCHASES),
 }
 """Entity -> the series kept about it, in the order of a live state."""
@@ -177,7 +175,15 @@ def check_counted(entity: str, counted: str, window: str) -> None:
     check_series(entity, "submissions", window)
 
 
+def bid_window(window: str) -> Window:
+    """A window of market rates. Raises NotKept for one that is not kept."""
+    found = next((item for item in BID_WINDOWS if item.name == window), None)
+    if found is None:
+        raise NotKept(f"rates are not kept for the window {window}: see BID_WINDOWS in features/entities.py")
+    return found
+
+
 def specification_version() -> str:
     """Hash of everything above that a live state depends on; a state of another version is rebuilt."""
-    parts = (ENTITIES, KEPT, COUNTED, MOST_COUNTED, LINK_CAPS, LINK_EPOCH)
+    parts = (ENTITIES, KEPT, COUNTED, MOST_COUNTED, LINK_CAPS, LINK_EPOCH, BID_WINDOWS, RULES)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]

@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.catalogue import Attribute, Catalogue
-from features.entities import BASIS_POINTS, BIDS, ENTITIES, LINK_CAPS, PPM, Series
+from features.entities import ENTITIES, LINK_CAPS, Series
 from features.entity_history import EntityHistory, Events
 from features.links import link_history
-from features.market_history import latest_bids
-from features.moment import Bids, Links, Moment
+from features.market_history import MarketChunk
+from features.market_index import MarketEvents, MarketIndex
+from features.moment import Bids, Links, Moment, Rates
 from features.rows import SPINE_COLUMNS, codes_of, derived_codes, microseconds, rates_to_ppm
 from features.windows import WINDOWS, Window
 
@@ -125,8 +126,6 @@ class History:
 
     def events(self, series: Series, entity: str) -> Events:
         """All events of a series, with the entity they belong to."""
-        if series.name in BIDS:
-            return self._seen_rates(series.name)
         if series.name == "purchases":
             return self._purchases(entity)
         outcomes = {"acceptances": self.acceptances, "resales": self.resales}.get(series.name, self.labels)
@@ -161,15 +160,6 @@ class History:
                 "sold_ppm": ppm,
             },
         )
-
-    def _seen_rates(self, side: str) -> Events:
-        market = self.market
-        rows = np.flatnonzero(market.side == side)
-        ppm = market.ppm[rows]
-        bp = ppm // (PPM // BASIS_POINTS)
-        ones = np.ones(len(rows), dtype=np.int8)
-        values = {"n": ones, "ppm": ppm, "bp": bp, "bp_squared": bp * bp}
-        return Events(code=market.code[rows], known_at=market.time[rows], at=market.time[rows], values=values)
 
     def edge(self, window: str, which: str) -> np.ndarray:
         """For each row, the first row of the log inside a window's ``first`` or ``end`` edge (n,) int32."""
@@ -211,21 +201,15 @@ class History:
 
     @cached_property
     def market(self) -> MarketEvents:
-        """The market rows of known card types: ``code`` is the card type's code."""
+        """The market rows."""
         self.codes("card_type")
-        types = self._market["card_type"].combine_chunks()
-        code = pc.fill_null(pc.index_in(types, value_set=self.names["card_type"]), -1).to_numpy()
-        times = microseconds(self._market["observed_at"])
-        rows = np.flatnonzero(code >= 0)
-        rows = rows[np.argsort(times[rows], kind="stable")]
-        rates = rates_to_ppm(self._market["rate"])
-        return MarketEvents(
-            code=code[rows].astype(np.int32),
-            time=times[rows],
-            side=self._market["side"].to_numpy()[rows],
-            source=self._market["source"].to_numpy()[rows],
-            ppm=rates[rows],
-        )
+        return MarketEvents.of(self._market, self.names["card_type"])
+
+    @cached_property
+    def market_index(self) -> MarketIndex:
+        """Those whose rate is possible for their card type, sorted."""
+        types = self.names["card_type"]
+        return MarketIndex(self.market.in_band(types, self.catalogue), card_types=len(types))
 
     @cached_property
     def links(self) -> tuple[np.ndarray, np.ndarray]:
@@ -240,17 +224,6 @@ class History:
         )
 
 
-@dataclass(frozen=True)
-class MarketEvents:
-    """Market rows in time order."""
-
-    code: np.ndarray
-    time: np.ndarray
-    side: np.ndarray
-    source: np.ndarray
-    ppm: np.ndarray
-
-
 class HistoryMoment(Moment):
     """A chunk of rows of the log; answers are columns (m,)."""
 
@@ -259,7 +232,6 @@ class HistoryMoment(Moment):
         self._rows = rows
         self.time = history.time[rows]
         self.face_fen = history.fen[rows]
-        self._bids: dict[str, Bids] = {}
 
     def text(self, column: str) -> np.ndarray:
         codes, names = self._history.codes(column)[self._rows], self._history.names[column].to_pylist()
@@ -295,9 +267,15 @@ class HistoryMoment(Moment):
         return self._of(entity, self._history.entity(entity).distinct(counted, window))
 
     def bids(self, side: str) -> Bids:
-        if side not in self._bids:
-            self._bids[side] = latest_bids(self._history, side, self._rows)
-        return self._bids[side]
+        return self._market.bids(side)
+
+    def rates(self, side: str, window: str) -> Rates:
+        return self._market.rates(side, window)
+
+    @cached_property
+    def _market(self) -> MarketChunk:
+        code = self._history.codes("card_type")[self._rows]
+        return MarketChunk(self._history.market_index, code=code, time=self.time)
 
     def links(self) -> Links:
         sellers, frauds = self._history.links

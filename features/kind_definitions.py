@@ -6,10 +6,10 @@ from features.arithmetic import Value, ratio
 from features.dictionary import define
 from features.moment import FEN_PER_YUAN, Moment
 
-NO_BID = "no bid in the last 7 days"
+NO_BID = "no credible bid in the last 7 days"
 NO_CATEGORY = "the catalogue has no category for the card type"
 
-# --- market -------------------------------------------------------------------------------------------------
+# --- market: rates as far as they are believed (features/credibility.py) ----------------------------------------
 
 
 @define(family="market", unit="rate", zh="同行最高收卡价", as_of="market", null=NO_BID)
@@ -24,9 +24,15 @@ def market_competitor_mean(m: Moment) -> Value:
     return m.bids("competitor_bid").mean
 
 
+@define(family="market", unit="rate", zh="同行收卡价水平", as_of="market", null=NO_BID)
+def market_competitor_level(m: Moment) -> Value:
+    """Mean of the competitors' latest rates, weighted by age: one of yesterday weighs half a fresh one."""
+    return m.bids("competitor_bid").level
+
+
 @define(family="market", unit="count", zh="同行报价数", as_of="market")
 def market_competitor_sources(m: Moment) -> Value:
-    """Competitors with a rate of the last 7 days."""
+    """Competitors with a credible rate of the last 7 days."""
     return m.bids("competitor_bid").sources
 
 
@@ -54,6 +60,12 @@ def market_buyer_worst(m: Moment) -> Value:
     return m.bids("buyer_bid").worst
 
 
+@define(family="market", unit="rate", zh="买家出价水平", as_of="market", null=NO_BID)
+def market_buyer_level(m: Moment) -> Value:
+    """Mean of the buyers' latest rates, weighted by age: one of yesterday weighs half a fresh one."""
+    return m.bids("buyer_bid").level
+
+
 @define(family="market", unit="rate", zh="买家七日均价", as_of="market", null=NO_BID)
 def market_buyer_mean_7d(m: Moment) -> Value:
     """Mean of all buyers' rates of the last 7 days."""
@@ -66,7 +78,13 @@ def market_buyer_momentum(m: Moment) -> Value:
     return m.bids("buyer_bid").best - m.bid_mean("buyer_bid", "7d")
 
 
-@define(family="market", unit="rate", zh="买家一日均价", as_of="market", null="no bid in the last 24 hours")
+@define(
+    family="market",
+    unit="rate",
+    zh="买家一日均价",
+    as_of="market",
+    null="no credible bid in the last 24 hours",
+)
 def market_buyer_mean_24h(m: Moment) -> Value:
     """Mean of all buyers' rates of the last 24 hours."""
     return m.bid_mean("buyer_bid", "24h")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import cached_property
 
 from features.catalogue import Attribute, Catalogue
-from features.entities import BIDS, COUNTED, KEPT, MOST_COUNTED, PPM, Series, check_counted, check_series
+from features.credibility import SIDES
+from features.entities import COUNTED, KEPT, MOST_COUNTED, Series, bid_window, check_counted, check_series
 from features.events import Trade
-from features.moment import Bids, Links, Moment
+from features.live_market import Believed, believe, bids_of, rates_of
+from features.moment import Bids, Links, Moment, Rates
 from features.rows import to_microseconds
 from features.state import NEVER, Increment, State
-from features.windows import ALL, DAYS_7, HOUR, WINDOWS, Window
+from features.windows import ALL, WINDOWS, Window
 
 NAN = math.nan
 EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -48,6 +51,7 @@ class LiveMoment(Moment):
         self._totals: dict[tuple[str, str, str], tuple[float, ...]] = {}
         self._tails: dict[str, Sequence[Increment]] = {}
         self._bids: dict[str, Bids] = {}
+        self._rates: dict[tuple[str, str], Rates] = {}
 
     def text(self, column: str) -> str | None:
         return self._trade[column]
@@ -148,28 +152,19 @@ class LiveMoment(Moment):
 
     def bids(self, side: str) -> Bids:
         if side not in self._bids:
-            self._bids[side] = self._latest(side)
+            self._bids[side] = bids_of(self._believed.bids[SIDES.index(side)], self.time)
         return self._bids[side]
 
-    def _latest(self, side: str) -> Bids:
-        state = self._states["card_type"]
-        latest = dict(state.latest[list(BIDS).index(side)])
-        number = _SERIES["card_type", side][0]
-        for item in self._tail("card_type", state):
-            source = str(item.names[0]) if item.names else ""
-            if item.series == number and latest.get(source, (NEVER, 0))[0] <= item.time:
-                latest[source] = (item.time, item.values[1])
-        fresh = [bid for bid in latest.values() if _inside(DAYS_7, bid[0], self.time)]
-        if not fresh:
-            return Bids(NAN, NAN, NAN, 0.0, NAN)
-        rates = [ppm for _, ppm in fresh]
-        return Bids(
-            best=max(rates) / PPM,
-            worst=min(rates) / PPM,
-            mean=sum(rates) / len(rates) / PPM,
-            sources=float(len(rates)),
-            age_hours=(self.time - max(time for time, _ in fresh)) / HOUR,
-        )
+    def rates(self, side: str, window: str) -> Rates:
+        if (side, window) not in self._rates:
+            asked, number = bid_window(window), SIDES.index(side)
+            seen, level = self._states["card_type"].market[number], self._believed.levels[number]
+            self._rates[side, window] = rates_of(seen, level, window=asked, moment=self.time)
+        return self._rates[side, window]
+
+    @cached_property
+    def _believed(self) -> Believed:
+        return believe(self._states["card_type"].market, self.time)
 
 
 def _inside(window: Window, event: int, moment: int) -> bool:

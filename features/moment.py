@@ -23,14 +23,26 @@ FEN_PER_YUAN = 100
 
 
 class Bids(NamedTuple):
-    """The latest rate of each source of one side of the market, of those seen within 7 days: highest, lowest, mean
-    (rates), number of sources, and age of the newest in hours. NaN (0 for ``sources``) where there is none."""
+    """What the sources of one side of the market bid, as far as it is believed (:mod:`features.credibility`): highest,
+    lowest, mean, mean weighed by age (rates), number of sources, and age of the newest in hours. NaN (0 for
+    ``sources``) where there is none."""
 
     best: Value
     worst: Value
     mean: Value
+    level: Value
     sources: Value
     age_hours: Value
+
+
+class Rates(NamedTuple):
+    """Totals of the rates seen on one side of the market in a window, of those near its present level: their number,
+    their sum in parts per million and in basis points, and the sum of squared basis points."""
+
+    n: Value
+    ppm: Value
+    bp: Value
+    bp_squared: Value
 
 
 class Links(NamedTuple):
@@ -88,7 +100,11 @@ class Moment(ABC):
 
     @abstractmethod
     def bids(self, side: str) -> Bids:
-        """Latest rates of one side of the market for the card type."""
+        """Bids of one side of the market for the card type."""
+
+    @abstractmethod
+    def rates(self, side: str, window: str) -> Rates:
+        """All rates of one side of the market for the card type in one of ``BID_WINDOWS``."""
 
     @abstractmethod
     def links(self) -> Links:
@@ -162,17 +178,15 @@ class Moment(ABC):
         return self.total(kind, "purchases", value, window)
 
     def bid_mean(self, side: str, window: str) -> Value:
-        """Mean of all rates seen on one side of the market."""
-        return ratio(self.total("card_type", side, "ppm", window), self._seen(side, window)) / PPM
+        """Mean of the rates seen on one side of the market."""
+        seen = self.rates(side, window)
+        return ratio(seen.ppm, seen.n) / PPM
 
     def bid_deviation(self, side: str, window: str) -> Value:
-        """Standard deviation of all rates seen on one side of the market."""
-        mean = ratio(self.total("card_type", side, "bp", window), self._seen(side, window))
-        square = ratio(self.total("card_type", side, "bp_squared", window), self._seen(side, window))
+        """Standard deviation of the rates seen on one side of the market."""
+        seen = self.rates(side, window)
+        mean, square = ratio(seen.bp, seen.n), ratio(seen.bp_squared, seen.n)
         return root(square - mean * mean) / BASIS_POINTS
-
-    def _seen(self, side: str, window: str) -> Value:
-        return self.total("card_type", side, "n", window)
 
     # --- calendar --------------------------------------------------------------------------------------------
 

@@ -13,13 +13,15 @@ from functools import lru_cache
 from typing import Protocol
 
 from features.catalogue import Catalogue
+from features.channels import Channel, channels_in
 from features.entities import COUNTED, ENTITIES, KEPT, network_of
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
 from features.live_links import forget_old_links, link_frauds, link_submission, links_of
+from features.live_market import Bid
 from features.live_moment import LiveMoment
 from features.registry import Registry
-from features.rows import rate_to_ppm, to_microseconds
-from features.state import AFTER, Increment, State, add, decode, empty_state, encode
+from features.rows import band_of, rate_to_ppm, to_microseconds
+from features.state import AFTER, Increment, State, add, add_rate, decode, empty_state, encode
 
 CURSOR = "cursor"
 """The key under which the number of the last applied record stands. A store without it holds no states at all."""
@@ -83,6 +85,14 @@ class LiveFeatures:
         moment = LiveMoment(trade=seen, states=states, links=links, catalogue=self._catalogue)
         return Answer(values=self._registry.values(moment, names), seq=seq, moment=at)
 
+    def channels(self, card_type: str, at: datetime) -> tuple[Channel, ...]:
+        """Every channel of the card type's market as of a moment, or of just after what the card type was told last.
+        Raises StatesMissing."""
+        book, key = _Book(self._states), f"card_type={card_type}"
+        book.read_with_cursor([key])
+        state = book.find(key)
+        return channels_in(state.market, max(to_microseconds(at), state.horizon + 1))
+
     # --- writing -------------------------------------------------------------------------------------------------
 
     @property
@@ -125,10 +135,7 @@ class LiveFeatures:
 
     def _tell(self, event: Event, book: _Book) -> None:
         if isinstance(event, Observed):
-            time = to_microseconds(event.at)
-            ppm = rate_to_ppm(event.rate)
-            values = bid_values(ppm)
-            book.add(f"card_type={event.card_type}", event.side, (time, AFTER), time, values, [event.source])
+            self._observe(event, book)
             return
         keys = self._keys(event.trade)
         match event:
@@ -142,6 +149,13 @@ class LiveFeatures:
                 _resell(event, keys, book)
             case Labelled():
                 _label(event, keys, book)
+
+    def _observe(self, event: Observed, book: _Book) -> None:
+        key = f"card_type={event.card_type}"
+        if book.untold(key):
+            bid = Bid(to_microseconds(event.at), rate_to_ppm(event.rate))
+            band = band_of(self._catalogue, event.card_type)
+            add_rate(book.change(key), event.side, event.source, bid, band=band)
 
     def _submit(self, trade: Trade, keys: Mapping[str, str], book: _Book) -> None:
         time, fen = to_microseconds(trade["submitted_at"]), trade["face_value_fen"]
@@ -170,12 +184,6 @@ def category_of(catalogue: Catalogue, card_type: str) -> str | None:
 def submission_values(fen: int) -> list[int]:
     """The values of ``SUBMISSIONS`` for one card."""
     return [1, fen, (fen // 100) ** 2, fen]
-
-
-def bid_values(ppm: int) -> list[int]:
-    """The values of ``BIDS`` for one rate."""
-    bp = ppm // 100
-    return [1, ppm, bp, bp * bp]
 
 
 def _resell(event: Resold, keys: Mapping[str, str], book: _Book) -> None:

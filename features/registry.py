@@ -49,6 +49,7 @@ RANGES: dict[str, tuple[float, float]] = {
 
 COMPUTING_MODULES = (
     "arithmetic.py",
+    "credibility.py",
     "definitions.py",
     "entities.py",
     "entity_definitions.py",
@@ -59,6 +60,7 @@ COMPUTING_MODULES = (
     "kind_definitions.py",
     "links.py",
     "market_history.py",
+    "market_index.py",
     "moment.py",
     "retired.py",
     "rows.py",

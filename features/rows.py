@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.catalogue import Catalogue
+from features.credibility import band
 from features.entities import IPV4, PPM, network_of
 
 SPINE_COLUMNS = (
@@ -49,6 +50,12 @@ def rates_to_ppm(rates: pa.ChunkedArray | pa.Array) -> np.ndarray:
 def rate_to_ppm(rate: float) -> int:
     """One rate as :func:`rates_to_ppm` gives it."""
     return round(rate * PPM)
+
+
+def band_of(catalogue: Catalogue, card_type: str) -> tuple[int, int]:
+    """Least and largest rate, ppm, that a market can show for a card type (:mod:`features.credibility`)."""
+    card = catalogue.types.get(card_type)
+    return band(None if card is None else (rate_to_ppm(card.min_rate), rate_to_ppm(card.max_rate)))
 
 
 def codes_of(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:

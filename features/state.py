@@ -11,10 +11,12 @@ from bisect import insort
 
 import msgspec
 
-from features.entities import BIDS, COUNTED, COUNTED_REACH, KEPT, MOST_COUNTED
-from features.windows import DAY, DAYS_7, MINUTE
+from features.credibility import SIDES
+from features.entities import COUNTED, COUNTED_REACH, KEPT, MOST_COUNTED
+from features.live_market import Bid, Side, observe
+from features.windows import DAY, MINUTE
 
-LAYOUT = 3
+LAYOUT = 4
 """Number of the form below; a state of another form is rebuilt."""
 
 TAIL_MOST = 32
@@ -32,7 +34,7 @@ NEVER = -1
 
 class Increment(msgspec.Struct, array_like=True, gc=False, order=True):
     """An event: when it became known and whose submission it is (or :data:`AFTER`), the number of its series in
-    ``KEPT``, the time it counts at, its values, and names: counted entities of a submission, source of a bid."""
+    ``KEPT``, the time it counts at, its values, and the counted entities of a submission."""
 
     time: int
     id: str
@@ -64,7 +66,7 @@ class LinkNode(msgspec.Struct, array_like=True, gc=False):
 
 class State(msgspec.Struct, array_like=True, gc=False):
     """What one entity remembers. seq: number of the last record it took. horizon: newest time folded.
-    counted: for each of ``COUNTED``, value -> when last seen. latest: for each side, source -> (time, ppm)."""
+    counted: for each of ``COUNTED``, value -> when last seen. market: of a card type, each side."""
 
     seq: int
     horizon: int
@@ -73,7 +75,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
     totals: list[Totals]
     tail: list[Increment]
     counted: list[dict[str, int]]
-    latest: list[dict[str, tuple[int, int]]]
+    market: list[Side]
     links: dict[int, LinkNode]
 
 
@@ -95,7 +97,7 @@ def empty_state(entity: str) -> State:
         ],
         tail=[],
         counted=[{} for _ in COUNTED.get(entity, ())],
-        latest=[{} for _ in BIDS] if entity == "card_type" else [],
+        market=[Side() for _ in SIDES] if entity == "card_type" else [],
         links={},
     )
 
@@ -123,6 +125,12 @@ def add(state: State, entity: str, increment: Increment) -> None:
         fold(state, entity, tail.pop(0), newest=newest)
 
 
+def add_rate(state: State, side: str, source: str, bid: Bid, *, band: tuple[int, int]) -> None:
+    """Take a market rate. It has no place in the tail: it counts for every moment later than itself."""
+    state.horizon = max(state.horizon, bid.time)
+    observe(state.market[SIDES.index(side)], source, bid, band=band, newest=state.horizon, lag=LAG)
+
+
 def fold(state: State, entity: str, increment: Increment, *, newest: int) -> None:
     """Add an event to the totals. ``newest`` is the time of the newest event: rows out of its reach are dropped."""
     series = KEPT[entity][increment.series]
@@ -135,8 +143,6 @@ def fold(state: State, entity: str, increment: Increment, *, newest: int) -> Non
         add_to_row(rows, increment.at // hop, increment.values, series.peak, oldest)
     if increment.series == 0 and increment.id != AFTER:
         _fold_submission(state, increment, newest)
-    elif series.name in BIDS:
-        _fold_bid(state.latest[list(BIDS).index(series.name)], increment, newest)
 
 
 def combine(into: list[int], values: list[int], offset: int, peak: int) -> None:
@@ -172,13 +178,3 @@ def _fold_submission(state: State, increment: Increment, newest: int) -> None:
             del seen[old]
         if len(seen) > MOST_COUNTED:
             del seen[min(seen, key=lambda key: (seen[key], key))]
-
-
-def _fold_bid(latest: dict[str, tuple[int, int]], increment: Increment, newest: int) -> None:
-    source = str(increment.names[0])
-    known = latest.get(source)
-    if known is None or known[0] <= increment.time:
-        latest[source] = (increment.time, increment.values[1])
-    reach = DAYS_7.width + DAYS_7.hop + LAG
-    for old in [name for name, (time, _) in latest.items() if time < newest - reach]:
-        del latest[old]

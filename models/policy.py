@@ -23,10 +23,13 @@ class Costs(Policy):
         default=0.0003, ge=0, lt=1, description="cost of money per day, of the payout"
     )
     days_to_sell: float = Field(
-        default=3.0, ge=0, description="days between paying the seller and being paid"
+        default=3.0, ge=0, description="days between paying the seller and being paid, where no sale tells"
     )
     review_cny: float = Field(default=15.0, ge=0, description="one manual review")
     complaint_cny: float = Field(default=250.0, ge=0, description="one complaint by an honest seller")
+    complaint_share: float = Field(
+        default=0.0, ge=0, le=1, description="share of bought cards whose honest seller complains"
+    )
     loss_given_fraud: float = Field(
         default=1.0, ge=0, le=1.5, description="share of the payout lost when fraud is paid"
     )
@@ -36,8 +39,13 @@ class Costs(Policy):
         return round(self.handling_cny * 100)
 
     @property
+    def trade_fen(self) -> int:
+        """Fixed cost of a bought card: handling, and its share of complaints."""
+        return round((self.handling_cny + self.complaint_share * self.complaint_cny) * 100)
+
+    @property
     def capital_share(self) -> float:
-        """Cost of the money tied up until resale, as a share of the payout."""
+        """Cost of the money tied up until resale, as a share of the payout, where no sale tells how long."""
         return self.capital_rate_daily * self.days_to_sell
 
 
@@ -77,21 +85,46 @@ class PricePolicy(Policy):
     """Guard rails of every offer."""
 
     margin_floor: float = Field(default=0.005, ge=0, lt=1, description="least expected margin, of face value")
+    range_margin: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="share of the distance from expected resale to its p10 that is kept as a reserve",
+    )
+    daily_move: float = Field(
+        default=0.02, gt=0, le=1, description="a card type's rates move by at most this much in a day"
+    )
     exploration_half_width: float = Field(
-        default=0.01,
+        default=0.02,
         ge=0,
         le=0.05,
-        description="offers move by ± this much of face value, so that acceptance stays learnable",
+        description="offers move by at most ± this much of face value, so that acceptance stays learnable",
+    )
+    exploration_cost_share: float = Field(
+        default=0.003,
+        ge=0,
+        le=0.1,
+        description="share of the expected profit that these moves may cost; narrows them where prices matter most",
     )
     exploration_seed: str = Field(default="huika", description="changing it redraws every exploration offset")
+    loyalty_bonus: float = Field(
+        default=0.0, ge=0, le=0.02, description="added to the rate of a regular seller, of face value"
+    )
+    loyalty_after: int = Field(default=10, ge=1, description="accepted offers that make a regular seller")
     expired_min_rate: float = Field(default=0.01, ge=0, le=1)
     expired_max_rate: float = Field(default=0.05, ge=0, le=1)
+    expired_handling_cny: float = Field(
+        default=0.0, ge=0, description="asking the issuer to re-activate one expired card"
+    )
     physical_logistics_share: float = Field(
-        default=0.06, ge=0, le=0.5, description="shipping and unpacking, of face value"
+        default=0.06, ge=0, le=0.5, description="shipping and filmed unpacking, of face value"
     )
     static_rate: float = Field(
         default=0.85, gt=0, le=1, description="the fixed rate of a platform without models"
     )
-    quote_valid_minutes: int = Field(default=30, ge=1)
+    quote_valid_minutes: int = Field(
+        default=30, ge=1, description="how long a quote binds in a market of usual volatility"
+    )
+    quote_valid_least_minutes: int = Field(default=5, ge=1, description="… and in the wildest one")
     categories: dict[str, Band] = Field(default_factory=dict)
     card_types: dict[str, Band] = Field(default_factory=dict)

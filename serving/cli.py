@@ -31,6 +31,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "evaluate",
         "Judge champion and challenger on the newest trades.",
     ),
+    "backtest": (
+        "serving.commands.backtest",
+        "backtest",
+        "Answer a past period again as if live, and report what would have come of it.",
+    ),
     "models": ("serving.commands.models", "models", "List registered models, aliases and figures."),
     "promote": ("serving.commands.models", "promote", "Make the challenger the champion, if it is no worse."),
     "rollback": ("serving.commands.models", "rollback", "Bring the previous champion back."),

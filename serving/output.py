@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ def console() -> Console:
 
 def figure(value: float) -> str:
     """A figure for people: whole numbers without decimals, large ones without noise."""
+    if not math.isfinite(value):
+        return "-"
     if value == round(value) or abs(value) >= 1_000:
         return f"{value:,.0f}"
     return f"{value:.4f}"

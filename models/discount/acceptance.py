@@ -1,210 +1,136 @@
-"""The probability that a seller accepts a rate: a logistic curve placed and shaped by the card.
+"""The probability that a seller accepts a rate: a curve placed and shaped by the card.
 
-``logit P(accept | r, x) = e^b(x) * ((r - m(x)) / 0.05 - a(x))`` with m the expected resale rate. The two
-outputs a and b come from one LightGBM model grown from a pooled logit. The rate itself is no input of the
-trees, so P rises strictly with r whatever they learnt; an argmax on a tree's own curve would chase its steps.
+``P(accept | r, x) = f(x) + (1 - f(x)) F(e^b(x) (r - m(x)) / 0.05)``. F: the shape of reservation rates
+(:mod:`models.discount.link`). m: the rate that about half of honest sellers take, a pooled logit's moved by trees.
+e^b: how steeply they react. f: sellers who take any rate, fraudsters (:mod:`models.discount.fraud_share`).
 
-A log in which the rate hardly moves for like cards says little about steepness. The early stop on later rows
-then ends the boosting soon, which leaves the pooled logit; the pooled slopes in turn are held near usual ones
-by a weak prior, and e^b(x) never leaves a factor STEEPNESS_RANGE around them.
+By construction P rises with the rate and falls with competitors' bids: the rate is no input of the trees, and m
+rises with the bids. m also rises with face value and days to expiry, and b depends on none of these, so that the
+best rate keeps the same order. An argmax on a tree's own curve would chase its steps instead.
+
+A log in which the rate hardly moves for like cards says little about steepness. The early stop on later rows then
+ends the boosting soon, which leaves the pooled logit; its slopes in turn are held near usual ones by a weak prior.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import lightgbm
 import numpy as np
 
-from models.discount.boosters import (
-    BoosterSettings,
-    TrainingRows,
-    fit_rounds,
-    fit_with_early_stop,
-    load_booster,
-    predict,
-    save_booster,
-)
+from models.discount.boosters import load_booster, predict, save_booster
 from models.discount.context import CardContext, relative_columns
+from models.discount.link import PLAIN, Link, Links
+from models.discount.pooled import RATE_UNIT, PooledLogit
+from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding
 
-RATE_UNIT = 0.05
 STEEPNESS_RANGE = 4.0
-START_FACTORS = (1.0, 2.0, 3.0)
-MIN_SLOPE = 0.3
-"""Least believable pooled slope, logits per RATE_UNIT; a log that shows less does not identify it."""
-HESSIAN_FLOOR = 0.02
-WEAK_PRECISION = np.array([1e-6, 1.0, 1.0, 1e-3])
-FIXED_PRECISION = 1e9
-"""Precisions of the normal prior of the pooled logit's four numbers; a fixed one does not move."""
-NEWTON_ROUNDS = 100
-LEVEL_PRECISION = 1.0
-NO_LESS_THAN = np.array([-np.inf, 0.0, 0.0, -np.inf])
+"""The trees change the pooled steepness by this factor at most."""
+EXPECTED_RESALE = "expected_resale"
+"""Input beside the feature columns: the resale estimate less its anchor."""
 
 
 @dataclass(frozen=True)
 class AcceptanceCurve:
-    """Curves of n sellers' decisions. location (n,): half accept at resale_mean + 0.05 * location."""
+    """Curves of n sellers' decisions, each (n,): honest ones take ``location`` about half of the time, steepness is
+    per RATE_UNIT, ``floor`` is the share that takes any rate."""
 
-    resale_mean: np.ndarray
     location: np.ndarray
     steepness: np.ndarray
+    floor: np.ndarray
+    link: Link = PLAIN
+
+    def honest(self, rate: np.ndarray) -> np.ndarray:
+        """P(an honest seller accepts) at rates (n,) or a grid of them (n, g); increasing along the grid."""
+        location, steepness = (_like(x, rate) for x in (self.location, self.steepness))
+        return self.link.probability(steepness * (rate - location) / RATE_UNIT)
 
     def probability(self, rate: np.ndarray) -> np.ndarray:
-        """P(accept) at rates (n,) or a grid of them (n, g); strictly increasing along the grid."""
-        shape = (-1,) + (1,) * (np.ndim(rate) - 1)
-        gap = (rate - self.resale_mean.reshape(shape)) / RATE_UNIT
-        return sigmoid(self.steepness.reshape(shape) * (gap - self.location.reshape(shape)))
+        """P(accept) at rates (n,) or a grid of them (n, g), fraudsters included."""
+        floor = _like(self.floor, rate)
+        return floor + (1.0 - floor) * self.honest(rate)
 
-    def rows(self, rows: slice) -> AcceptanceCurve:
-        return AcceptanceCurve(self.resale_mean[rows], self.location[rows], self.steepness[rows])
+    def least_rate(self) -> np.ndarray:
+        """Lowest rate (n,) worth comparing: from it on, profit has one hill and keeps the order of prices."""
+        return self.location + RATE_UNIT * self.link.least_score() / self.steepness
 
+    def rate_taken_by(self, share: float) -> np.ndarray:
+        """Rate (n,) that ``share`` of honest sellers accept; rises with the location."""
+        return self.location + RATE_UNIT * self.link.score(share) / self.steepness
 
-@dataclass(frozen=True)
-class PooledLogit:
-    """One logit for all cards, slopes per RATE_UNIT of distance to the resale estimate and best competitor.
-
-    Where no competitor's bid is known the resale estimate takes its place and no_competitor is added.
-    type_levels: added by card type and validity, none for a type never seen. The defaults are the prior: half
-    of the sellers accept five points under the resale estimate, and at a competitor's bid if it lies there.
-    """
-
-    intercept: float = 1.0
-    resale_slope: float = 1.0
-    competitor_slope: float = 1.5
-    no_competitor: float = 1.5
-    type_levels: dict[str, float] = field(default_factory=dict)
-
-    def steeper(self, factor: float) -> PooledLogit:
-        """The same curve locations, ``factor`` times as steep."""
-        return PooledLogit(
-            intercept=factor * self.intercept,
-            resale_slope=factor * self.resale_slope,
-            competitor_slope=factor * self.competitor_slope,
-            no_competitor=factor * self.no_competitor,
-            type_levels={name: factor * level for name, level in self.type_levels.items()},
+    def rows(self, rows: slice | np.ndarray) -> AcceptanceCurve:
+        return AcceptanceCurve(
+            location=self.location[rows],
+            steepness=self.steepness[rows],
+            floor=self.floor[rows],
+            link=self.link.rows(rows),
         )
-
-    def curve(self, *, context: CardContext, resale_mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Location and log steepness (n,) of the pooled curve of each row."""
-        competitor = context.competitor_best
-        known = np.isfinite(competitor)
-        slope = self.resale_slope + self.competitor_slope
-        gap = np.where(known, (resale_mean - competitor) / RATE_UNIT, 0.0)
-        level = self.intercept + self.competitor_slope * gap + self.no_competitor * ~known
-        level = level + np.array([self.type_levels.get(key, 0.0) for key in context.type_state])
-        return -level / slope, np.full(len(resale_mean), np.log(slope))
 
 
 @dataclass(frozen=True)
 class AcceptanceModel:
-    """The pooled logit and, where the log was large enough, the trees that bend it per card."""
+    """The pooled logit and, where the log was large enough, the trees that bend it per card and the shape F."""
 
     pooled: PooledLogit
-    encoding: Encoding | None = None
-    booster: lightgbm.Booster | None = None
+    links: Links = field(default_factory=Links)
+    place_inputs: Encoding | None = None
+    place: lightgbm.Booster | None = None
+    slope_inputs: Encoding | None = None
+    slope: lightgbm.Booster | None = None
 
-    def curve(self, *, columns: Columns, context: CardContext, resale_mean: np.ndarray) -> AcceptanceCurve:
-        location, log_steepness = self.pooled.curve(context=context, resale_mean=resale_mean)
-        if self.booster is not None and self.encoding is not None:
-            matrix = self.encoding.matrix(relative_columns(columns, self.encoding.names, resale_mean))
-            scores = predict(self.booster, matrix)
-            location = location + scores[:, 0]
-            log_steepness = log_steepness + bounded(scores[:, 1])
-        return AcceptanceCurve(resale_mean=resale_mean, location=location, steepness=np.exp(log_steepness))
+    def curve(
+        self, *, columns: Columns, context: CardContext, resale: ResaleEstimate, floor: np.ndarray
+    ) -> AcceptanceCurve:
+        location, log_steepness = self.pooled.curve(context=context, resale_mean=resale.mean)
+        if self.place is not None and self.place_inputs is not None:
+            inputs = place_columns(columns, self.place_inputs.names, resale)
+            location = location + RATE_UNIT * predict(self.place, self.place_inputs.matrix(inputs))
+        if self.slope is not None and self.slope_inputs is not None:
+            log_steepness = log_steepness + bounded(predict(self.slope, self.slope_inputs.matrix(columns)))
+        return AcceptanceCurve(
+            location=location,
+            steepness=np.exp(log_steepness),
+            floor=floor,
+            link=self.links.of(context.type_state),
+        )
 
     def save(self, folder: Path) -> None:
-        """``acceptance.json`` and, with trees, ``acceptance.txt``."""
-        encoding = None if self.encoding is None else self.encoding.to_dict()
-        data = {"pooled": asdict(self.pooled), "encoding": encoding}
-        (folder / "acceptance.json").write_text(
-            json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8"
-        )
-        if self.booster is not None:
-            save_booster(self.booster, folder / "acceptance.txt")
+        """``acceptance.json`` and, with trees, ``acceptance_place.txt`` and ``acceptance_slope.txt``."""
+        data: dict[str, object] = {"pooled": asdict(self.pooled), "links": self.links.to_dict()}
+        for name, inputs, booster in self._trees():
+            data[name] = None if inputs is None else inputs.to_dict()
+            if booster is not None:
+                save_booster(booster, folder / f"acceptance_{name}.txt")
+        text = json.dumps(data, ensure_ascii=False, indent=1)
+        (folder / "acceptance.json").write_text(text, encoding="utf-8")
+
+    def _trees(self) -> tuple[tuple[str, Encoding | None, lightgbm.Booster | None], ...]:
+        return ("place", self.place_inputs, self.place), ("slope", self.slope_inputs, self.slope)
 
     @classmethod
     def load(cls, folder: Path) -> AcceptanceModel:
         data = json.loads((folder / "acceptance.json").read_text(encoding="utf-8"))
-        pooled = PooledLogit(**data["pooled"])
-        if data["encoding"] is None:
-            return cls(pooled=pooled)
-        return cls(
-            pooled=pooled,
-            encoding=Encoding.from_dict(data["encoding"]),
-            booster=load_booster(folder / "acceptance.txt"),
+        model = cls(pooled=PooledLogit(**data["pooled"]), links=Links.from_dict(data["links"]))
+        if data["place"] is None:
+            return model
+        return replace(
+            model,
+            place_inputs=Encoding.from_dict(data["place"]),
+            place=load_booster(folder / "acceptance_place.txt"),
+            slope_inputs=Encoding.from_dict(data["slope"]),
+            slope=load_booster(folder / "acceptance_slope.txt"),
         )
 
 
-def fit_acceptance(
-    *,
-    columns: Columns,
-    names: tuple[str, ...],
-    context: CardContext,
-    resale_mean: np.ndarray,
-    offered_rate: np.ndarray,
-    accepted: np.ndarray,
-    calibration_share: float,
-    settings: BoosterSettings,
-) -> AcceptanceModel:
-    """Fit on decided offers in time order.
-
-    The last ``calibration_share`` chooses the number of rounds and how much steeper than the pooled logit the
-    trees start: what sellers of different cards want flattens a curve drawn through all of them.
-    """
-    pooled = fit_pooled(context=context, resale_mean=resale_mean, rate=offered_rate, accepted=accepted)
-    relative = relative_columns(columns, names, resale_mean)
-    encoding = Encoding.fit(relative, tuple(relative))
-    gap = (offered_rate - resale_mean) / RATE_UNIT
-    until = round(len(accepted) * (1 - calibration_share))
-    matrix = encoding.matrix(relative)
-    attempts = []
-    for factor in START_FACTORS:
-        start = pooled.steeper(factor)
-        scores = np.stack(start.curve(context=context, resale_mean=resale_mean), axis=1)
-        rows = TrainingRows(matrix, accepted, encoding.names, encoding.categorical, scores)
-        earlier = _fit_earlier(rows, gap, until, settings)
-        attempts.append((earlier.best_score["valid_0"]["log_loss"], earlier.best_iteration, start, rows))
-    _, rounds, start, rows = min(attempts, key=lambda attempt: attempt[0])
-    parameters = _parameters(gap, _base(rows))
-    booster = fit_rounds(rows=rows, rounds=rounds, parameters=parameters, settings=settings)
-    return AcceptanceModel(pooled=start, encoding=encoding, booster=booster)
-
-
-def fit_pooled(
-    *, context: CardContext, resale_mean: np.ndarray, rate: np.ndarray, accepted: np.ndarray
-) -> PooledLogit:
-    """Maximum a posteriori logit; slopes have a weak normal prior at PooledLogit's defaults, type levels a
-    normal prior around zero. Without the levels, differences between types would flatten the slopes.
-
-    A slope that comes out negative is held at zero. Slopes too small together to be believed are replaced by
-    the prior's and only the levels are kept: what a log without price movement cannot tell is not guessed.
-    """
-    known = np.isfinite(context.competitor_best)
-    gap = (rate - resale_mean) / RATE_UNIT
-    competitor_gap = np.where(known, (rate - context.competitor_best) / RATE_UNIT, gap)
-    design = np.stack([np.ones(len(rate)), gap, competitor_gap, ~known], axis=1)
-    types, group = np.unique(context.type_state.astype(str), return_inverse=True)
-    prior = PooledLogit()
-    centre = np.array([prior.intercept, prior.resale_slope, prior.competitor_slope, prior.no_competitor])
-    found, level = _fit_levels(design, accepted, group, centre, WEAK_PRECISION)
-    held = found < NO_LESS_THAN
-    if held.any():
-        precision = np.where(held, FIXED_PRECISION, WEAK_PRECISION)
-        found, level = _fit_levels(design, accepted, group, np.where(held, 0.0, centre), precision)
-    if found[1] + found[2] < MIN_SLOPE:
-        precision = WEAK_PRECISION + np.array([0.0, FIXED_PRECISION, FIXED_PRECISION, 0.0])
-        found, level = _fit_levels(design, accepted, group, centre, precision)
-    intercept, resale_slope, competitor_slope, no_competitor = (float(value) for value in found)
-    return PooledLogit(
-        intercept=intercept,
-        resale_slope=max(resale_slope, 0.0),
-        competitor_slope=max(competitor_slope, 0.0),
-        no_competitor=no_competitor,
-        type_levels=dict(zip(types.tolist(), level.tolist(), strict=True)),
-    )
+def place_columns(columns: Columns, names: tuple[str, ...], resale: ResaleEstimate) -> dict[str, np.ndarray]:
+    """What the place of a curve is learnt from: the named columns with rates as distances from the anchor (which
+    does not change with face value, days to expiry or competitors' bids), and the resale estimate likewise."""
+    inputs = relative_columns(columns, names, resale.anchor_rate)
+    return inputs | {EXPECTED_RESALE: resale.mean - resale.anchor_rate}
 
 
 def bounded(log_steepness: np.ndarray) -> np.ndarray:
@@ -213,77 +139,6 @@ def bounded(log_steepness: np.ndarray) -> np.ndarray:
     return np.clip(log_steepness, -limit, limit)
 
 
-def sigmoid(logit: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-np.clip(logit, -500.0, 500.0)))
-
-
-def _fit_levels(
-    design: np.ndarray, target: np.ndarray, group: np.ndarray, centre: np.ndarray, precision: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (k,) and the level of each group: Newton steps on the one and the other in turn."""
-    weights, level = centre.copy(), np.zeros(int(group.max()) + 1)
-    for _ in range(NEWTON_ROUNDS):
-        p = sigmoid(design @ weights + level[group])
-        gradient = design.T @ (p - target) + precision * (weights - centre)
-        curvature = (design * (p * (1 - p))[:, None]).T @ design + np.diag(precision + 1e-9)
-        step = np.clip(np.linalg.solve(curvature, gradient), -1.0, 1.0)
-        weights = weights - step
-        p = sigmoid(design @ weights + level[group])
-        slope = np.bincount(group, target - p, len(level)) - LEVEL_PRECISION * level
-        move = slope / (np.bincount(group, p * (1 - p), len(level)) + LEVEL_PRECISION)
-        level = level + np.clip(move, -1.0, 1.0)
-        if max(np.abs(step).max(), np.abs(move).max()) < 1e-6:
-            break
-    return weights, level
-
-
-def _fit_earlier(
-    rows: TrainingRows, gap: np.ndarray, until: int, settings: BoosterSettings
-) -> lightgbm.Booster:
-    """Fit on the rows before ``until``, stopped by the log-loss of the rows from there on."""
-    base = _base(rows)
-    return fit_with_early_stop(
-        rows=rows,
-        train_until=until,
-        parameters=_parameters(gap[:until], base),
-        settings=settings,
-        metric=lambda scores, data: _log_loss(scores, data, gap[until:], base),
-    )
-
-
-def _base(rows: TrainingRows) -> float:
-    """The log steepness all rows start from."""
-    assert rows.start is not None
-    return float(rows.start[0, 1])
-
-
-def _parameters(gap: np.ndarray, base: float) -> dict[str, object]:
-    """LightGBM parameters with the location-scale objective for rows whose (r - m) / RATE_UNIT is ``gap``.
-
-    For z = e^b (gap - a): dL/da = -(p - y) e^b and dL/db = (p - y) z; the second derivatives are the Fisher
-    terms p(1 - p) e^2b and p(1 - p) z^2, with a floor where a row says next to nothing.
-    """
-
-    def objective(scores: np.ndarray, data: lightgbm.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        z, steepness = _logit(scores, gap, base)
-        p = sigmoid(z)
-        error, spread = p - np.asarray(data.get_label()), p * (1 - p)
-        gradient = np.stack([-error * steepness, error * z], axis=1)
-        hessian = np.stack([spread * steepness**2, spread * z**2], axis=1) + HESSIAN_FLOOR
-        return gradient, hessian
-
-    return {"objective": objective, "num_class": 2}
-
-
-def _log_loss(
-    scores: np.ndarray, data: lightgbm.Dataset, gap: np.ndarray, base: float
-) -> tuple[str, float, bool]:
-    z, _ = _logit(scores, gap, base)
-    signed = np.where(np.asarray(data.get_label()) > 0.5, -z, z)
-    return "log_loss", float(np.logaddexp(0.0, signed).mean()), False
-
-
-def _logit(scores: np.ndarray, gap: np.ndarray, base: float) -> tuple[np.ndarray, np.ndarray]:
-    """Logit and steepness (n,) of raw scores (n, 2) that include the start."""
-    steepness = np.exp(base + bounded(scores[:, 1] - base))
-    return steepness * (gap - scores[:, 0]), steepness
+def _like(values: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Values (n,) shaped to go along rates (n,) or (n, g)."""
+    return values.reshape((-1,) + (1,) * (np.ndim(rate) - 1))

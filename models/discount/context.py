@@ -17,11 +17,18 @@ RATE_COLUMNS = (
     "card_max_rate",
     "market_competitor_best",
     "market_competitor_mean",
+    "market_competitor_level",
     "market_buyer_best",
+    "market_buyer_worst",
+    "market_buyer_level",
+    "market_buyer_mean_24h",
     "market_buyer_mean_7d",
     "market_ask_best",
+    "resale_mean_7d",
     "resale_mean_30d",
     "resale_category_mean_30d",
+    "resale_pooled_30d",
+    "resale_matured_mean",
 )
 """Columns that are rates of face value: the models read them as distances from a reference rate."""
 
@@ -39,7 +46,7 @@ class CardContext:
     card_type, category, form: object, str or None. physical, expired: bool (unknown counts as no).
     days_to_expiry: NaN for a card without expiry. kind_fraud_rate: share of labelled trades of the card type
     that were fraud, else of its category. competitor_best is unknown for an expired card: competitors' bids
-    are for valid ones.
+    are for valid ones. face_is_usual: 1, 0 or NaN. hour: of the day in China.
     """
 
     card_type: np.ndarray
@@ -56,9 +63,14 @@ class CardContext:
     resale_mean: np.ndarray
     resale_category_mean: np.ndarray
     kind_fraud_rate: np.ndarray
+    face_is_usual: np.ndarray
+    hour: np.ndarray
 
     def __len__(self) -> int:
         return len(self.expired)
+
+    def rows(self, rows: slice | np.ndarray) -> CardContext:
+        return CardContext(**{name: values[rows] for name, values in vars(self).items()})
 
     @property
     def type_state(self) -> np.ndarray:
@@ -104,6 +116,8 @@ def card_context(columns: Columns, rows: int) -> CardContext:
         resale_mean=number("resale_mean_30d"),
         resale_category_mean=number("resale_category_mean_30d"),
         kind_fraud_rate=np.where(np.isnan(kind_rate), category_rate, kind_rate),
+        face_is_usual=number("card_face_is_usual"),
+        hour=number("time_hour"),
     )
 
 

@@ -28,7 +28,8 @@ def table_rates(
     rails = guard_rails(
         context=context,
         face_value_fen=np.asarray(face_value_fen, dtype=np.int64),
-        resale_mean=np.where(unknown, np.inf, anchor),
+        value=np.where(unknown, np.inf, anchor),
+        capital_share=costs.capital_share,
         table_rate=rate,
         support_half_width=np.full(len(rate), np.inf),
         costs=costs,

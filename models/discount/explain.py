@@ -18,7 +18,7 @@ COMPETITOR_CLOSE = 0.01
 NOTABLE_SHARE = 0.01
 """Costs or risk above this share of face value are worth a word."""
 
-SILENT_AT_ZERO = ("LOGISTICS", "GUARD_RAILS")
+SILENT_AT_ZERO = ("RESERVE", "LOGISTICS", "COMPETITION", "GUARD_RAILS", "LOYALTY")
 """Steps left out of a waterfall in which they change nothing."""
 
 NO_OFFER = Reason(
@@ -39,6 +39,12 @@ MARKET_HIGH = Reason("MARKET_HIGH", "当前收购行情高于近月均价", "Buy
 MARKET_LOW = Reason("MARKET_LOW", "当前收购行情低于近月均价", "Buyers now bid below last month's average")
 COMPETITOR_MATCH = Reason("COMPETITOR_MATCH", "与同行最高回收价接近", "In line with the best competing offer")
 THIN_MARKET = Reason("THIN_MARKET", "该卡种近期行情数据较少", "Little recent market data for this card type")
+NEVER_SEEN = Reason(
+    "NEVER_SEEN",
+    "本平台尚无该卡种出货记录，按同类卡与市场行情估价",
+    "No card of this type was resold here yet; valued by its category and the market",
+)
+LOYAL_SELLER = Reason("LOYAL_SELLER", "老用户加价", "A bonus for a regular seller")
 BAND_LIMIT = Reason("BAND_LIMIT", "报价受该卡种价格区间限制", "Limited by the price band of this card type")
 MARKET_PRICE = Reason("MARKET_PRICE", "按当前市场行情定价", "Priced at the current market")
 
@@ -59,39 +65,57 @@ def waterfall(offers: Offers, row: int) -> tuple[Step, ...]:
 
     Every balance is a whole number of fen and every amount the difference of two of them, so nothing is lost
     to rounding. Costs and risk are those of the shown rate; the margin is what bargaining leaves between the
-    card's net value and the best rate of the price band.
+    card's net value and the best rate of the price band, with competitors at their usual bids.
     """
-    face = int(offers.face_value_fen[row])
-    resale = _fen(face * offers.resale_mean[row])
-    after_logistics = resale - int(offers.logistics_fen[row])
-    after_costs = after_logistics - int(offers.handling_fen[row]) - int(offers.capital_fen[row])
-    balances = (
-        ("FACE_VALUE", "面值", "Face value", face),
-        ("RESALE", "预期出货价", "Expected resale value", resale),
-        ("LOGISTICS", "实体卡物流", "Shipping of a physical card", after_logistics),
-        ("COSTS", "处理与资金成本", "Handling and capital", after_costs),
-        (
-            "KIND_RISK",
-            "卡种平均风险",
-            "Average risk of the card kind",
-            after_costs - int(offers.risk_fen[row]),
-        ),
-        (
-            "MARGIN",
-            "平台毛利（竞争与成交权衡）",
-            "Margin, weighed against losing the trade",
-            _fen(face * offers.free_rate[row]),
-        ),
-        ("GUARD_RAILS", "价格护栏", "Guard rails", _fen(face * offers.centre_rate[row])),
-        ("EXPLORATION", "小幅试价与取整", "Small price test and rounding", int(offers.payout_fen[row])),
-    )
     before = 0
     steps = []
-    for code, zh, en, balance in balances:
+    for code, zh, en, balance in _balances(offers, row):
         if balance != before or code not in SILENT_AT_ZERO:
             steps.append(Step(code, zh, en, balance - before, balance))
         before = balance
     return tuple(steps)
+
+
+def _balances(offers: Offers, row: int) -> tuple[tuple[str, str, str, int], ...]:
+    """Code, names and balance in fen after each step."""
+    face = int(offers.face_value_fen[row])
+
+    def at(rate: np.ndarray) -> int:
+        return _fen(face * float(rate[row]))
+
+    resale = at(offers.resale_mean)
+    reserved = resale - int(offers.reserve_fen[row])
+    shipped = reserved - int(offers.logistics_fen[row])
+    paid = shipped - int(offers.fixed_fen[row]) - int(offers.capital_fen[row])
+    payout = int(offers.payout_fen[row])
+    return (
+        ("FACE_VALUE", "面值", "Face value", face),
+        ("RESALE", "预期出货价", "Expected resale value", resale),
+        ("RESERVE", "行情波动预留", "Reserve for a moving market", reserved),
+        ("LOGISTICS", "实体卡物流", "Shipping of a physical card", shipped),
+        ("COSTS", "处理与资金成本", "Handling and capital", paid),
+        ("KIND_RISK", "卡种平均风险", "Average risk of the card kind", paid - int(offers.risk_fen[row])),
+        (
+            "MARGIN",
+            "平台毛利（竞争与成交权衡）",
+            "Margin, weighed against losing the trade",
+            at(offers.usual_rate),
+        ),
+        (
+            "COMPETITION",
+            "同行报价高于或低于平时",
+            "Competitors above or below their usual bids",
+            at(offers.free_rate),
+        ),
+        ("GUARD_RAILS", "价格护栏", "Guard rails", at(offers.centre_rate)),
+        (
+            "EXPLORATION",
+            "小幅试价与取整",
+            "Small price test and rounding",
+            payout - at(offers.loyalty_bonus),
+        ),
+        ("LOYALTY", "老用户加价", "Bonus for a regular seller", payout),
+    )
 
 
 def price_reasons(*, columns: Columns, offers: Offers, row: int) -> tuple[Reason, ...]:
@@ -114,12 +138,14 @@ def reasons_of_all(*, columns: Columns, offers: Offers) -> list[tuple[Reason, ..
         (EXPIRED_CARD, context.expired),
         (NEAR_EXPIRY, valid & (context.days_to_expiry < NEAR_EXPIRY_DAYS)),
         (PHYSICAL_LOGISTICS, offers.logistics_fen > 0),
-        (SMALL_FACE, offers.handling_fen > notable_fen),
+        (SMALL_FACE, offers.fixed_fen > notable_fen),
         (KIND_RISK, offers.risk_fen > notable_fen),
         (MARKET_HIGH, valid & (move > MARKET_MOVE)),
         (MARKET_LOW, valid & (move < -MARKET_MOVE)),
         (COMPETITOR_MATCH, np.abs(offers.rate - context.competitor_best) <= COMPETITOR_CLOSE),
         (THIN_MARKET, np.isin(offers.anchor.astype(str), (CATEGORY_MEAN, BAND_MIDDLE, DEFAULT))),
+        (NEVER_SEEN, offers.never_seen),
+        (LOYAL_SELLER, offers.loyalty_bonus > 0),
         (BAND_LIMIT, to_band < 1e-4),
     )
     applies = np.stack([np.asarray(rule, dtype=bool) for _, rule in rules], axis=1)

@@ -1,54 +1,99 @@
 """Small deterministic moves of the offer, so that acceptance stays learnable.
 
-The draw is keyed by the card and the hour, never by the person: everybody who brings the same card in the
-same hour sees the same price.
+The draw is keyed by card type, form and hour, never by the person: everybody who brings such a card in the same
+hour sees the same move, of every face value and expiry, so moves do not disturb the order of prices. They are as
+wide as a share of the profit allows: moving an offer by ± h around its best rate costs ``curvature h^2 / 6`` of the
+expected profit, with ``curvature = -V'' / V``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 
 import numpy as np
 
+from models.discount.acceptance import AcceptanceCurve
+from models.discount.context import CardContext
+from models.discount.optimiser import Economics
+
 HOUR_MS = 3_600_000
 SHORTEST_DRAW = 1e-4
 """Under the last shown decimal there is nothing left to draw from."""
+STEP = 0.002
+"""Of the second difference that measures the curvature."""
+LEAST_CURVATURE = 1.0
+MIN_ROWS = 30
+USUAL_CURVATURE = 1_200.0
+"""Half of the sellers accept and their reservation rates have a logistic scale of two points."""
 
 
-def offsets(
-    *,
-    seed: str,
-    card_type: np.ndarray,
-    card_form: np.ndarray,
-    face_value_fen: np.ndarray,
-    submitted_at: np.ndarray,
-    half_width: float,
-) -> np.ndarray:
-    """Offsets (n,) uniform in [-half_width, half_width), in rate. ``submitted_at``: int64 ms since epoch."""
+@dataclass(frozen=True)
+class Curvatures:
+    """How fast profit falls off its top, per unit of rate squared: median of each card type and validity."""
+
+    of_type: dict[str, float] = field(default_factory=dict)
+    overall: float = USUAL_CURVATURE
+
+    def half_width(self, context: CardContext, *, most: float, cost_share: float) -> np.ndarray:
+        """Half width (n,) of each card's moves: ``most``, or what ``cost_share`` of the profit pays for."""
+        curvature = np.array([self.of_type.get(name, self.overall) for name in context.type_state])
+        return np.minimum(most, np.sqrt(6.0 * cost_share / curvature))
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> Curvatures:
+        return cls(**data)  # type: ignore[arg-type]
+
+
+def measure_curvatures(
+    *, context: CardContext, economics: Economics, curve: AcceptanceCurve, best: np.ndarray
+) -> Curvatures:
+    """Medians over n cards with their best rates; cards that are not worth buying do not count."""
+    grid = best[:, None] + STEP * np.array([-1.0, 0.0, 1.0])
+    below, top, above = economics.honest_part_fen(grid, curve.honest(grid)).T
+    curvature = (2.0 * top - below - above) / STEP**2 / np.where(top > 0, top, 1.0)
+    useful = (top > 0) & (curvature > LEAST_CURVATURE)
+    if not useful.any():
+        return Curvatures()
+    names, position = np.unique(context.type_state[useful].astype(str), return_inverse=True)
+    found = curvature[useful]
+    medians = {
+        name: float(np.median(found[position == index]))
+        for index, name in enumerate(names.tolist())
+        if np.count_nonzero(position == index) >= MIN_ROWS
+    }
+    return Curvatures(of_type=medians, overall=float(np.median(found)))
+
+
+def draws(*, seed: str, card_type: np.ndarray, card_form: np.ndarray, submitted_at: np.ndarray) -> np.ndarray:
+    """Draws (n,) uniform in [-1, 1). ``submitted_at``: int64 ms since epoch."""
     hour = np.asarray(submitted_at, dtype=np.int64) // HOUR_MS
-    draws = np.empty(len(hour))
-    for row, key in enumerate(zip(card_type, card_form, face_value_fen.tolist(), hour.tolist(), strict=True)):
-        text = "\x1f".join((seed, *map(str, key)))
-        draws[row] = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
-    return (2.0 * draws - 1.0) * half_width
+    found: dict[tuple[object, ...], float] = {}
+    keys = list(zip(card_type, card_form, hour.tolist(), strict=True))
+    for key in keys:
+        if key not in found:
+            text = "\x1f".join((seed, *map(str, key)))
+            number = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+            found[key] = 2.0 * number / 2**64 - 1.0
+    return np.array([found[key] for key in keys])
 
 
 def place(
-    *, centre: np.ndarray, offset: np.ndarray, low: np.ndarray, high: np.ndarray, half_width: float
+    *, centre: np.ndarray, draw: np.ndarray, low: np.ndarray, high: np.ndarray, half_width: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Explored rates (n,) inside [low, high], and the density with which each was drawn.
 
-    Where centre +- half_width fits between the rails the rate is centre + offset, density 1 / (2 half_width).
-    Where a rail cuts that interval, the offset is stretched evenly onto what is left of it: the draw stays
-    uniform, without a lump on the rail, and the density is one over the length left. Without exploration, or
-    with nothing left to draw from, the offer is a single point: density NaN, which off-policy estimates skip.
+    The draw falls evenly on what the rails leave of centre ± half_width, without a lump on a rail; the density is
+    one over that length. Without exploration, or with nothing left to draw from, the offer is a single point but for
+    its last decimal: density NaN, which off-policy estimates skip.
     """
-    if half_width <= 0:
-        return centre.copy(), np.full(len(centre), np.nan)
     from_rate, to_rate = np.maximum(centre - half_width, low), np.minimum(centre + half_width, high)
     length = np.maximum(to_rate - from_rate, 0.0)
-    whole = length >= 2 * half_width - 1e-12
-    rate = np.where(whole, centre + offset, from_rate + (offset / half_width + 1.0) / 2.0 * length)
     drawn = length > SHORTEST_DRAW
-    density = np.where(drawn, 1.0 / np.where(drawn, length, 1.0), np.nan)
-    return rate, density
+    return from_rate + (draw + 1.0) / 2.0 * length, np.where(
+        drawn, 1.0 / np.where(drawn, length, 1.0), np.nan
+    )

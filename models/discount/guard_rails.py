@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.discount.context import NEAR_EXPIRY_DAYS, CardContext
+from models.discount.context import CardContext
 from models.money import RATE_SCALE
 from models.policy import Costs, PricePolicy
+
+ORDINARY_DAYS = 90
+"""The band is that of ordinary cards: one with fewer days left may be worth less than its type ever is."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,14 @@ class GuardRails:
 
 def price_band(*, context: CardContext, policy: PricePolicy) -> tuple[np.ndarray, np.ndarray]:
     """Absolute band (n,) of each card: catalogue, overridden by category, then by card type; expired cards
-    have their own, and a card about to expire may fall towards it. An unknown bound is 0 or 1."""
+    have their own, and a card with fewer than ORDINARY_DAYS left may fall towards it. An unknown bound is 0 or 1."""
     low, high = np.nan_to_num(context.min_rate, nan=0.0), np.nan_to_num(context.max_rate, nan=1.0)
     for names, bands in ((context.category, policy.categories), (context.card_type, policy.card_types)):
         for name, band in bands.items():
             rows = names == name
             low[rows] = low[rows] if band.min_rate is None else band.min_rate
             high[rows] = high[rows] if band.max_rate is None else band.max_rate
-    near_expiry = context.days_to_expiry < NEAR_EXPIRY_DAYS
+    near_expiry = context.days_to_expiry < ORDINARY_DAYS
     low[near_expiry] = np.minimum(low, policy.expired_max_rate)[near_expiry]
     low[context.expired], high[context.expired] = policy.expired_min_rate, policy.expired_max_rate
     return _shown(low, up=True), np.maximum(_shown(high, up=False), _shown(low, up=True))
@@ -45,7 +48,8 @@ def guard_rails(
     *,
     context: CardContext,
     face_value_fen: np.ndarray,
-    resale_mean: np.ndarray,
+    value: np.ndarray,
+    capital_share: np.ndarray | float,
     table_rate: np.ndarray,
     support_half_width: np.ndarray,
     costs: Costs,
@@ -53,15 +57,16 @@ def guard_rails(
 ) -> GuardRails:
     """Rails of each offer. In order of weight: band, margin floor, distance from the rate table.
 
-    ``support_half_width`` (n,): how far each offer may lie from the table; infinite where the table has no
-    logged offers of the type. The window keeps the model where the log has seen offers. When the margin floor
-    falls under it, the market has fallen since: the window then slides down with the floor instead of pinning
-    the price to it.
+    value (n,): expected resale rate less the reserve. ``support_half_width`` (n,): how far each offer may lie from
+    the table; infinite where the table has no logged offers of the type. The window keeps the model where the log
+    has seen offers. When the margin floor falls under it, the market has fallen since: the window then slides down
+    with the floor instead of pinning the price to it.
     """
     band_low, band_high = price_band(context=context, policy=policy)
     logistics = policy.physical_logistics_share * context.physical
-    room = resale_mean - logistics - costs.handling_fen / face_value_fen - policy.margin_floor
-    ceiling = _shown(room / (1.0 + costs.capital_share), up=False)
+    fixed = fixed_fen(context=context, costs=costs, policy=policy)
+    room = value - logistics - fixed / face_value_fen - policy.margin_floor
+    ceiling = _shown(room / (1.0 + capital_share), up=False)
     reachable = ceiling >= band_low
     window_low = np.minimum(table_rate, ceiling) - support_half_width
     high = np.clip(
@@ -69,6 +74,11 @@ def guard_rails(
     )
     low = np.clip(_shown(window_low, up=True), band_low, high)
     return GuardRails(band_low=band_low, band_high=band_high, low=low, high=high, reachable=reachable)
+
+
+def fixed_fen(*, context: CardContext, costs: Costs, policy: PricePolicy) -> np.ndarray:
+    """Fixed cost (n,) of a bought card: handling, complaints, and the re-activation of an expired one."""
+    return costs.trade_fen + context.expired * round(policy.expired_handling_cny * 100)
 
 
 def _shown(rate: np.ndarray, *, up: bool) -> np.ndarray:

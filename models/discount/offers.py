@@ -11,45 +11,52 @@ import numpy as np
 class Offers:
     """Offers for n cards; every field is an array (n,). Rates are fractions of face, amounts integer fen.
 
-    rate: what the seller is shown, four decimals, inside the price band. payout_fen: rate in money.
-    centre_rate: the best rate within the guard rails, before exploration. free_rate: the best rate of the
-    whole price band. table_rate, table_source: the static rate table's answer and its source (object).
+    rate: what the seller is shown, four decimals, inside the price band; loyalty_bonus: the part of it that a
+    regular seller gets on top. payout_fen: rate in money. centre_rate: the best rate within the guard rails, before
+    exploration. free_rate: the best rate of the whole price band; usual_rate: the same if the best competitor bid
+    what it usually bids. table_rate, table_source: the static rate table's answer and its source (object).
     offer_density: density with which ``rate`` was drawn around the centre, per unit of rate; NaN when it was
     not drawn. acceptance_probability: at ``rate``.
-    resale_mean, resale_p10 <= resale_p50 <= resale_p90: expected resale rate and its 80 % range; anchor: the
-    source the estimate starts from (object).
+    resale_mean, resale_p05 <= p10 <= p50 <= p90 <= p95: expected resale rate, its 90 % and its 80 % range; anchor:
+    the source the estimate starts from (object); never_seen: no card of the type was resold before.
     low, high: guard rails. band_low, band_high: absolute price band, which ``rate`` never leaves.
-    kind_fraud_rate: fraud share of the card kind; kind_risk: probability that this card is offered by a
-    fraudulent seller who accepts (the q of the optimiser).
+    fraud_share: probability that an offer for such a card is taken by a fraudster.
     expected_profit_fen: at ``rate``, fraud loss included. no_offer: no rate of the band is worth offering;
     ``rate`` then only says what the card would fetch at best.
-    handling_fen, capital_fen, logistics_fen: costs of the trade at ``rate``; risk_fen: expected fraud loss
-    for each honest trade bought.
+    days_to_sell: expected. reserve_fen: kept for the uncertainty of the resale. fixed_fen (handling, complaints),
+    capital_fen, logistics_fen: costs of the trade at ``rate``; risk_fen: expected fraud loss for each honest trade
+    bought.
     """
 
     face_value_fen: np.ndarray
     rate: np.ndarray
+    loyalty_bonus: np.ndarray
     payout_fen: np.ndarray
     centre_rate: np.ndarray
     free_rate: np.ndarray
+    usual_rate: np.ndarray
     table_rate: np.ndarray
     table_source: np.ndarray
     offer_density: np.ndarray
     acceptance_probability: np.ndarray
     resale_mean: np.ndarray
+    resale_p05: np.ndarray
     resale_p10: np.ndarray
     resale_p50: np.ndarray
     resale_p90: np.ndarray
+    resale_p95: np.ndarray
     anchor: np.ndarray
+    never_seen: np.ndarray
     low: np.ndarray
     high: np.ndarray
     band_low: np.ndarray
     band_high: np.ndarray
-    kind_fraud_rate: np.ndarray
-    kind_risk: np.ndarray
+    fraud_share: np.ndarray
     expected_profit_fen: np.ndarray
     no_offer: np.ndarray
-    handling_fen: np.ndarray
+    days_to_sell: np.ndarray
+    reserve_fen: np.ndarray
+    fixed_fen: np.ndarray
     capital_fen: np.ndarray
     logistics_fen: np.ndarray
     risk_fen: np.ndarray

@@ -1,13 +1,19 @@
-"""The rate with the highest expected profit between two rails.
+"""The rate with the highest expected profit between two rails, on the lattice of rates that can be shown.
 
-``V(r) = max(P(r) - q, 0) * (face (m - r - capital r - logistics) - handling)
-       - q * (face r (1 + capital) loss + face logistics + handling)``
+Honest and fraudulent sellers are competing outcomes of an offer:
 
-P: a seller accepts r. q: probability that the card is offered by a fraudulent seller of this card kind who
-accepts. Such a seller takes almost any rate, so q does not fall with r and a lower offer means a larger share
-of fraud among acceptances. q is the average of the card kind: the person decides how to pay, not how much.
-P counts every acceptance, fraudulent ones too. So with the whole payout lost to fraud (loss = 1) the best
-rate hardly depends on q, which decides whether to offer at all: a lower rate cannot drive fraud away.
+``V(r) = (1 - f) H(r) (face (m - r - c r - l) - h) - f (face (r (1 + c) loss + l) + h)``
+
+H: an honest seller accepts r. f: the offer is taken by a fraudster, who takes almost any rate, so f does not fall
+with r and a lower offer means a larger share of fraud among acceptances. m: resale less a reserve, c: capital,
+l: logistics, h: fixed costs. f is the average of the kind of card: the person decides how to pay, not how much.
+
+Which rate is best depends on f of the card type, a constant; whether the best one is worth offering, on f of this
+card. Then the best rate rises with m and with what sellers expect: V has increasing differences in (r, m), and in
+(r, location of H) wherever H + k is log-concave, k = f loss / (1 - f). That holds from a least share of honest
+sellers on (:func:`models.discount.link.least_share`) while k stays under MOST_FLOOR, so the search keeps to both
+bounds (monotone comparative statics: Topkis 1978). Rates are compared on one absolute lattice, so no grid of its
+own moves a card's best rate.
 """
 
 from __future__ import annotations
@@ -17,10 +23,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.discount.acceptance import AcceptanceCurve
+from models.discount.link import MOST_FLOOR
+from models.money import RATE_SCALE
 
-COARSE_STEPS = 64
-FINE_STEPS = 17
-"""Points per pass. Over a window of 12 points: 0.0019 apart, then 0.0002 around the best of them."""
+STEPS = (128, 16, 1)
+"""Distances of the rates that are compared, in the last shown decimal: coarse, then around the best so far."""
 CHUNK_ROWS = 20_000
 
 
@@ -28,49 +35,64 @@ CHUNK_ROWS = 20_000
 class Economics:
     """What a trade of n cards earns. face_value_fen (n,) int64; rates and shares are of face value (n,).
 
-    fraud_probability: q above. handling_fen, capital_share and fraud_loss hold for all rows.
+    value: expected resale rate less the reserve. resale_mean: without the reserve. fraud_share: f of each card,
+    fraud_of_type: f of its type. fixed_fen: handling and complaints (n,) or one number. fraud_loss: share of the
+    payout that a fraud costs.
     """
 
     face_value_fen: np.ndarray
     resale_mean: np.ndarray
+    value: np.ndarray
     logistics_share: np.ndarray
-    fraud_probability: np.ndarray
-    handling_fen: int
-    capital_share: float
+    capital_share: np.ndarray
+    fraud_share: np.ndarray
+    fraud_of_type: np.ndarray
+    fixed_fen: np.ndarray
     fraud_loss: float
 
-    def honest_profit_fen(self, rate: np.ndarray) -> np.ndarray:
-        """Profit of an honest trade bought at ``rate``: (n,) or (n, g)."""
-        face, mean, logistics = (
-            _like(x, rate) for x in (self.face_value_fen, self.resale_mean, self.logistics_share)
+    def honest_profit_fen(self, rate: np.ndarray, *, reserve: bool = False) -> np.ndarray:
+        """Profit of an honest trade bought at ``rate``: (n,) or (n, g); with the reserve taken off or not."""
+        mean = self.value if reserve else self.resale_mean
+        face, mean, logistics, capital, fixed = self._like(
+            rate, self.face_value_fen, mean, self.logistics_share, self.capital_share, self.fixed_fen
         )
-        return face * (mean - rate * (1 + self.capital_share) - logistics) - self.handling_fen
+        return face * (mean - rate * (1.0 + capital) - logistics) - fixed
 
     def fraud_loss_fen(self, rate: np.ndarray) -> np.ndarray:
         """Loss of a fraudulent trade bought at ``rate``: (n,) or (n, g)."""
-        face, logistics = (_like(x, rate) for x in (self.face_value_fen, self.logistics_share))
-        return face * (rate * (1 + self.capital_share) * self.fraud_loss + logistics) + self.handling_fen
+        face, logistics, capital, fixed = self._like(
+            rate, self.face_value_fen, self.logistics_share, self.capital_share, self.fixed_fen
+        )
+        return face * (rate * (1.0 + capital) * self.fraud_loss + logistics) + fixed
 
-    def expected_profit_fen(self, rate: np.ndarray, acceptance: np.ndarray) -> np.ndarray:
-        """V at ``rate`` with P(accept) ``acceptance``: (n,) or (n, g)."""
-        fraud = _like(self.fraud_probability, rate)
-        honest = np.maximum(acceptance - fraud, 0.0)
-        return honest * self.honest_profit_fen(rate) - fraud * self.fraud_loss_fen(rate)
+    def honest_part_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
+        """What decides the rate: ``(H + k) (margin)`` with k of the card type, see the module."""
+        (fraud,) = self._like(rate, self.fraud_of_type)
+        floor = np.minimum(self.fraud_loss * fraud / np.maximum(1.0 - fraud, 1e-9), MOST_FLOOR)
+        return (honest + floor) * self.honest_profit_fen(rate, reserve=True)
 
-    def rows(self, rows: slice) -> Economics:
+    def expected_profit_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
+        """V at ``rate`` where honest sellers accept with probability ``honest``: (n,) or (n, g)."""
+        (fraud,) = self._like(rate, self.fraud_share)
+        return (1.0 - fraud) * honest * self.honest_profit_fen(rate) - fraud * self.fraud_loss_fen(rate)
+
+    def rows(self, rows: slice | np.ndarray) -> Economics:
         return replace(
             self,
-            face_value_fen=self.face_value_fen[rows],
-            resale_mean=self.resale_mean[rows],
-            logistics_share=self.logistics_share[rows],
-            fraud_probability=self.fraud_probability[rows],
+            **{name: values[rows] for name, values in vars(self).items() if isinstance(values, np.ndarray)},
         )
+
+    @staticmethod
+    def _like(rate: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Values (n,) shaped to go along rates (n,) or (n, g)."""
+        shape = (-1,) + (1,) * (np.ndim(rate) - 1)
+        return tuple(value.reshape(shape) for value in values)
 
 
 def best_rates(
     *, economics: Economics, curve: AcceptanceCurve, low: np.ndarray, high: np.ndarray
 ) -> np.ndarray:
-    """The rate (n,) in [low, high] with the highest V; in chunks, so that memory stays flat for many rows."""
+    """The rate (n,) in [low, high] (shown rates) with the highest V; in chunks, so that memory stays flat."""
     found = np.empty(len(low))
     for start in range(0, len(low), CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
@@ -79,20 +101,16 @@ def best_rates(
 
 
 def _best_of(economics: Economics, curve: AcceptanceCurve, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """A coarse pass over the whole window finds the right hill, a fine pass its top."""
-    best = _argmax(economics, curve, low, high, COARSE_STEPS)
-    step = (high - low) / (COARSE_STEPS - 1)
-    return _argmax(economics, curve, np.maximum(best - step, low), np.minimum(best + step, high), FINE_STEPS)
-
-
-def _argmax(
-    economics: Economics, curve: AcceptanceCurve, low: np.ndarray, high: np.ndarray, steps: int
-) -> np.ndarray:
-    grid = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, steps)
-    values = economics.expected_profit_fen(grid, curve.probability(grid))
-    return grid[np.arange(len(low)), np.argmax(values, axis=1)]
-
-
-def _like(values: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Values (n,) shaped to go along rates (n,) or (n, g)."""
-    return values.reshape((-1,) + (1,) * (np.ndim(rate) - 1))
+    least = np.rint(np.clip(curve.least_rate(), low, high) * RATE_SCALE).astype(np.int64)
+    most = np.rint(high * RATE_SCALE).astype(np.int64)
+    from_place, to_place = least, most
+    best = least
+    for step in STEPS:
+        count = int((to_place // step - from_place // step).max()) + 2
+        places = (from_place // step * step)[:, None] + step * np.arange(count)
+        places = np.clip(places, from_place[:, None], to_place[:, None])
+        rates = places / RATE_SCALE
+        values = economics.honest_part_fen(rates, curve.honest(rates))
+        best = places[np.arange(len(places)), np.argmax(values, axis=1)]
+        from_place, to_place = np.maximum(best - step, least), np.minimum(best + step, most)
+    return best / RATE_SCALE

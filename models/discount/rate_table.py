@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+import scipy.optimize
 
 from models.discount.context import CardContext
 
@@ -17,7 +18,6 @@ MIN_CELL_ROWS = 30
 HALF_LIFE_DAYS = 30.0
 """Offers lose half their weight in the table every so many days: it describes the latest price list."""
 DAY_MS = 86_400_000
-WEEK_MS = 7 * DAY_MS
 DEFAULT_RATE = 0.85
 UNDER_COMPETITOR = 0.01
 """Without a log the table offers a point less than the best competitor."""
@@ -31,22 +31,24 @@ SOURCES = (DEFAULT, BAND, EXPIRED, CATEGORY, COMPETITOR, TYPE, TYPE_EXPIRY, TYPE
 """Where a rate of the table can come from, weakest first."""
 LOGGED_SOURCES = (TYPE, TYPE_EXPIRY, TYPE_EXPIRY_FORM)
 """Sources that stand on logged offers of the card's own type."""
+VALID_BUCKETS = ("under_30_days", "30_to_90_days", "90_days_or_more")
+"""Expiry buckets of valid cards, in the order in which the table's rates may not fall."""
 
 
 @dataclass(frozen=True)
 class RateTable:
     """Rates per cell of the log: ``type/jd_ecard/expiry/none/virtual`` and three coarser levels.
 
+    A rate does not fall with more days to expiry, whatever a small cell of the log says.
+
     competitor_share: how much of a competitor's move since ``competitor_usual`` (per card type) is followed.
-    spread: how far, as a standard deviation, offers for like cards (one cell, one face value, one week) lay
-    apart: what the log can say about sellers' reaction to the price. An empty table answers from the
+    An empty table answers from the
     competitor's bid, the band, or a fixed rate.
     """
 
     cells: dict[str, float] = field(default_factory=dict)
     competitor_usual: dict[str, float] = field(default_factory=dict)
     competitor_share: float = 0.0
-    spread: float = 0.0
 
     def rate(self, context: CardContext) -> tuple[np.ndarray, np.ndarray]:
         """Rates (n,) and where each came from (n,) object: see SOURCES."""
@@ -54,8 +56,7 @@ class RateTable:
         found = {
             level: np.array([self.cells.get(key, np.nan) for key in keys]) for level, keys in cells.items()
         }
-        usual = np.array([self.competitor_usual.get(name, np.nan) for name in context.card_type])
-        follow = self.competitor_share * np.nan_to_num(context.competitor_best - usual)
+        follow = self.competitor_share * self.competitor_move(context)
         candidates = {
             BAND: (context.min_rate + context.max_rate) / 2,
             EXPIRED: np.where(context.expired, EXPIRED_RATE, np.nan),
@@ -68,6 +69,11 @@ class RateTable:
             known = np.isfinite(values)
             rate[known], source[known] = values[known], name
         return np.clip(rate, 0.0, 1.0), source
+
+    def competitor_move(self, context: CardContext) -> np.ndarray:
+        """Best competitor's bid less its usual one (n,), 0 where either is unknown."""
+        usual = np.array([self.competitor_usual.get(name, np.nan) for name in context.card_type])
+        return np.nan_to_num(context.competitor_best - usual)
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -112,20 +118,32 @@ def fit_rate_table(*, context: CardContext, offered_rate: np.ndarray, submitted_
     means: dict[str, float] = {}
     for keys in cells.values():
         means |= _weighted_means(keys, rest, weight)
-    alike = _join(
-        cells[TYPE_EXPIRY_FORM], context.face_cny.astype(str), (submitted_at // WEEK_MS).astype(str)
-    )
-    spread = _spread_within(alike, rest)
-    return RateTable(cells=means, competitor_usual=usual, competitor_share=share, spread=spread)
+    means = _in_order(means, _counts(cells[TYPE_EXPIRY_FORM]) | _counts(cells[TYPE_EXPIRY]), context)
+    return RateTable(cells=means, competitor_usual=usual, competitor_share=share)
 
 
-def _spread_within(keys: np.ndarray, rate: np.ndarray) -> float:
-    """Standard deviation of the rate among rows of one key; 0 where too few rows share a key to say."""
-    _, group, count = np.unique(keys.astype(str), return_inverse=True, return_counts=True)
-    if int((count - 1).sum()) < MIN_CELL_ROWS:
-        return 0.0
-    deviation = rate - (np.bincount(group, rate) / count)[group]
-    return float(np.sqrt(deviation @ deviation / (count - 1).sum()))
+def _in_order(
+    means: Mapping[str, float], counts: Mapping[str, int], context: CardContext
+) -> dict[str, float]:
+    """The cells of every logged card type and form, without gaps and not falling with the days to expiry."""
+    ordered = dict(means)
+    pairs = set(zip(context.card_type.astype(str).tolist(), context.form.astype(str).tolist(), strict=True))
+    for card_type, form in sorted({*pairs, *((card_type, "") for card_type, _ in pairs)}):
+        keys = [f"type/{card_type}/expiry/{bucket}" for bucket in VALID_BUCKETS]
+        wider = [means.get(key, means.get(f"type/{card_type}/valid", np.nan)) for key in keys]
+        if form:
+            keys = [f"{key}/{form}" for key in keys]
+        rates = np.array([means.get(key, other) for key, other in zip(keys, wider, strict=True)])
+        if np.isfinite(rates).all():
+            weights = [counts.get(key, 0) + 1.0 for key in keys]
+            found = scipy.optimize.isotonic_regression(rates, weights=weights).x
+            ordered |= dict(zip(keys, found.tolist(), strict=True))
+    return ordered
+
+
+def _counts(keys: np.ndarray) -> dict[str, int]:
+    names, counts = np.unique(keys.astype(str), return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
 def _join(*parts: str | np.ndarray) -> np.ndarray:

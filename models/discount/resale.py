@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,71 +19,95 @@ from models.discount.boosters import (
     predict,
     save_booster,
 )
-from models.discount.conformal import RangeCorrection, fit_correction
 from models.discount.context import CardContext, relative_columns
+from models.discount.directions import UNDIRECTED, constraints
+from models.discount.ranges import RangeTable, fit_ranges
 from models.matrix import Columns, Encoding
 
-HEADS: Mapping[str, dict[str, object]] = {
-    "mean": {"objective": "regression"},
-    "p10": {"objective": "quantile", "alpha": 0.1, "metric": "quantile"},
-    "p50": {"objective": "quantile", "alpha": 0.5, "metric": "quantile"},
-    "p90": {"objective": "quantile", "alpha": 0.9, "metric": "quantile"},
-}
+ERROR_HEAD: dict[str, object] = {"objective": "gamma"}
+LEAST_ERROR = 0.002
+"""No resale rate is known better than a fifth of a point; also keeps the logarithm of an error finite."""
 MIN_EXPIRED_ROWS = 30
 """Fewer resales of expired cards than this teach nothing: such a card keeps its anchor and a wide range."""
 HIGHEST_RATE = 1.5
 """Bound of a resale rate in the trades table."""
+HEADS = ("mean", "error")
 
 
 @dataclass(frozen=True)
 class ResaleEstimate:
-    """Resale rates of n cards, fractions of face value: p10 <= p50 <= p90. anchor: its source, object."""
+    """Resale rates of n cards, fractions of face value, p05 <= p10 <= p50 <= p90 <= p95.
+
+    usual_width: distance from mean down to p10 that is usual for the kind of card. anchor_rate, anchor: the rate
+    that the estimate starts from and its source (object).
+    """
 
     mean: np.ndarray
+    p05: np.ndarray
     p10: np.ndarray
     p50: np.ndarray
     p90: np.ndarray
+    p95: np.ndarray
+    usual_width: np.ndarray
+    anchor_rate: np.ndarray
     anchor: np.ndarray
 
 
 @dataclass(frozen=True)
 class ResaleModel:
-    """Boosters for the mean and three quantiles of (resale rate - anchor), and the range's correction.
+    """Boosters for the mean of (resale rate - anchor) and for its expected absolute error, and the ranges.
 
-    expired_learnt: whether training saw enough expired cards for the boosters to speak about them.
+    The mean rises with face value, days to expiry and competitors' bids (:mod:`models.discount.directions`).
+    expired_learnt: whether training saw enough expired cards for the boosters to speak about them. types: card
+    types with resales in training; another one is answered from its category, band and market.
     """
 
     encoding: Encoding
     boosters: dict[str, lightgbm.Booster]
-    correction: RangeCorrection
+    ranges: RangeTable
     expired_rate: float
     expired_learnt: bool
+    types: frozenset[str]
 
     def estimate(self, *, columns: Columns, context: CardContext) -> ResaleEstimate:
-        """Expected resale rate and range of each row; a type never seen is answered from its anchor."""
+        """Expected resale rate and range of each row."""
         anchor, source = resale_anchor(context, expired_rate=self.expired_rate)
-        raw = self._distances(columns=columns, anchor=anchor)
+        distance, error = self._predict(columns=columns, anchor=anchor)
         if not self.expired_learnt:
-            for name, flat in (("mean", 0.0), ("p10", -1.0), ("p50", 0.0), ("p90", 1.0)):
-                raw[name][context.expired] = flat * self.expired_rate
-        low, high = self.correction.apply(groups=context.category, low=raw["p10"], high=raw["p90"])
-        ordered = np.sort(np.stack([low, raw["p50"], high]), axis=0)
-        p10, p50, p90 = np.clip(ordered + anchor, 0.0, HIGHEST_RATE)
-        mean = np.clip(raw["mean"] + anchor, 0.0, HIGHEST_RATE)
-        return ResaleEstimate(mean=mean, p10=p10, p50=p50, p90=p90, anchor=source)
-
-    def recalibrated(self, *, columns: Columns, context: CardContext, resale_rate: np.ndarray) -> ResaleModel:
-        """The same boosters with the range corrected on newer resales (n,): a rolling conformal range."""
-        anchor, _ = resale_anchor(context, expired_rate=self.expired_rate)
-        raw = self._distances(columns=columns, anchor=anchor)
-        correction = fit_correction(
-            groups=context.category, outcome=resale_rate - anchor, low=raw["p10"], high=raw["p90"]
+            distance[context.expired], error[context.expired] = 0.0, self.expired_rate
+        mean = np.clip(distance + anchor, 0.0, HIGHEST_RATE)
+        bounds = mean[:, None] + error[:, None] * self.ranges.of(context)
+        p05, p10, p50, p90, p95 = np.clip(bounds, 0.0, HIGHEST_RATE).T
+        return ResaleEstimate(
+            mean=mean,
+            p05=p05,
+            p10=p10,
+            p50=p50,
+            p90=p90,
+            p95=p95,
+            usual_width=self.ranges.width(context),
+            anchor_rate=anchor,
+            anchor=source,
         )
-        return replace(self, correction=correction)
 
-    def _distances(self, *, columns: Columns, anchor: np.ndarray) -> dict[str, np.ndarray]:
+    def recalibrated(
+        self, *, columns: Columns, context: CardContext, resale_rate: np.ndarray, resold_at: np.ndarray
+    ) -> ResaleModel:
+        """The same boosters with the ranges of newer resales (n,): a rolling conformal range."""
+        anchor, _ = resale_anchor(context, expired_rate=self.expired_rate)
+        distance, error = self._predict(columns=columns, anchor=anchor)
+        residual = resale_rate - anchor - distance
+        ranges = fit_ranges(context=context, residual=residual, error=error, resold_at=resold_at)
+        return replace(self, ranges=ranges)
+
+    def never_seen(self, context: CardContext) -> np.ndarray:
+        """Bool (n,): no card of this type was resold in training."""
+        return ~np.isin(context.card_type.astype(str), list(self.types))
+
+    def _predict(self, *, columns: Columns, anchor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distance of the mean from the anchor, and expected absolute error."""
         matrix = self.encoding.matrix(relative_columns(columns, self.encoding.names, anchor))
-        return {name: predict(booster, matrix) for name, booster in self.boosters.items()}
+        return predict(self.boosters["mean"], matrix), _expected_error(self.boosters["error"], matrix)
 
     def save(self, folder: Path) -> None:
         """LightGBM text files and ``resale.json``."""
@@ -92,9 +115,10 @@ class ResaleModel:
             save_booster(booster, folder / f"resale_{name}.txt")
         data = {
             "encoding": self.encoding.to_dict(),
-            "correction": self.correction.to_dict(),
+            "ranges": self.ranges.to_dict(),
             "expired_rate": self.expired_rate,
             "expired_learnt": self.expired_learnt,
+            "types": sorted(self.types),
         }
         (folder / "resale.json").write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -104,9 +128,10 @@ class ResaleModel:
         return cls(
             encoding=Encoding.from_dict(data["encoding"]),
             boosters={name: load_booster(folder / f"resale_{name}.txt") for name in HEADS},
-            correction=RangeCorrection.from_dict(data["correction"]),
+            ranges=RangeTable.from_dict(data["ranges"]),
             expired_rate=data["expired_rate"],
             expired_learnt=data["expired_learnt"],
+            types=frozenset(data["types"]),
         )
 
 
@@ -116,41 +141,50 @@ def fit_resale(
     names: tuple[str, ...],
     context: CardContext,
     resale_rate: np.ndarray,
+    resold_at: np.ndarray,
     calibration_share: float,
     settings: BoosterSettings,
 ) -> ResaleModel:
-    """Fit on resold rows in time order.
+    """Fit on n resold rows in time order. resold_at: int64 ms.
 
-    The last ``calibration_share`` of them chooses the number of rounds and corrects the range; then the
-    boosters are fitted again on every row, so that the newest month is not lost to them.
+    The last ``calibration_share`` of them chooses the number of rounds and gives the ranges; then the boosters are
+    fitted again on every row, so that the newest month is not lost to them.
     """
     expired_count = int(context.expired.sum())
     learnt = expired_count >= MIN_EXPIRED_ROWS
     expired_rate = float(resale_rate[context.expired].mean()) if learnt else DEFAULT_EXPIRED_RESALE_RATE
     anchor, _ = resale_anchor(context, expired_rate=expired_rate)
-    relative = relative_columns(columns, names, anchor)
+    relative = relative_columns(columns, tuple(name for name in names if name not in UNDIRECTED), anchor)
     encoding = Encoding.fit(relative, tuple(relative))
     rows = TrainingRows(encoding.matrix(relative), resale_rate - anchor, encoding.names, encoding.categorical)
+    mean_head = {"objective": "regression", **constraints(encoding.names)}
     train_until = round(len(resale_rate) * (1 - calibration_share))
-    earlier = {
-        name: fit_with_early_stop(rows=rows, train_until=train_until, parameters=head, settings=settings)
-        for name, head in HEADS.items()
-    }
-    later = rows.matrix[train_until:]
-    correction = fit_correction(
-        groups=context.category[train_until:],
-        outcome=rows.target[train_until:],
-        low=predict(earlier["p10"], later),
-        high=predict(earlier["p90"], later),
+    early = {"rows": rows, "train_until": train_until, "settings": settings}
+    mean = fit_with_early_stop(parameters=mean_head, **early)
+    residual = rows.target - predict(mean, rows.matrix)
+    errors = replace(rows, target=np.maximum(np.abs(residual), LEAST_ERROR))
+    error = fit_with_early_stop(parameters=ERROR_HEAD, **{**early, "rows": errors})
+    later = slice(train_until, None)
+    ranges = fit_ranges(
+        context=context.rows(later),
+        residual=residual[later],
+        error=_expected_error(error, rows.matrix[later]),
+        resold_at=resold_at[later],
     )
-    boosters = {
-        name: fit_rounds(rows=rows, rounds=earlier[name].best_iteration, parameters=head, settings=settings)
-        for name, head in HEADS.items()
-    }
+    final = {"settings": settings}
     return ResaleModel(
         encoding=encoding,
-        boosters=boosters,
-        correction=correction,
+        boosters={
+            "mean": fit_rounds(rows=rows, rounds=mean.best_iteration, parameters=mean_head, **final),
+            "error": fit_rounds(rows=errors, rounds=error.best_iteration, parameters=ERROR_HEAD, **final),
+        },
+        ranges=ranges,
         expired_rate=expired_rate,
         expired_learnt=learnt,
+        types=frozenset(np.unique(context.card_type.astype(str)).tolist()),
     )
+
+
+def _expected_error(booster: lightgbm.Booster, matrix: np.ndarray) -> np.ndarray:
+    """Expected absolute error (n,) of the mean, in rate."""
+    return np.exp(np.clip(predict(booster, matrix), np.log(LEAST_ERROR), 0.0))

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.discount.acceptance import AcceptanceModel, PooledLogit, fit_acceptance
+from models.discount.acceptance import AcceptanceModel, place_columns
+from models.discount.acceptance_fit import fit_acceptance
 from models.discount.boosters import BoosterSettings
 from models.discount.context import card_context
-from models.discount.kind_risk import KindRisk, fit_kind_risk, mature_labels
+from models.discount.exploration import Curvatures, measure_curvatures
+from models.discount.fraud_share import FraudShare, fit_fraud_share, mature_offers
+from models.discount.guard_rails import price_band
 from models.discount.model import DiscountModel, Training
+from models.discount.offer_movement import NOTHING, OfferMovement, offer_movement
+from models.discount.optimiser import best_rates
+from models.discount.pooled import PooledLogit
 from models.discount.rate_table import RateTable, fit_rate_table
 from models.discount.resale import ResaleModel, fit_resale
+from models.discount.sale_time import SaleTime, fit_sale_time
 from models.matrix import Columns
+from models.policy import Costs, PricePolicy
 
 ACCEPTANCE_PRIOR = "acceptance_prior"
 RATE_TABLE_UNLOGGED = "rate_table_unlogged"
-KIND_RISK_BY_TYPE = "kind_risk_by_type"
+FRAUD_SHARE_BY_TYPE = "fraud_share_by_type"
+DAY_MS = 86_400_000
+NEARLY_ALL_SOLD = 0.99
+CALENDAR = "time_days_"
+TWO_SEASONS_MS = 540 * DAY_MS
+CURVATURE_ROWS = 20_000
 
 
 class DiscountFitError(ValueError):
@@ -36,7 +49,7 @@ class DiscountFitSettings:
     calibration_share: the newest share of the rows; it chooses the number of rounds and corrects the range.
     min_resales: below this many resold trades the fit is refused. min_offers, min_decisions_each: with fewer
     decided offers, or fewer acceptances or refusals among them, acceptance stays at the documented prior.
-    min_frauds: with fewer known frauds the risk of a kind is the smoothed rate of its card type.
+    min_frauds: with fewer known frauds the fraud share of a kind is the smoothed rate of its card type.
     support_half_width: farthest distance of an offer from the rate table, in rate.
     """
 
@@ -44,14 +57,11 @@ class DiscountFitSettings:
     min_resales: int = 200
     min_offers: int = 1_000
     min_decisions_each: int = 100
-    min_frauds: int = 100
+    min_frauds: int = 30
     support_half_width: float = 0.06
     resale: BoosterSettings = field(default_factory=BoosterSettings)
     acceptance: BoosterSettings = field(
         default_factory=lambda: BoosterSettings(leaves=8, max_depth=4, min_rows_per_leaf=50)
-    )
-    kind_risk: BoosterSettings = field(
-        default_factory=lambda: BoosterSettings(leaves=8, max_depth=4, min_rows_per_leaf=100, l2=20.0)
     )
 
 
@@ -63,42 +73,52 @@ def fit_discount(
     offered_rate: np.ndarray,
     accepted: np.ndarray,
     resale_rate: np.ndarray,
+    resold_at: np.ndarray,
     settings: DiscountFitSettings,
     fraud: np.ndarray | None = None,
+    offer_density: np.ndarray | None = None,
 ) -> DiscountModel:
     """Fit on n trades, in any order.
 
     columns: feature columns (n,), of which ``names`` are the inputs: facts of the card, its market and its
-    kind, never of a person. submitted_at: int64 ms (n,). offered_rate: NaN where no offer was
+    kind, never of a person. submitted_at, resold_at: int64 ms (n,). offered_rate: NaN where no offer was
     made. accepted: 1, 0, or NaN where the seller has not decided. resale_rate: NaN where not
-    (yet) resold. fraud: 1, 0, or NaN where not (yet) known; None: no labels. Outcomes are float64 (n,).
+    (yet) resold. fraud: 1, 0, or NaN where not (yet) known; None: no labels. offer_density: of the random draw of
+    an offer, NaN where there was none. Outcomes are float64 (n,).
     Raises TooFewResales. Parts the log cannot carry are named in ``model.training.fallbacks``.
     """
-    log = _Log(columns, submitted_at, offered_rate, accepted, resale_rate, _labels(fraud, len(submitted_at)))
-    log = log.rows(np.argsort(submitted_at, kind="stable"))
-    chosen = tuple(names)
-    resold = np.isfinite(log.resale_rate)
+    log = _Log(
+        columns=columns,
+        submitted_at=submitted_at,
+        offered_rate=offered_rate,
+        offer_density=_or_unknown(offer_density, len(submitted_at)),
+        accepted=accepted,
+        resale_rate=resale_rate,
+        resold_at=resold_at,
+        fraud=_or_unknown(fraud, len(submitted_at)),
+    ).rows(np.argsort(submitted_at, kind="stable"))
+    chosen = _repeated(tuple(names), log)
+    resold, decided = np.isfinite(log.resale_rate), np.isfinite(log.offered_rate) & np.isfinite(log.accepted)
     if resold.sum() < settings.min_resales:
         raise TooFewResales(
             f"{int(resold.sum())} trades with a resale rate, at least {settings.min_resales} needed"
         )
     resale = _fit_resale(log.rows(resold), chosen, settings)
-    decided = np.isfinite(log.offered_rate) & np.isfinite(log.accepted)
-    acceptance = _fit_acceptance(log.rows(decided), chosen, resale, settings)
+    fraud_share = _fit_fraud_share(log.rows(decided), settings, default=_usual_kind_rate(log))
+    acceptance, movement = _fit_acceptance(log.rows(decided), chosen, resale, fraud_share, settings)
     table = _fit_table(log.rows(np.isfinite(log.offered_rate)))
-    kind_risk = _fit_kind_risk(
-        log.rows(log.accepted == 1), chosen, resale, settings, default=_usual_kind_rate(log)
-    )
     fallbacks = (
-        (ACCEPTANCE_PRIOR, acceptance.booster is None),
+        (ACCEPTANCE_PRIOR, not acceptance.pooled.weights),
         (RATE_TABLE_UNLOGGED, not table.cells),
-        (KIND_RISK_BY_TYPE, kind_risk.booster is None),
+        (FRAUD_SHARE_BY_TYPE, not fraud_share.weights),
     )
-    return DiscountModel(
+    model = DiscountModel(
         resale=resale,
         acceptance=acceptance,
-        kind_risk=kind_risk,
+        fraud_share=fraud_share,
+        sale_time=_fit_sale_time(log.rows(resold)),
         table=table,
+        curvatures=Curvatures(),
         support_half_width=settings.support_half_width,
         training=Training(
             names=chosen,
@@ -106,9 +126,12 @@ def fit_discount(
             offer_rows=int(decided.sum()),
             from_ms=int(log.submitted_at[0]),
             until_ms=int(log.submitted_at[-1]),
+            hidden_share=movement.hidden_share,
+            slope_error=movement.slope_error,
             fallbacks=tuple(name for name, applies in fallbacks if applies),
         ),
     )
+    return replace(model, curvatures=_measure_curvatures(model, log))
 
 
 @dataclass(frozen=True)
@@ -118,22 +141,30 @@ class _Log:
     columns: Columns
     submitted_at: np.ndarray
     offered_rate: np.ndarray
+    offer_density: np.ndarray
     accepted: np.ndarray
     resale_rate: np.ndarray
+    resold_at: np.ndarray
     fraud: np.ndarray
 
     def __len__(self) -> int:
         return len(self.submitted_at)
 
-    def rows(self, chosen: np.ndarray) -> _Log:
-        return _Log(
-            columns={name: column[chosen] for name, column in self.columns.items()},
-            submitted_at=self.submitted_at[chosen],
-            offered_rate=self.offered_rate[chosen],
-            accepted=self.accepted[chosen],
-            resale_rate=self.resale_rate[chosen],
-            fraud=self.fraud[chosen],
-        )
+    def rows(self, chosen: np.ndarray | slice) -> _Log:
+        outcomes = {name: value[chosen] for name, value in vars(self).items() if name != "columns"}
+        return _Log(columns={name: column[chosen] for name, column in self.columns.items()}, **outcomes)
+
+
+def _or_unknown(values: np.ndarray | None, rows: int) -> np.ndarray:
+    return np.full(rows, np.nan) if values is None else np.asarray(values, dtype=np.float64)
+
+
+def _repeated(names: tuple[str, ...], log: _Log) -> tuple[str, ...]:
+    """The names without the calendar where the log does not hold its seasons twice: until then a distance to a
+    festival is only another name of the date, from which trees learn what last month was like."""
+    if log.submitted_at[-1] - log.submitted_at[0] >= TWO_SEASONS_MS:
+        return names
+    return tuple(name for name in names if not name.startswith(CALENDAR))
 
 
 def _fit_resale(log: _Log, names: tuple[str, ...], settings: DiscountFitSettings) -> ResaleModel:
@@ -142,59 +173,68 @@ def _fit_resale(log: _Log, names: tuple[str, ...], settings: DiscountFitSettings
         names=names,
         context=card_context(log.columns, len(log)),
         resale_rate=log.resale_rate,
+        resold_at=log.resold_at,
         calibration_share=settings.calibration_share,
         settings=settings.resale,
     )
 
 
+def _fit_fraud_share(log: _Log, settings: DiscountFitSettings, *, default: float) -> FraudShare:
+    """The fraud share per kind of card; its type's smoothed rate where labels are too few or one-sided."""
+    log = log.rows(mature_offers(submitted_at=log.submitted_at, accepted=log.accepted, fraud=log.fraud))
+    taken = (log.accepted == 1) & (log.fraud == 1)
+    if not settings.min_frauds <= taken.sum() < len(log) / 2:
+        return FraudShare(default=default)
+    context = card_context(log.columns, len(log))
+    return fit_fraud_share(context=context, taken_by_fraud=taken.astype(np.float64), default=default)
+
+
 def _fit_acceptance(
-    log: _Log, names: tuple[str, ...], resale: ResaleModel, settings: DiscountFitSettings
-) -> AcceptanceModel:
-    """The acceptance model, or the prior where the log is too small or one-sided."""
+    log: _Log,
+    names: tuple[str, ...],
+    resale: ResaleModel,
+    fraud_share: FraudShare,
+    settings: DiscountFitSettings,
+) -> tuple[AcceptanceModel, OfferMovement]:
+    """The acceptance model, or the prior where the log is too small or one-sided; and how its offers moved."""
     each = min(int((log.accepted == 1).sum()), int((log.accepted == 0).sum()))
     if len(log) < settings.min_offers or each < settings.min_decisions_each:
-        return AcceptanceModel(pooled=PooledLogit())
+        return AcceptanceModel(pooled=PooledLogit()), OfferMovement(np.zeros(len(log)), 0.0, NOTHING)
     context = card_context(log.columns, len(log))
-    return fit_acceptance(
+    estimate = resale.estimate(columns=log.columns, context=context)
+    movement = offer_movement(
+        inputs=place_columns(log.columns, names, estimate),
+        distance=log.offered_rate - estimate.anchor_rate,
+        density=log.offer_density,
+        settings=settings.acceptance,
+    )
+    model = fit_acceptance(
         columns=log.columns,
         names=names,
         context=context,
-        resale_mean=resale.estimate(columns=log.columns, context=context).mean,
-        offered_rate=log.offered_rate,
+        resale=estimate,
+        floor=fraud_share.share(context),
+        offered_rate=log.offered_rate - movement.hidden,
+        slope_error=movement.slope_error,
         accepted=log.accepted,
         calibration_share=settings.calibration_share,
         settings=settings.acceptance,
     )
+    return model, movement
 
 
-def _fit_kind_risk(
-    log: _Log, names: tuple[str, ...], resale: ResaleModel, settings: DiscountFitSettings, *, default: float
-) -> KindRisk:
-    """The fraud share per kind of card; its type's smoothed rate where labels are too few or one-sided."""
-    log = log.rows(mature_labels(submitted_at=log.submitted_at, labelled=np.isfinite(log.fraud)))
-    frauds = int((log.fraud == 1).sum())
-    if not settings.min_frauds <= frauds < len(log) / 2:
-        return KindRisk(default=default)
-    context = card_context(log.columns, len(log))
-    return fit_kind_risk(
-        columns=log.columns,
-        names=names,
-        resale_mean=resale.estimate(columns=log.columns, context=context).mean,
-        fraud=log.fraud,
-        default=default,
-        calibration_share=settings.calibration_share,
-        settings=settings.kind_risk,
-    )
+def _fit_sale_time(log: _Log) -> SaleTime:
+    """From cards bought so long ago that nearly all of their like are sold: the newest sales are the quick ones."""
+    waited = log.resold_at - log.submitted_at
+    old = log.submitted_at <= log.resold_at.max() - np.quantile(waited, NEARLY_ALL_SOLD)
+    log = log.rows(old)
+    return fit_sale_time(context=card_context(log.columns, len(log)), days=waited[old] / DAY_MS)
 
 
 def _usual_kind_rate(log: _Log) -> float:
     """Mean known fraud rate of the card types in the log; 0 where none is known."""
     rate = card_context(log.columns, len(log)).kind_fraud_rate
     return float(np.nanmean(rate)) if np.isfinite(rate).any() else 0.0
-
-
-def _labels(fraud: np.ndarray | None, rows: int) -> np.ndarray:
-    return np.full(rows, np.nan) if fraud is None else np.asarray(fraud, dtype=np.float64)
 
 
 def _fit_table(log: _Log) -> RateTable:
@@ -205,3 +245,19 @@ def _fit_table(log: _Log) -> RateTable:
         offered_rate=log.offered_rate,
         submitted_at=log.submitted_at,
     )
+
+
+def _measure_curvatures(model: DiscountModel, log: _Log) -> Curvatures:
+    """On the newest cards, at default costs: how much a move costs hardly depends on them."""
+    log = log.rows(slice(-CURVATURE_ROWS, None))
+    costs, policy = Costs(), PricePolicy()
+    face = np.rint(np.nan_to_num(card_context(log.columns, len(log)).face_cny, nan=100.0) * 100)
+    known = model.know(
+        columns=log.columns,
+        face_value_fen=np.maximum(face, 1).astype(np.int64),
+        costs=costs,
+        policy=policy,
+    )
+    low, high = price_band(context=known.context, policy=policy)
+    best = best_rates(economics=known.economics, curve=known.curve, low=low, high=high)
+    return measure_curvatures(context=known.context, economics=known.economics, curve=known.curve, best=best)

@@ -1,4 +1,4 @@
-"""How well a discount model knows acceptance and resale value, measured on trades it has not seen."""
+"""How well a discount model knows its market and how steadily it prices, measured on trades it has not seen."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from models.discount.acceptance import AcceptanceCurve
-from models.discount.context import card_context
 from models.discount.model import DiscountModel
-from models.discount.optimiser import Economics
 from models.discount.resale import ResaleEstimate
 from models.evaluation.calibration import expected_calibration_error
+from models.evaluation.coverage import RangeMetrics, range_metrics
+from models.evaluation.profit import Outcomes, ProfitMetrics, profit_metrics
+from models.evaluation.stability import StabilityMetrics, stability_metrics
+from models.evaluation.surface import SurfaceMetrics, surface_metrics
 from models.matrix import Columns
 from models.policy import Costs, PricePolicy
 
-SMALLEST_GROUP = 50
-"""A card type or a week needs as many resales before its coverage is judged."""
 WEEK_MS = 7 * 86_400_000
-MONOTONICITY_GRID = np.linspace(0.0, 1.0, 201)
-MONOTONICITY_ROWS = 2_000
 NAN = float("nan")
 
 
@@ -42,65 +39,32 @@ class ResaleMetrics:
     rows: int = 0
     mae: float = NAN
     bias: float = NAN
+    pinball_p05: float = NAN
     pinball_p10: float = NAN
     pinball_p50: float = NAN
     pinball_p90: float = NAN
-
-
-@dataclass(frozen=True)
-class RangeMetrics:
-    """coverage: share of resale rates inside [p10, p90], aim 0.8; width: mean p90 - p10, in rate.
-
-    coverage_worst: of the card type where it is lowest, worst_type ("" where none has enough resales);
-    coverage_worst_week: of the week of submission where it is lowest, which shows a market that moved away.
-    """
-
-    coverage: float = NAN
-    coverage_worst: float = NAN
-    coverage_worst_week: float = NAN
-    width: float = NAN
-    worst_type: str = ""
-
-
-@dataclass(frozen=True)
-class ProfitMetrics:
-    """On accepted and resold trades at their logged rate, fen, costs deducted; fraud is not part of it.
-
-    ratio: predicted over realised. A ratio well away from 1 is an alarm: the model believes its own wishes.
-    """
-
-    rows: int = 0
-    predicted_fen: float = 0.0
-    realised_fen: float = 0.0
-    ratio: float = NAN
+    pinball_p95: float = NAN
 
 
 @dataclass(frozen=True)
 class DiscountMetrics:
-    """One evaluation. monotonicity_violations: steps of a rate grid on which P(accept) falls."""
+    """One evaluation; each part's docstring says what its figures mean. NaN: there was nothing to judge."""
 
     acceptance: AcceptanceMetrics
     resale: ResaleMetrics
     range: RangeMetrics
     profit: ProfitMetrics
-    monotonicity_violations: int
+    surface: SurfaceMetrics
+    stability: StabilityMetrics
 
     def to_dict(self) -> dict[str, float]:
-        """Flat figures, ``acceptance_brier`` and so on; the worst type's name is left out."""
-        parts = {
-            "acceptance": self.acceptance,
-            "resale": self.resale,
-            "range": self.range,
-            "profit": self.profit,
-        }
-        flat = {
-            f"{part}_{name}": value
-            for part, metrics in parts.items()
+        """Flat figures, ``acceptance_brier`` and so on; names of card types are left out."""
+        return {
+            f"{part}_{name}": float(value)
+            for part, metrics in vars(self).items()
             for name, value in asdict(metrics).items()
+            if not isinstance(value, str)
         }
-        del flat["range_worst_type"]
-        flat["monotonicity_violations"] = self.monotonicity_violations
-        return {name: float(value) for name, value in flat.items()}
 
 
 def evaluate_discount(
@@ -108,36 +72,34 @@ def evaluate_discount(
     model: DiscountModel,
     columns: Columns,
     face_value_fen: np.ndarray,
-    submitted_at: np.ndarray,
-    offered_rate: np.ndarray,
-    accepted: np.ndarray,
-    resale_rate: np.ndarray,
+    outcomes: Outcomes,
     costs: Costs,
     policy: PricePolicy,
 ) -> DiscountMetrics:
-    """Judge a model on n later trades; outcomes are float64 (n,), NaN where unknown;
-    submitted_at: int64 ms (n,)."""
-    context = card_context(columns, len(face_value_fen))
-    estimate = model.resale.estimate(columns=columns, context=context)
-    curve = model.acceptance.curve(columns=columns, context=context, resale_mean=estimate.mean)
-    decided = np.isfinite(offered_rate) & np.isfinite(accepted)
-    resold = np.isfinite(resale_rate)
-    economics = Economics(
-        face_value_fen=face_value_fen,
-        resale_mean=estimate.mean,
-        logistics_share=policy.physical_logistics_share * context.physical,
-        fraud_probability=np.zeros(len(context)),
-        handling_fen=costs.handling_fen,
-        capital_share=costs.capital_share,
-        fraud_loss=costs.loss_given_fraud,
-    )
-    bought = decided & resold & (accepted == 1)
+    """Judge a model on n later trades: feature columns (n,), face_value_fen int64 (n,), and what came of them."""
+    known = model.know(columns=columns, face_value_fen=face_value_fen, costs=costs, policy=policy)
+    decided = np.flatnonzero(outcomes.decided)
+    probability = known.curve.rows(decided).probability(outcomes.offered_rate[decided])
+    cards = {
+        "model": model,
+        "columns": columns,
+        "face_value_fen": face_value_fen,
+        "submitted_at": outcomes.submitted_at,
+        "costs": costs,
+        "policy": policy,
+    }
     return DiscountMetrics(
-        acceptance=acceptance_metrics(curve.probability(offered_rate)[decided], accepted[decided]),
-        resale=resale_metrics(estimate, resale_rate, resold),
-        range=range_metrics(estimate, resale_rate, resold, context.card_type, submitted_at // WEEK_MS),
-        profit=profit_metrics(economics, offered_rate, resale_rate, bought),
-        monotonicity_violations=monotonicity_violations(curve),
+        acceptance=acceptance_metrics(probability, outcomes.accepted[decided]),
+        resale=resale_metrics(known.resale, outcomes.resale_rate),
+        range=range_metrics(
+            known.resale,
+            outcomes.resale_rate,
+            known.context.card_type,
+            outcomes.submitted_at // WEEK_MS,
+        ),
+        profit=profit_metrics(economics=known.economics, curve=known.curve, outcomes=outcomes),
+        surface=surface_metrics(**cards),
+        stability=stability_metrics(**cards),
     )
 
 
@@ -145,89 +107,42 @@ def acceptance_metrics(probability: np.ndarray, accepted: np.ndarray) -> Accepta
     """Both (n,); accepted 0/1."""
     if len(accepted) == 0:
         return AcceptanceMetrics()
-    safe = np.clip(probability, 1e-12, 1 - 1e-12)
     return AcceptanceMetrics(
         rows=len(accepted),
         rate=float(accepted.mean()),
         mean_probability=float(probability.mean()),
         brier=float(np.mean((probability - accepted) ** 2)),
-        log_loss=float(-np.mean(accepted * np.log(safe) + (1 - accepted) * np.log(1 - safe))),
+        log_loss=float(log_losses(probability, accepted).mean()),
         ece=expected_calibration_error(probability=probability, outcome=accepted),
     )
 
 
-def resale_metrics(estimate: ResaleEstimate, resale_rate: np.ndarray, resold: np.ndarray) -> ResaleMetrics:
-    """Arrays (n,); only the rows where ``resold`` is true are judged."""
+def log_losses(probability: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood (n,) of each decision; finite also where a sure probability was wrong."""
+    safe = np.clip(probability, 1e-12, 1 - 1e-12)
+    return -np.where(accepted == 1, np.log(safe), np.log1p(-safe))
+
+
+def resale_metrics(estimate: ResaleEstimate, resale_rate: np.ndarray) -> ResaleMetrics:
+    """Arrays (n,); rows with a resale rate are judged."""
+    resold = np.isfinite(resale_rate)
     if not resold.any():
         return ResaleMetrics()
     actual = resale_rate[resold]
-    p10, p50, p90 = (bound[resold] for bound in (estimate.p10, estimate.p50, estimate.p90))
     error = estimate.mean[resold] - actual
     return ResaleMetrics(
         rows=len(actual),
         mae=float(np.abs(error).mean()),
         bias=float(error.mean()),
-        pinball_p10=pinball(actual, p10, 0.1),
-        pinball_p50=pinball(actual, p50, 0.5),
-        pinball_p90=pinball(actual, p90, 0.9),
+        pinball_p05=pinball(actual, estimate.p05[resold], 0.05),
+        pinball_p10=pinball(actual, estimate.p10[resold], 0.1),
+        pinball_p50=pinball(actual, estimate.p50[resold], 0.5),
+        pinball_p90=pinball(actual, estimate.p90[resold], 0.9),
+        pinball_p95=pinball(actual, estimate.p95[resold], 0.95),
     )
-
-
-def range_metrics(
-    estimate: ResaleEstimate,
-    resale_rate: np.ndarray,
-    resold: np.ndarray,
-    card_type: np.ndarray,
-    week: np.ndarray,
-) -> RangeMetrics:
-    """Arrays (n,); only the rows where ``resold`` is true are judged. week: any number of the week."""
-    if not resold.any():
-        return RangeMetrics()
-    inside = ((resale_rate >= estimate.p10) & (resale_rate <= estimate.p90))[resold]
-    worst, worst_type = _worst_share(inside, card_type[resold].astype(str))
-    return RangeMetrics(
-        coverage=float(inside.mean()),
-        coverage_worst=worst,
-        coverage_worst_week=_worst_share(inside, week[resold].astype(str))[0],
-        width=float((estimate.p90 - estimate.p10)[resold].mean()),
-        worst_type=worst_type,
-    )
-
-
-def profit_metrics(
-    economics: Economics, offered_rate: np.ndarray, resale_rate: np.ndarray, bought: np.ndarray
-) -> ProfitMetrics:
-    """Predicted against realised profit of the trades where ``bought`` is true; arrays (n,)."""
-    if not bought.any():
-        return ProfitMetrics()
-    predicted = float(economics.honest_profit_fen(offered_rate)[bought].sum())
-    surprise = economics.face_value_fen * (resale_rate - economics.resale_mean)
-    realised = predicted + float(surprise[bought].sum())
-    return ProfitMetrics(
-        rows=int(bought.sum()),
-        predicted_fen=predicted,
-        realised_fen=realised,
-        ratio=predicted / realised if realised > 0 else NAN,
-    )
-
-
-def monotonicity_violations(curve: AcceptanceCurve) -> int:
-    """How often P(accept) falls from one step of a dense rate grid to the next, over the first rows."""
-    probability = curve.rows(slice(0, MONOTONICITY_ROWS)).probability(MONOTONICITY_GRID[None, :])
-    return int((np.diff(probability, axis=1) < 0).sum())
 
 
 def pinball(actual: np.ndarray, quantile: np.ndarray, level: float) -> float:
     """Mean quantile loss at ``level``."""
     gap = actual - quantile
     return float(np.maximum(level * gap, (level - 1) * gap).mean())
-
-
-def _worst_share(inside: np.ndarray, group: np.ndarray) -> tuple[float, str]:
-    names, position, counts = np.unique(group, return_inverse=True, return_counts=True)
-    share = np.bincount(position, inside) / counts
-    share[counts < SMALLEST_GROUP] = np.nan
-    if np.isnan(share).all():
-        return NAN, ""
-    worst = int(np.nanargmin(share))
-    return float(share[worst]), str(names[worst])

@@ -16,7 +16,6 @@ from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS
 from features.training_set import NothingToTrainOn, build_training_set, columns_of, compute_features
 from models.discount.model import DiscountModel
-from models.evaluation.bootstrap import TooFewClusters, mean_difference, paired_bootstrap
 from models.evaluation.fraud import realised_cost_fen
 from models.fraud.model import FraudModel
 from models.quoting import as_trained
@@ -25,15 +24,16 @@ from pipelines.feature_pins import FeaturesGone, pins
 from pipelines.settings import Settings
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
+from pipelines.training.discount_checks import MOST_ECE, contender, discount_checks
 from pipelines.training.examples import Examples, examples_of
-from pipelines.training.splitting import DAY_US, TooLittleHistory
+from pipelines.training.fairness import Fairness, fairness_trial, judge_fairness
+from pipelines.training.promotion_checks import Check, paired_gain
+from pipelines.training.splitting import TooLittleHistory
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
 
 LEAST_OUTCOMES = 200
 AP_TOLERANCE = 0.01
-MOST_ECE = 0.02
-RESALE_TOLERANCE = 0.0005
 
 
 class NothingToCompare(LookupError):
@@ -41,22 +41,18 @@ class NothingToCompare(LookupError):
 
 
 @dataclass(frozen=True)
-class Check:
-    """One condition of a promotion."""
-
-    what: str
-    passed: bool
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """Figures of each model on the same trades submitted from ``since`` on; ``versions``: alias -> version."""
+    """Figures of each model on the same trades submitted from ``since`` on; ``versions``: alias -> version.
+
+    notes: what else was found, a line each. checks: what a promotion asks; none without a challenger.
+    """
 
     name: str
     since: datetime
     rows: int
     versions: Mapping[str, str]
     figures: tuple[Mapping[str, float], ...]
+    notes: tuple[str, ...]
     checks: tuple[Check, ...]
 
 
@@ -71,25 +67,61 @@ def compare(workspace: Workspace, *, name: str) -> Comparison:
     examples = _newer(workspace, name, since)
     folders = [registry.folder(version) for version in versions]
     seen = [_as_trained(workspace, examples, folder) for folder in folders]
-    if name == "fraud":
-        models: list = [FraudModel.load(folder) for folder in folders]
-        metrics = [
-            fraud.judge(model, own, workspace.settings) for model, own in zip(models, seen, strict=True)
-        ]
-    else:
-        models = [DiscountModel.load(folder) for folder in folders]
-        metrics = [
-            discount.judge(model, own, workspace.settings) for model, own in zip(models, seen, strict=True)
-        ]
-    figures = tuple(item.to_dict() for item in metrics)
+    judged = _judge_fraud if name == "fraud" else _judge_discount
+    figures, notes, checks = judged(workspace, folders, seen)
     return Comparison(
         name=name,
         since=since,
         rows=len(examples),
         versions={_alias(version): version.version for version in versions},
         figures=figures,
-        checks=_checks(name, models, figures, seen, workspace.settings) if len(models) == 2 else (),
+        notes=notes,
+        checks=checks,
     )
+
+
+Judgement = tuple[tuple[Mapping[str, float], ...], tuple[str, ...], tuple[Check, ...]]
+"""Figures of each model, notes and checks."""
+
+
+def _judge_fraud(workspace: Workspace, folders: Sequence[Path], seen: Sequence[Examples]) -> Judgement:
+    settings = workspace.settings
+    models = [FraudModel.load(folder) for folder in folders]
+    pairs = list(zip(models, seen, strict=True))
+    figures = tuple(fraud.judge(model, own, settings).to_dict() for model, own in pairs)
+    return figures, (), _fraud_checks(pairs, figures, settings) if len(models) == 2 else ()
+
+
+def _judge_discount(workspace: Workspace, folders: Sequence[Path], seen: Sequence[Examples]) -> Judgement:
+    """``seen`` are the same trades as each model knows them."""
+    settings = workspace.settings
+    models = [DiscountModel.load(folder) for folder in folders]
+    figures = tuple(
+        discount.judge(model, own, settings).to_dict() for model, own in zip(models, seen, strict=True)
+    )
+    fairness = _fairness(workspace, folders, models)
+    notes = tuple(f"same card, other people: {found}" for found in fairness)
+    if len(models) < 2:
+        return figures, notes, ()
+    champion, challenger = (contender(model, own, settings) for model, own in zip(models, seen, strict=True))
+    checks = discount_checks(
+        champion=champion, challenger=challenger, figures=(figures[0], figures[1]), fairness=fairness[1]
+    )
+    return figures, notes, checks
+
+
+def _fairness(
+    workspace: Workspace, folders: Sequence[Path], models: Sequence[DiscountModel]
+) -> list[Fairness]:
+    """Every model's prices of the same cards for the same people."""
+    former = [pins(folder, registry=FEATURES) for folder in folders]
+    more = [column for own in former for column in own.values()]
+    trial = fairness_trial(workspace, rng=np.random.default_rng(0), more=more)
+    settings = workspace.settings
+    return [
+        judge_fairness(trial, model=model, pins=own, costs=settings.costs, policy=settings.price)
+        for model, own in zip(models, former, strict=True)
+    ]
 
 
 def _as_trained(workspace: Workspace, examples: Examples, folder: Path) -> Examples:
@@ -156,63 +188,23 @@ def _no_newer(name: str, rows: int, since: datetime) -> str:
     )
 
 
-def _checks(
-    name: str,
-    models: list,
+def _fraud_checks(
+    pairs: Sequence[tuple[FraudModel, Examples]],
     figures: tuple[Mapping[str, float], ...],
-    seen: Sequence[Examples],
     settings: Settings,
 ) -> tuple[Check, ...]:
-    """``seen`` are the same trades as each model knows them."""
+    """``pairs``: each model with the same trades as it knows them."""
     old, new = figures
-    pairs = list(zip(models, seen, strict=True))
-    if name == "fraud":
-        gain = _gain(*(_fraud_cost(model, own, settings) for model, own in pairs), examples=seen[0])
-        return (
-            Check(f"cost per trade falls: {gain}", gain.low >= 0),
-            Check(
-                f"average precision {new['average_precision']:.3f} against {old['average_precision']:.3f}",
-                new["average_precision"] >= old["average_precision"] - AP_TOLERANCE,
-            ),
-            Check(f"calibration error {new['ece']:.4f} is at most {MOST_ECE}", new["ece"] <= MOST_ECE),
-        )
-    gain = _gain(*(_acceptance_loss(model, own) for model, own in pairs), examples=_decided(seen[0]))
+    costs = (-_fraud_cost(model, own, settings) for model, own in pairs)
+    gain = paired_gain(*costs, examples=pairs[0][1])
     return (
-        Check(f"acceptance log loss falls: {gain}", gain.low >= 0),
+        Check(f"cost per trade falls: {gain}", gain.low >= 0),
         Check(
-            f"resale error {new['resale_mae']:.4f} against {old['resale_mae']:.4f}",
-            new["resale_mae"] <= old["resale_mae"] + RESALE_TOLERANCE,
+            f"average precision {new['average_precision']:.3f} against {old['average_precision']:.3f}",
+            new["average_precision"] >= old["average_precision"] - AP_TOLERANCE,
         ),
-        Check(
-            f"acceptance calibration error {new['acceptance_ece']:.4f} is at most {MOST_ECE}",
-            new["acceptance_ece"] <= MOST_ECE,
-        ),
-        Check("acceptance rises with the rate", new["monotonicity_violations"] == 0),
+        Check(f"calibration error {new['ece']:.4f} is at most {MOST_ECE}", new["ece"] <= MOST_ECE),
     )
-
-
-@dataclass(frozen=True)
-class _Gain:
-    estimate: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"gain {self.estimate:.4f}, 95 % interval {self.low:.4f} to {self.high:.4f}"
-
-
-def _gain(old_loss: np.ndarray, new_loss: np.ndarray, *, examples: Examples) -> _Gain:
-    """Mean of old less new loss a trade, with its interval over days and sellers."""
-    days = examples.submitted_at // DAY_US
-    try:
-        found = paired_bootstrap(
-            difference=mean_difference(new_loss, old_loss),
-            clusters=[days, examples.seller_id.astype(str)],
-            rng=np.random.default_rng(0),
-        )
-    except TooFewClusters:
-        return _Gain(float((old_loss - new_loss).mean()), -np.inf, np.inf)
-    return _Gain(found.estimate, found.low, found.high)
 
 
 def _fraud_cost(model: FraudModel, examples: Examples, settings: Settings) -> np.ndarray:
@@ -224,17 +216,6 @@ def _fraud_cost(model: FraudModel, examples: Examples, settings: Settings) -> np
         costs=settings.costs,
         decision=settings.decision,
     )
-
-
-def _decided(examples: Examples) -> Examples:
-    return examples.rows(np.flatnonzero(np.isfinite(examples.accepted) & np.isfinite(examples.offered_rate)))
-
-
-def _acceptance_loss(model: DiscountModel, examples: Examples) -> np.ndarray:
-    decided = _decided(examples)
-    curve = model.acceptance_curve(columns=decided.columns, rows=len(decided))
-    probability = np.clip(curve.probability(decided.offered_rate), 1e-12, 1 - 1e-12)
-    return -np.where(decided.accepted == 1, np.log(probability), np.log1p(-probability))
 
 
 def trained_until(submitted_at: np.ndarray) -> str:

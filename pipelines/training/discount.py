@@ -10,6 +10,7 @@ from features.registry import Registry
 from models.discount.model import DiscountModel
 from models.discount.training import DiscountFitSettings, fit_discount
 from models.evaluation.discount import DiscountMetrics, evaluate_discount
+from models.evaluation.profit import Outcomes
 from pipelines.settings import Settings
 from pipelines.training.examples import Examples
 from pipelines.training.splitting import Split, split_by_time
@@ -38,8 +39,10 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> Discou
         names=registry.names("discount"),
         submitted_at=examples.submitted_ms,
         offered_rate=examples.offered_rate,
+        offer_density=examples.offer_density,
         accepted=examples.accepted,
         resale_rate=examples.resale_rate,
+        resold_at=examples.resold_at // 1000,
         fraud=examples.fraud,
         settings=replace(
             defaults,
@@ -55,10 +58,18 @@ def judge(model: DiscountModel, examples: Examples, settings: Settings) -> Disco
         model=model,
         columns=examples.columns,
         face_value_fen=examples.face_value_fen,
-        submitted_at=examples.submitted_ms,
+        outcomes=outcomes_of(examples),
+        costs=settings.costs,
+        policy=settings.price,
+    )
+
+
+def outcomes_of(examples: Examples) -> Outcomes:
+    """What came of the offers, as the evaluation knows it."""
+    return Outcomes(
         offered_rate=examples.offered_rate,
         accepted=examples.accepted,
         resale_rate=examples.resale_rate,
-        costs=settings.costs,
-        policy=settings.price,
+        fraud=examples.fraud,
+        submitted_at=examples.submitted_ms,
     )

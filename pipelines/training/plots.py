@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.discount.model import DiscountModel
 from models.evaluation.calibration import reliability_table
-from pipelines.training.examples import Examples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,51 +17,20 @@ def fraud_plots(*, fraud: np.ndarray, probability: np.ndarray, folder: Path) -> 
     """Precision over recall, and calibration."""
     from sklearn.metrics import precision_recall_curve
 
-    figure, (left, right) = _two_panels()
+    figure, (left, right) = two_panels()
     if fraud.any():
         precision, recall, _ = precision_recall_curve(fraud, probability)
         left.plot(recall, precision)
     left.set(
         xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1), title="Fraud found on later trades"
     )
-    _calibration(right, probability=probability, outcome=fraud, title="Fraud probability")
+    draw_calibration(right, probability=probability, outcome=fraud, title="Fraud probability")
     right.set(xscale="symlog", yscale="symlog")
-    return (_save(figure, folder / "fraud.png"),)
+    return (save(figure, folder / "fraud.png"),)
 
 
-def discount_plots(*, model: DiscountModel, test: Examples, folder: Path) -> tuple[Path, ...]:
-    """Acceptance calibration, and the resale range against what cards were resold at."""
-    figure, (left, right) = _two_panels()
-    decided = np.isfinite(test.accepted) & np.isfinite(test.offered_rate)
-    if decided.any():
-        curve = model.acceptance_curve(columns=test.columns, rows=len(test))
-        probability = curve.probability(test.offered_rate)[decided]
-        _calibration(left, probability=probability, outcome=test.accepted[decided] == 1, title="Acceptance")
-    resold = np.flatnonzero(np.isfinite(test.resale_rate))
-    if len(resold):
-        _resale(right, model, test.rows(resold))
-    return (_save(figure, folder / "discount.png"),)
-
-
-def _resale(axes: Axes, model: DiscountModel, resold: Examples) -> None:
-    estimate = model.resale_estimate(columns=resold.columns, rows=len(resold))
-    shown = np.argsort(estimate.mean, kind="stable")[:: max(1, len(resold) // 2000)]
-    place = np.arange(len(shown))
-    axes.plot(place, resold.resale_rate[shown], ".", markersize=2, color="grey", label="resold at")
-    axes.fill_between(
-        place,
-        estimate.p10[shown],
-        estimate.p90[shown],
-        alpha=0.5,
-        color="tab:orange",
-        zorder=3,
-        label="p10 to p90",
-    )
-    axes.set(xlabel="trades by expected resale", ylabel="resale rate", title="Resale range on later trades")
-    axes.legend()
-
-
-def _calibration(axes: Axes, *, probability: np.ndarray, outcome: np.ndarray, title: str) -> None:
+def draw_calibration(axes: Axes, *, probability: np.ndarray, outcome: np.ndarray, title: str) -> None:
+    """What was predicted against what happened, in parts of equal size."""
     table = reliability_table(probability=probability, outcome=outcome)
     axes.plot([row.mean_probability for row in table], [row.rate for row in table], "o-")
     top = max([0.01, *(max(row.mean_probability, row.rate) for row in table)])
@@ -71,7 +38,8 @@ def _calibration(axes: Axes, *, probability: np.ndarray, outcome: np.ndarray, ti
     axes.set(xlabel="predicted", ylabel="happened", title=f"{title}: calibration")
 
 
-def _two_panels() -> tuple[Any, Any]:
+def two_panels() -> tuple[Any, Any]:
+    """A figure, and its left and right panel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -80,6 +48,7 @@ def _two_panels() -> tuple[Any, Any]:
     return figure, figure.subplots(1, 2)
 
 
-def _save(figure: Any, path: Path) -> Path:
+def save(figure: Any, path: Path) -> Path:
+    """Write the figure and return where."""
     figure.savefig(path, dpi=110)
     return path

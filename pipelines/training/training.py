@@ -26,6 +26,7 @@ from pipelines.settings import Settings
 from pipelines.training import discount, fraud, plots
 from pipelines.training.collecting import collect_workspace
 from pipelines.training.comparing import trained_until
+from pipelines.training.discount_plots import discount_plots
 from pipelines.training.examples import Examples, examples_of
 from pipelines.training.splitting import DAY_US, Split
 from pipelines.wiring import feature_store, model_registry
@@ -179,7 +180,7 @@ def _fit_discount(examples: Examples, settings: Settings, work: Path) -> _Fitted
     judged = discount.fit(examples.known_before(split.cut), registry=FEATURES, settings=settings)
     test = examples.rows(split.test)
     metrics = discount.judge(judged, test, settings)
-    figures = plots.discount_plots(model=judged, test=test, folder=work)
+    figures = discount_plots(model=judged, test=test, settings=settings, folder=work)
     final = discount.fit(examples, registry=FEATURES, settings=settings)
     return _Fitted(final, metrics, split, figures)
 

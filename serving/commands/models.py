@@ -25,7 +25,7 @@ class Which(StrEnum):
 Model = Annotated[Which, typer.Argument(help="discount or fraud", metavar="discount|fraud")]
 HEADLINES = {
     "fraud": ("average_precision", "auc", "ece", "calibration_ratio", "cost_per_1000_fen"),
-    "discount": ("acceptance_log_loss", "acceptance_ece", "resale_mae", "range_coverage", "profit_ratio"),
+    "discount": ("acceptance_log_loss", "acceptance_ece", "resale_mae", "range_coverage_90", "profit_ratio"),
 }
 """The figures shown in the list of models."""
 
@@ -59,7 +59,10 @@ def models(home: Home = DEFAULT_HOME) -> None:
 
 
 def evaluate(which: Model, home: Home = DEFAULT_HOME) -> None:
-    """Judge champion and challenger side by side on the newest trades that neither was fitted on."""
+    """Judge champion and challenger side by side on the newest trades that neither was fitted on.
+
+    Prices are also asked for the same cards in the name of different people: they must not differ.
+    """
     from pipelines.training.comparing import NothingToCompare, compare
     from pipelines.workspace import Workspace
 
@@ -128,5 +131,8 @@ def _print_comparison(comparison) -> None:
     for name in comparison.figures[0]:
         table.add_row(name.replace("_", " "), *(figure(figures[name]) for figures in comparison.figures))
     console().print(table)
+    for note in comparison.notes:
+        print(note)
     for check in comparison.checks:
-        print(f"{'pass' if check.passed else 'FAIL'}  {check.what}")
+        verdict = "pass" if check.passed else "FAIL"
+        print(f"{verdict if check.judged else '  - '}  {check.what}")

@@ -9,19 +9,20 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
 from features.arithmetic import Value
 from features.catalogue import Attribute, Catalogue, load_catalogue
-from features.entities import ENTITIES, LINK_CAPS, LINK_EPOCH, MOST_COUNTED, PPM, network_of
-from features.moment import Bids, Links, Moment
+from features.entities import ENTITIES, LINK_CAPS, LINK_EPOCH, MOST_COUNTED, network_of
+from features.moment import Bids, Links, Moment, Rates
 from features.rows import rate_to_ppm, to_microseconds
-from features.windows import ALL, HOUR, WINDOWS
+from features.windows import ALL, WINDOWS
+from tests.features.naive_market import NaiveMarket, possible
 
 TIMES = ("submitted_at", "decided_at", "resold_at", "fraud_known_at", "observed_at")
-NONE_SEEN = Bids(math.nan, math.nan, math.nan, 0.0, math.nan)
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,6 @@ class NaiveMoment(Moment):
 
     def _events(self, entity: str, series: str) -> Iterator[tuple[int, dict]]:
         """(time that counts for windows, values) of the entity's events of a series that are known."""
-        if series in ("competitor_bid", "buyer_bid", "ask"):
-            for row in self._bids_seen(series):
-                yield row["observed_at"], _bid(row)
-            return
         for trade in self._trades_of(entity):
             event = self._event(trade, series)
             if event is not None:
@@ -150,30 +147,19 @@ class NaiveMoment(Moment):
     # --- market ------------------------------------------------------------------------------------------------
 
     def bids(self, side: str) -> Bids:
-        latest: dict[str, dict] = {}
-        for row in sorted(self._bids_seen(side), key=lambda row: row["observed_at"]):
-            latest[row["source"]] = row
-        fresh = [row for row in latest.values() if self._inside(row["observed_at"], "7d")]
-        if not fresh:
-            return NONE_SEEN
-        ppm = [rate_to_ppm(row["rate"]) for row in fresh]
-        newest = max(row["observed_at"] for row in fresh)
-        return Bids(
-            best=max(ppm) / PPM,
-            worst=min(ppm) / PPM,
-            mean=sum(ppm) / len(ppm) / PPM,
-            sources=float(len(fresh)),
-            age_hours=(self.time - newest) / HOUR,
-        )
+        return self.market.bids(side)
 
-    def _bids_seen(self, side: str) -> list[dict]:
-        return [
-            row
-            for row in self.log.market
-            if row["side"] == side
-            and row["card_type"] == self.trade["card_type"]
-            and row["observed_at"] < self.time
+    def rates(self, side: str, window: str) -> Rates:
+        return self.market.rates(side, window)
+
+    @cached_property
+    def market(self) -> NaiveMarket:
+        """The market of the trade's card type."""
+        card_type = self.trade["card_type"]
+        rows = [
+            row for row in self.log.market if row["card_type"] == card_type and row["observed_at"] < self.time
         ]
+        return NaiveMarket(possible(rows, self.catalogue.types.get(card_type)), self.time)
 
     # --- links --------------------------------------------------------------------------------------------------
 
@@ -282,9 +268,3 @@ def _order(trade: dict) -> tuple[int, str]:
 def _submission(trade: dict) -> dict:
     fen = trade["face_value_fen"]
     return {"n": 1, "fen": fen, "yuan_squared": (fen // 100) ** 2, "largest": fen}
-
-
-def _bid(row: dict) -> dict:
-    ppm = rate_to_ppm(row["rate"])
-    bp = ppm // 100
-    return {"n": 1, "ppm": ppm, "bp": bp, "bp_squared": bp * bp}

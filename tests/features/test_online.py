@@ -138,6 +138,8 @@ def test_bulk_rebuild_equals_replay(seed, share):
     assert written == len(bulk.states) - 2
     for probe in probes(trades, at=now):
         assert_equal(rebuilt.answer(probe).values, grown.answer(probe).values)
+    for card_type in worlds.CARD_TYPES:
+        assert rebuilt.channels(card_type, now) == grown.channels(card_type, now)
     for seq, (at, event) in enumerate(told[applied:], start=applied + 1):
         if isinstance(event, Submitted):
             assert_equal(rebuilt.answer(event.trade).values, grown.answer(event.trade).values)
@@ -258,7 +260,7 @@ def test_an_emptied_store_is_noticed():
 def test_the_market_of_an_untraded_card_type_is_rebuilt():
     """Rates of a card type that nobody has traded yet are in a rebuilt state as they are offline."""
     trades = worlds.trades(rows=40, seed=5).filter(pc.not_equal(pc.field("card_type"), "sinopec_fuel"))
-    market = worlds.market(rows=200, seed=5)
+    market = worlds.market(rows=800, seed=5)
     known = [*trades["submitted_at"].to_pylist(), *market["observed_at"].to_pylist()]
     now = max(known) + timedelta(seconds=1)
     bulk = MemoryStates()

@@ -36,6 +36,10 @@ SHARES = 0.35
 """Chance that a seller comes with something shared; otherwise it is the seller's own."""
 
 
+ABSURD = (0.0, 0.009, 0.0888, 0.59, 1.0, 1.15, 1.5)
+"""Rates that a typo can make of one near 0.9."""
+
+
 def trades(*, rows: int, seed: int, days: int = 80, sellers: int = 30) -> pa.Table:
     """Random trades over ``days``; times fall on bucket edges and coincide often, outcomes come later."""
     rng = np.random.default_rng(seed)
@@ -46,7 +50,7 @@ def trades(*, rows: int, seed: int, days: int = 80, sellers: int = 30) -> pa.Tab
 
 
 def market(*, rows: int, seed: int, days: int = 80) -> pa.Table:
-    """Random market rows over ``days``, near full hours; what one source shows may be old."""
+    """Random market rows over ``days``, near full hours; what one source shows may be old, or absurd."""
     rng = np.random.default_rng(seed)
     seen = {}
     for _ in range(rows):
@@ -56,11 +60,17 @@ def market(*, rows: int, seed: int, days: int = 80) -> pa.Table:
             "card_type": str(rng.choice(CARD_TYPES)),
             "source": "abcd"[skewed(4, rng)],
             "side": str(rng.choice(["competitor_bid", "buyer_bid", "ask"])),
-            "rate": round(float(rng.uniform(0.7, 0.98)), int(rng.choice([2, 4, 7]))),
+            "rate": _rate(rng),
         }
         seen[tuple(row[name] for name in MARKET.key)] = row
     ordered = sorted(seen.values(), key=lambda row: tuple(row[name] for name in MARKET.key))
     return pa.Table.from_pylist(ordered, schema=MARKET.schema)
+
+
+def _rate(rng: np.random.Generator) -> float:
+    """Mostly near one level, often wide of it, sometimes a typo."""
+    rates = (rng.uniform(0.86, 0.92), rng.uniform(0.7, 0.98), rng.choice(ABSURD))
+    return round(float(rng.choice(rates, p=(0.5, 0.35, 0.15))), int(rng.choice([2, 4, 7])))
 
 
 def skewed(count: int, rng: np.random.Generator) -> int:

@@ -1,104 +1,227 @@
-"""Acceptance rises with the rate by construction and finds the sellers' true reaction."""
+"""Acceptance rises with the rate and falls with competitors' bids by construction, and finds the true reaction."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
-from models.discount.acceptance import AcceptanceCurve, AcceptanceModel, PooledLogit, fit_pooled, sigmoid
-from models.discount.context import CardContext, card_context
-from tests.models.discount_market import card, fitted_model, later_market, make_market
+from models.discount.acceptance import STEEPNESS_RANGE, AcceptanceCurve, AcceptanceModel
+from models.discount.context import card_context
+from models.discount.link import Link
+from models.discount.model import DiscountModel
+from models.discount.pooled import PooledLogit
+from tests.models.discount_market import (
+    TYPES,
+    cards,
+    fitted_model,
+    later_market,
+    make_market,
+    model_without_jitter,
+    stubborn_model,
+)
 
-rates = st.floats(0.3, 1.2)
+COMPETITOR = ("market_competitor_best", "market_competitor_mean", "market_competitor_level")
+
+
+MODELS = pytest.mark.parametrize(
+    "model",
+    [fitted_model, model_without_jitter, stubborn_model],
+    ids=["usual", "without_jitter", "stubborn"],
+)
+
+
+def curve_of(
+    *, location: float, steepness: float, floor: float, alpha: float = 1.0, beta: float = 1.0
+) -> AcceptanceCurve:
+    one = np.ones(1)
+    return AcceptanceCurve(location * one, steepness * one, floor * one, Link(alpha=alpha, beta=beta))
 
 
 @given(
-    resale=rates,
-    location=st.floats(-3, 3),
+    location=st.floats(0.3, 1.2),
     steepness=st.floats(0.05, 8),
+    floor=st.floats(0.0, 0.3),
+    alpha=st.floats(0.3, 4.0),
+    beta=st.floats(0.3, 4.0),
     low=st.floats(0.2, 0.98),
     step=st.floats(1e-4, 0.02),
 )
 def test_a_higher_rate_is_accepted_more_often(
-    resale: float, location: float, steepness: float, low: float, step: float
+    location: float, steepness: float, floor: float, alpha: float, beta: float, low: float, step: float
 ) -> None:
-    """P(accept) rises strictly wherever it is not already 0 or 1 to machine precision."""
-    curve = AcceptanceCurve(np.array([resale]), np.array([location]), np.array([steepness]))
-    lower, higher = curve.probability(np.array([[low, low + step]]))[0]
-    assert lower <= higher
-    if 1e-9 < lower < 1 - 1e-9:
+    """P(accept) rises strictly wherever honest sellers are not already sure to machine precision."""
+    curve = curve_of(location=location, steepness=steepness, floor=floor, alpha=alpha, beta=beta)
+    rates = np.array([[low, low + step]])
+    lower, higher = curve.probability(rates)[0]
+    assert floor <= lower <= higher <= 1
+    if 1e-9 < curve.honest(rates)[0, 0] < 1 - 1e-6:
         assert lower < higher
 
 
-def test_fitted_curves_rise_on_a_dense_grid() -> None:
-    """No step of the fitted surface goes down."""
-    curve = fitted_model().acceptance_curve(columns=later_market().columns, rows=2_000)
-    grid = np.linspace(0.0, 1.0, 1_001)[None, :]
-    assert np.all(np.diff(curve.rows(slice(0, 300)).probability(grid), axis=1) >= 0)
+@given(share=st.floats(0.02, 0.98), location=st.floats(0.3, 1.2), steepness=st.floats(0.1, 8))
+def test_rate_taken_by_a_share_is_taken_by_that_share(
+    share: float, location: float, steepness: float
+) -> None:
+    """The rate that a share of honest sellers takes is the inverse of the curve."""
+    curve = curve_of(location=location, steepness=steepness, floor=0.1, alpha=0.8, beta=1.5)
+    assert curve.honest(curve.rate_taken_by(share))[0] == pytest.approx(share, rel=1e-6)
+
+
+def test_nobody_refuses_among_those_who_take_any_rate() -> None:
+    """The floor is accepted at a rate that no honest seller takes."""
+    curve = curve_of(location=0.9, steepness=4.0, floor=0.07)
+    np.testing.assert_allclose(curve.probability(np.zeros(1)), 0.07)
+
+
+def curve_on(model: DiscountModel, columns: dict[str, np.ndarray]) -> AcceptanceCurve:
+    return model.acceptance_curve(columns=columns, rows=len(columns["card_type"]))
+
+
+def lines(count: int, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Every card of the market (a hundred of them) repeated ``count`` times in a row; none without a bid."""
+    market = later_market()
+    known = np.isfinite(market.columns["market_competitor_best"]) & (market.columns["card_is_expired"] == 0)
+    chosen = np.random.default_rng(seed).choice(np.flatnonzero(known), 100, replace=False)
+    return {name: np.repeat(column[chosen], count) for name, column in market.columns.items()}
+
+
+def steps(curve: AcceptanceCurve, count: int) -> np.ndarray:
+    """Differences (cards, count - 1) of the curves' places along each line."""
+    return np.diff(curve.location.reshape(-1, count), axis=1)
+
+
+@MODELS
+def test_fitted_curves_rise_strictly_with_the_rate(model) -> None:
+    """No step of the fitted surface is level or goes down between a rate nobody and a rate everybody takes."""
+    curve = curve_on(model(), later_market().columns).rows(slice(0, 300))
+    probability = curve.probability(np.linspace(0.0, 1.0, 1_001)[None, :])
+    honest = curve.honest(np.linspace(0.0, 1.0, 1_001)[None, :])
+    inside = ((honest > 1e-9) & (honest < 1 - 1e-6))[:, :-1]
+    assert np.all(np.diff(probability, axis=1)[inside] > 0)
+    assert np.all(np.diff(probability, axis=1) >= 0)
+
+
+@MODELS
+def test_acceptance_falls_when_competitors_bid_more(model) -> None:
+    """All competitors' bids move up together, far beyond what was logged: P(accept) falls at every step."""
+    count = 121
+    columns = lines(count)
+    move = np.tile(np.linspace(-0.15, 0.15, count), 100)
+    columns |= {name: columns[name] + move for name in COMPETITOR}
+    columns["market_competitor_momentum"] = columns["market_competitor_momentum"] + move
+    columns["market_spread"] = columns["market_spread"] - move
+    curve = curve_on(model(), columns)
+    assert np.all(steps(curve, count) >= 0)
+    for rate in (0.80, 0.85, 0.90):
+        probability = curve.probability(np.full(len(move), rate)).reshape(-1, count)
+        assert np.all(np.diff(probability, axis=1) <= 0)
+        assert np.all(probability[:, -1] < probability[:, 0])
+
+
+@MODELS
+@pytest.mark.parametrize("name", COMPETITOR)
+def test_acceptance_does_not_rise_with_a_single_competitor_column(model, name: str) -> None:
+    """Each column of competitors' bids alone moves the curve the same way."""
+    count = 61
+    columns = lines(count)
+    columns[name] = columns[name] + np.tile(np.linspace(-0.1, 0.1, count), 100)
+    assert np.all(steps(curve_on(model(), columns), count) >= 0)
+
+
+@MODELS
+def test_place_rises_with_face_value(model) -> None:
+    """A card of more yuan never gets a curve further down, even where the log says so."""
+    faces = np.arange(10.0, 1_500.0, 10.0)
+    columns = lines(len(faces))
+    columns["card_face_cny"] = np.tile(faces, 100)
+    columns["card_face_of_max"] = np.tile(faces / 1_000, 100)
+    columns["card_face_is_usual"] = np.ones(len(columns["card_face_cny"]))
+    assert np.all(steps(curve_on(model(), columns), len(faces)) >= 0)
+
+
+@MODELS
+def test_place_rises_with_days_to_expiry(model) -> None:
+    """A card with more days left never gets a curve further down, even where the log says so."""
+    days = np.arange(0.0, 800.0, 5.0)
+    columns = lines(len(days))
+    columns["card_days_to_expiry"] = np.tile(days, 100)
+    assert np.all(steps(curve_on(model(), columns), len(days)) >= 0)
+
+
+@MODELS
+def test_steepness_ignores_face_days_and_bids(model) -> None:
+    """How steeply sellers react depends on nothing that moves the price, and stays within its bound."""
+    count = 50
+    columns = lines(count)
+    rng = np.random.default_rng(4)
+    columns["card_face_cny"] = rng.uniform(10, 1_500, 100 * count)
+    columns["card_face_of_max"] = columns["card_face_cny"] / 1_000
+    columns["card_days_to_expiry"] = rng.uniform(0, 900, 100 * count)
+    columns |= {name: rng.uniform(0.7, 1.0, 100 * count) for name in (*COMPETITOR, "market_buyer_best")}
+    steepness = curve_on(model(), columns).steepness.reshape(-1, count)
+    assert np.all(steepness == steepness[:, :1])
+    pooled = model().acceptance.pooled.resale_slope + model().acceptance.pooled.competitor_slope
+    assert np.all(steepness <= pooled * STEEPNESS_RANGE * (1 + 1e-9))
+    assert np.all(steepness >= pooled / STEEPNESS_RANGE * (1 - 1e-9))
+
+
+def test_place_is_near_the_truth_on_later_trades() -> None:
+    """The rate that half of the sellers take is found to within a point, and so is their steepness."""
+    market = later_market()
+    valid = market.columns["card_is_expired"] == 0
+    curve = curve_on(fitted_model(), market.columns)
+    assert np.abs(curve.rate_taken_by(0.5) - market.accept_at)[valid].mean() < 0.008
+    fuel = market.columns["card_category"] == "fuel"
+    assert np.median(curve.steepness[fuel & valid]) > 1.3 * np.median(curve.steepness[~fuel & valid])
 
 
 def test_acceptance_is_calibrated_on_later_trades() -> None:
-    """The mean predicted probability is the rate of acceptance, overall and for either half."""
-    market = later_market()
-    curve = fitted_model().acceptance_curve(columns=market.columns, rows=2_000)
-    probability = curve.probability(market.offered_rate)
-    assert abs(probability.mean() - market.accepted.mean()) < 0.03
-    high = probability > np.median(probability)
-    for half in (high, ~high):
-        assert abs(probability[half].mean() - market.accepted[half].mean()) < 0.06
+    """Mean predicted probability is the share accepted: overall, per fifth of probability, per card type."""
+    market = make_market(rows=8_000, seed=17, from_day=61, days=14)
+    probability = curve_on(fitted_model(), market.columns).probability(market.offered_rate)
+    assert abs(probability.mean() - market.accepted.mean()) < 0.02
+    fifths = np.digitize(probability, np.quantile(probability, [0.2, 0.4, 0.6, 0.8]))
+    for rows in (
+        *(fifths == fifth for fifth in range(5)),
+        *(market.columns["card_type"] == name for name in TYPES),
+    ):
+        assert abs(probability[rows].mean() - market.accepted[rows].mean()) < 0.06
 
 
-def context_of(competitor: np.ndarray, card_type: np.ndarray) -> CardContext:
-    return card_context({"card_type": card_type, "market_competitor_best": competitor}, len(competitor))
-
-
-def test_pooled_logit_recovers_known_slopes() -> None:
-    """With prices that move, the pooled fit finds the slopes it was drawn from, however the types differ."""
-    rng = np.random.default_rng(0)
-    resale, competitor = rng.normal(0.9, 0.03, 40_000), rng.normal(0.85, 0.03, 40_000)
-    rate = 0.85 + rng.uniform(-0.05, 0.05, 40_000)
-    kind = rng.integers(0, 10, 40_000)
-    level = 2.0 * rng.normal(size=10)
-    logit = 0.8 + level[kind] + 1.2 * (rate - resale) / 0.05 + 0.9 * (rate - competitor) / 0.05
-    accepted = (rng.random(40_000) < sigmoid(logit)).astype(np.float64)
-    context = context_of(competitor, np.array([f"type_{number}" for number in kind], dtype=object))
-    found = fit_pooled(context=context, resale_mean=resale, rate=rate, accepted=accepted)
-    np.testing.assert_allclose((found.resale_slope, found.competitor_slope), (1.2, 0.9), atol=0.08)
-    fitted = [found.intercept + found.type_levels[f"type_{number}/valid"] for number in range(10)]
-    np.testing.assert_allclose(fitted, 0.8 + level, atol=0.25)
-
-
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10_000), backwards=st.booleans())
-def test_slopes_stay_positive_on_odd_logs(seed: int, backwards: bool) -> None:
-    """A constant price, or a log in which higher offers were refused, still gives a rising curve."""
-    rng = np.random.default_rng(seed)
-    rate = rng.uniform(0.8, 0.9, 2_000) if backwards else np.full(2_000, 0.85)
-    accepted = (rng.random(2_000) < np.where(rate > 0.85, 0.2, 0.7)).astype(np.float64)
-    context = context_of(np.full(2_000, np.nan), np.full(2_000, "any", dtype=object))
-    found = fit_pooled(context=context, resale_mean=np.full(2_000, 0.9), rate=rate, accepted=accepted)
-    assert found.resale_slope + found.competitor_slope > 0
-    assert min(found.resale_slope, found.competitor_slope) >= 0
-    assert np.isfinite(found.intercept)
-
-
-def test_prior_puts_half_of_the_acceptances_where_it_says() -> None:
-    """The documented default: even odds near the competitor's bid, or six points or so under resale value."""
-    prior = AcceptanceModel(pooled=PooledLogit())
-    for known, rate in (({"market_competitor_best": 0.85}, 0.85), ({"market_competitor_best": np.nan}, 0.85)):
-        columns = card(**known)
-        curve = prior.curve(columns=columns, context=card_context(columns, 1), resale_mean=np.array([0.90]))
-        assert abs(curve.probability(np.array([rate]))[0] - 0.5) < 0.05
-
-
-def test_log_without_price_movement_keeps_the_curves_near_the_pooled_slope() -> None:
-    """Steepness never leaves its bound, whatever a log without jitter suggests."""
-    from tests.models.discount_market import fit_market
-
-    model = fit_market(make_market(rows=4_000, seed=8, jitter=0.0))
-    curve = model.acceptance_curve(columns=later_market().columns, rows=2_000)
-    slope = model.acceptance.pooled.resale_slope + model.acceptance.pooled.competitor_slope
-    assert np.all(curve.steepness <= slope * 4.0 + 1e-9)
-    assert np.all(curve.steepness >= slope / 4.0 - 1e-9)
+def test_log_without_price_movement_stays_believable() -> None:
+    """Without jitter the slopes stay near usual ones, and the model is trusted less."""
+    model = model_without_jitter()
+    assert 1.0 < model.acceptance.pooled.resale_slope + model.acceptance.pooled.competitor_slope < 6.0
     assert model.trust < fitted_model().trust == 1.0
+
+
+@pytest.mark.parametrize("trees", [True, False])
+def test_saved_model_answers_bit_for_bit(trees: bool, tmp_path: Path) -> None:
+    """With trees and without, loading gives the same curves."""
+    model = fitted_model().acceptance if trees else AcceptanceModel(pooled=PooledLogit())
+    model.save(tmp_path)
+    market = later_market()
+    resale = fitted_model().resale_estimate(columns=market.columns, rows=len(market))
+    known = {
+        "columns": market.columns,
+        "context": market.context,
+        "resale": resale,
+        "floor": np.full(len(market), 0.01),
+    }
+    before, after = model.curve(**known), AcceptanceModel.load(tmp_path).curve(**known)
+    assert np.array_equal(before.location, after.location)
+    assert np.array_equal(before.steepness, after.steepness)
+    assert AcceptanceModel.load(tmp_path).links == model.links
+
+
+def test_prior_needs_no_log() -> None:
+    """Without any log half of the sellers take the competitor's bid where it lies five points under resale."""
+    columns = cards(market_competitor_best=np.array([0.85, np.nan]))
+    prior = AcceptanceModel(pooled=PooledLogit())
+    resale = fitted_model().resale_estimate(columns=columns, rows=2)
+    curve = prior.curve(columns=columns, context=card_context(columns, 2), resale=resale, floor=np.zeros(2))
+    assert np.all(np.abs(curve.probability(np.full(2, 0.85)) - 0.5) < 0.1)

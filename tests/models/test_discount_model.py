@@ -1,7 +1,8 @@
-"""The discount model as a whole: offers inside their rails, the same after saving, sane on thin data."""
+"""The discount model as a whole: offers inside their rails, blind to the person, the same after saving."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,49 +11,27 @@ import pytest
 
 from models.discount.model import DiscountModel
 from models.discount.offers import Offers
-from models.discount.training import (
-    ACCEPTANCE_PRIOR,
-    KIND_RISK_BY_TYPE,
-    RATE_TABLE_UNLOGGED,
-    TooFewResales,
-    fit_discount,
-)
 from models.policy import Band, Costs, PricePolicy
 from tests.models.discount_market import (
     DAY_MS,
-    SETTINGS,
-    Market,
+    HOUR_MS,
+    STILL,
     card,
-    fit_market,
+    cards,
     fitted_model,
     later_market,
     make_market,
+    model_without_jitter,
+    price,
+    price_cards,
 )
 
 COSTS = Costs()
 POLICY = PricePolicy()
-STILL = PricePolicy(exploration_half_width=0.0)
 
 
-def price(model: DiscountModel, market: Market, policy: PricePolicy = POLICY, costs: Costs = COSTS) -> Offers:
-    return model.price(
-        columns=market.columns,
-        face_value_fen=market.face_value_fen,
-        submitted_at=market.submitted_at,
-        costs=costs,
-        policy=policy,
-    )
-
-
-def price_card(policy: PricePolicy = STILL, model: DiscountModel | None = None, **known: object) -> Offers:
-    columns = card(**known)
-    return (model or fitted_model()).price(
-        columns=columns,
-        face_value_fen=np.rint(columns["card_face_cny"] * 100).astype(np.int64),
-        submitted_at=np.array([70 * DAY_MS]),
-        costs=COSTS,
-        policy=policy,
-    )
+def price_card(policy: PricePolicy = STILL, **known: object) -> Offers:
+    return price_cards(card(**known), policy=policy)
 
 
 def test_every_offer_is_inside_band_and_margin_floor() -> None:
@@ -61,39 +40,31 @@ def test_every_offer_is_inside_band_and_margin_floor() -> None:
     offers = price(fitted_model(), market)
     expired = market.columns["card_is_expired"] == 1
     assert np.all((offers.rate >= offers.band_low) & (offers.rate <= offers.band_high))
-    assert np.all((offers.rate[~expired] >= 0.60) & (offers.rate[~expired] <= 0.97))
+    ordinary = ~expired & ~(market.columns["card_days_to_expiry"] < 90)
+    assert np.all((offers.rate[ordinary] >= 0.60) & (offers.rate[ordinary] <= 0.97))
+    assert np.all((offers.rate[expired] >= 0.01) & (offers.rate[expired] <= 0.05))
+    assert expired.sum() > 20
+    capital = COSTS.capital_rate_daily * offers.days_to_sell
     logistics = POLICY.physical_logistics_share * (market.columns["card_form"] == "physical")
-    margin = offers.resale_mean - offers.rate * (1 + COSTS.capital_share) - logistics
+    margin = offers.resale_mean - offers.rate * (1 + capital) - logistics
     margin -= COSTS.handling_fen / market.face_value_fen
     assert np.all(margin[~offers.no_offer] >= POLICY.margin_floor - 1e-9)
 
 
-def test_expired_cards_are_bought_at_one_to_five_percent() -> None:
-    """An expired card's rate lies in the expired band, whatever its type is worth while valid."""
+def test_amounts_of_an_offer_fit_together() -> None:
+    """Payout is the rate in money, costs are those of the shown rate, and probabilities are probabilities."""
     market = later_market()
     offers = price(fitted_model(), market)
-    expired = market.columns["card_is_expired"] == 1
-    assert expired.sum() > 20
-    assert np.all((offers.rate[expired] >= 0.01) & (offers.rate[expired] <= 0.05))
-
-
-def test_expired_card_of_a_log_without_expired_cards() -> None:
-    """A log that never saw an expired card does not value it as a valid one."""
-    market = make_market(rows=3_000, seed=5)
-    valid = market.columns["card_is_expired"] == 0
-    model = fit_discount(
-        columns={name: column[valid] for name, column in market.columns.items()},
-        names=market.names,
-        submitted_at=market.submitted_at[valid],
-        offered_rate=market.offered_rate[valid],
-        accepted=market.accepted[valid],
-        resale_rate=market.resale_rate[valid],
-        settings=SETTINGS,
+    face = market.face_value_fen
+    exact = face * offers.rate
+    assert np.all((offers.payout_fen >= exact - 1e-6) & (offers.payout_fen < exact + 1))
+    assert np.all(offers.capital_fen == np.rint(offers.payout_fen * 0.0003 * offers.days_to_sell))
+    assert np.all(offers.reserve_fen >= 0)
+    assert np.all(
+        (offers.acceptance_probability >= offers.fraud_share) & (offers.acceptance_probability <= 1)
     )
-    offer = price_card(model=model, card_is_expired=1.0, card_days_to_expiry=-20.0)
-    assert 0.01 <= offer.rate[0] <= 0.05
-    assert offer.anchor[0] == "expired"
-    assert offer.resale_mean[0] < 0.10
+    assert np.array_equal(offers.rate, np.rint(offers.rate * 10_000) / 10_000)
+    assert offers.expected_profit_fen.dtype == offers.risk_fen.dtype == np.int64
 
 
 def test_physical_card_is_cheaper_where_the_market_makes_no_difference() -> None:
@@ -105,28 +76,26 @@ def test_physical_card_is_cheaper_where_the_market_makes_no_difference() -> None
     assert virtual.logistics_fen[0] == 0
 
 
-@pytest.mark.parametrize(
-    ("known", "anchor"),
-    [
-        ({}, "buyer_best"),
-        ({"market_buyer_best": np.nan}, "resale_mean"),
-        ({"market_buyer_best": np.nan, "resale_mean_30d": np.nan}, "category_mean"),
-    ],
-)
-def test_unknown_type_is_answered_from_a_named_anchor(known: dict[str, object], anchor: str) -> None:
-    """A type never seen gets a finite offer, and the answer says what the estimate stands on."""
-    offer = price_card(card_type="brand_new", **known)
-    assert offer.anchor[0] == anchor
-    assert 0.60 <= offer.rate[0] <= 0.97
-    assert 0.8 < offer.resale_mean[0] < 1.0
+@pytest.mark.parametrize("unknown", [(), ("market_buyer_best",), ("market_buyer_best", "resale_mean_30d")])
+def test_type_never_seen_is_priced_and_flagged(unknown: tuple[str, ...]) -> None:
+    """A type never resold gets a finite offer inside its band under its expected resale, and is flagged."""
+    offer = price_card(card_type="brand_new", **dict.fromkeys(unknown, np.nan))
+    assert offer.never_seen[0]
+    assert not price_card().never_seen[0]
+    assert 0.60 <= offer.rate[0] < offer.resale_mean[0]
 
 
 def test_type_without_any_data_falls_back_to_the_middle_of_its_band() -> None:
     """Nothing but the catalogue's band: the estimate starts from its middle."""
-    nothing = dict.fromkeys(
-        ("market_buyer_best", "market_competitor_best", "resale_mean_30d", "resale_category_mean_30d"), np.nan
+    nothing = (
+        "market_buyer_best",
+        "market_competitor_best",
+        "market_competitor_mean",
+        "market_competitor_level",
+        "resale_mean_30d",
+        "resale_category_mean_30d",
     )
-    offer = price_card(card_type="brand_new", card_category="new", **nothing)
+    offer = price_card(card_type="brand_new", card_category="new", **dict.fromkeys(nothing, np.nan))
     assert offer.anchor[0] == "band_middle"
     assert offer.table_source[0] == "band"
     assert np.isfinite(offer.rate[0])
@@ -136,13 +105,11 @@ def test_offer_follows_the_market_down() -> None:
     """When every price falls by ten points after training, expected margins stay positive."""
     fallen = make_market(rows=500, seed=9, from_day=62, days=5, level=-0.10)
     offers = price(fitted_model(), fallen)
-    valid = fallen.columns["card_is_expired"] == 0
-    known = valid & np.isfinite(fallen.columns["market_buyer_best"])
-    assert np.abs(offers.resale_mean - fallen.resale_expected)[known].mean() < 0.01
+    known = np.isfinite(fallen.columns["market_buyer_best"]) & (fallen.columns["card_is_expired"] == 0)
     assert np.all(offers.rate[known] < fallen.resale_expected[known])
 
 
-def test_policy_band_overrides_catalogue_by_category_then_type() -> None:
+def test_policy_band_overrides_the_catalogue() -> None:
     """A band of the policy wins over the catalogue, the card type's over the category's."""
     policy = PricePolicy(
         exploration_half_width=0.0,
@@ -154,44 +121,70 @@ def test_policy_band_overrides_catalogue_by_category_then_type() -> None:
     assert price_card(policy, card_type="type_5", card_category="fuel").rate[0] > 0.70
 
 
-def test_card_whose_costs_exceed_its_value_is_not_offered_but_still_rated() -> None:
-    """A five-yuan card cannot carry two yuan of handling inside its band: flagged, and rated all the same."""
-    offer = price_card(card_face_cny=5.0)
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"card_face_cny": 5.0, "card_face_of_max": 0.005},
+        {"kind_fraud_rate_30d": 0.6},
+        {"card_min_rate": 0.93},
+        {"card_form": "physical", "card_face_cny": 30.0, "card_face_of_max": 0.03},
+    ],
+    ids=["tiny", "hunted", "band_too_high", "small_and_physical"],
+)
+def test_card_not_worth_buying_is_flagged_but_still_rated(known: dict[str, object]) -> None:
+    """Where no rate of the band earns anything there is no offer, and yet a rate that says what the card is worth."""
+    offer = price_card(**known)
     assert offer.no_offer[0]
-    assert offer.rate[0] == 0.60
+    assert offer.band_low[0] <= offer.rate[0] <= offer.band_high[0]
+    assert not price_card().no_offer[0]
 
 
-def test_kind_risk_eats_the_profit_and_can_end_the_offer() -> None:
-    """A fraud-ridden card kind never gets more and earns less; with overwhelming fraud nothing is offered."""
+def test_no_offer_means_that_no_rate_pays() -> None:
+    """An offered card expects a profit at its best rate; one that is not offered earns nothing or breaks its floor."""
+    offers = price(fitted_model(), later_market(), STILL)
+    offered = ~offers.no_offer
+    assert 0.5 < offered.mean() < 0.95
+    assert np.all(offers.expected_profit_fen[offered] >= 0)
+    unreachable = offers.high == offers.band_low
+    assert np.all((offers.expected_profit_fen[~offered] <= 0) | unreachable[~offered])
+
+
+def test_fraud_of_the_kind_eats_the_profit() -> None:
+    """A riskier kind of card never gets more and earns less."""
     honest, risky = price_card(kind_fraud_rate_30d=0.0), price_card(kind_fraud_rate_30d=0.03)
     assert risky.rate[0] <= honest.rate[0]
     assert risky.expected_profit_fen[0] < honest.expected_profit_fen[0]
-    assert price_card(kind_fraud_rate_30d=0.6).no_offer[0]
+    assert risky.risk_fen[0] > honest.risk_fen[0] == 0
 
 
 def test_only_named_columns_reach_the_models() -> None:
     """A person's columns in the table change nothing: the price is the same bit for bit."""
-    market = later_market()
-    with_person = {**market.columns, "seller_fraud_rate_all": np.random.default_rng(0).random(2_000)}
+    market = later_market().rows(slice(None))
     plain = price(fitted_model(), market)
-    offers = fitted_model().price(
-        columns=with_person,
-        face_value_fen=market.face_value_fen,
-        submitted_at=market.submitted_at,
-        costs=COSTS,
-        policy=POLICY,
-    )
-    assert np.array_equal(plain.rate, offers.rate)
     assert fitted_model().training.names == market.names
+    market.columns["seller_fraud_rate_all"] = np.random.default_rng(0).random(len(market))
+    assert np.array_equal(plain.rate, price(fitted_model(), market).rate)
 
 
-def test_saved_model_answers_bit_for_bit(tmp_path: Path) -> None:
+def test_usual_rate_shows_what_competitors_changed() -> None:
+    """With the best bid at its usual level both rates agree; with a higher one the usual rate is lower."""
+    usual = fitted_model().table.competitor_usual["type_3"]
+    bids = np.array([usual - 0.03, usual, usual + 0.03])
+    offers = price_cards(cards(market_competitor_best=bids))
+    gap = offers.free_rate - offers.usual_rate
+    assert gap[0] < 0 == gap[1] < gap[2]
+
+
+@pytest.mark.parametrize("model", [fitted_model, model_without_jitter])
+def test_saved_model_answers_bit_for_bit(model: Callable[[], DiscountModel], tmp_path: Path) -> None:
     """Loading what was saved gives the same offers in every field, and no file is a pickle."""
-    fitted_model().save(tmp_path)
-    before, after = price(fitted_model(), later_market()), price(DiscountModel.load(tmp_path), later_market())
+    model().save(tmp_path)
+    again = DiscountModel.load(tmp_path)
+    before, after = price(model(), later_market()), price(again, later_market())
     for field in fields(Offers):
         np.testing.assert_array_equal(getattr(before, field.name), getattr(after, field.name))
     assert {path.suffix for path in tmp_path.iterdir()} == {".txt", ".json"}
+    assert again.training == model().training
 
 
 def test_one_row_is_priced_as_in_a_batch() -> None:
@@ -199,71 +192,16 @@ def test_one_row_is_priced_as_in_a_batch() -> None:
     market = later_market()
     batch = price(fitted_model(), market)
     for row in range(0, 2_000, 97):
-        single = fitted_model().price(
-            columns={name: column[row : row + 1] for name, column in market.columns.items()},
-            face_value_fen=market.face_value_fen[row : row + 1],
-            submitted_at=market.submitted_at[row : row + 1],
-            costs=COSTS,
-            policy=POLICY,
-        )
-        assert single.rate[0] == batch.rate[row]
-        assert single.acceptance_probability[0] == batch.acceptance_probability[row]
-
-
-def test_entirely_unknown_columns_still_train_and_price() -> None:
-    """A user without market or label data gets a model that says which parts stand on defaults."""
-    market = make_market(rows=3_000, seed=3)
-    for name in ("market_competitor_best", "market_buyer_best", "kind_fraud_rate_30d"):
-        market.columns[name][:] = np.nan
-    model = fit_market(market)
-    assert model.training.fallbacks == (KIND_RISK_BY_TYPE,)
-    assert np.isfinite(price(model, market).rate).all()
-
-
-def test_log_without_offers_fits_resale_and_says_so() -> None:
-    """Price data without offers: resale is learnt, acceptance and rate table stand on documented defaults."""
-    market = make_market(rows=3_000, seed=3)
-    market.offered_rate[:] = np.nan
-    model = fit_market(market)
-    assert model.training.fallbacks == (ACCEPTANCE_PRIOR, RATE_TABLE_UNLOGGED, KIND_RISK_BY_TYPE)
-    offers = price(model, later_market())
-    assert np.isfinite(offers.rate).all()
-    valid = later_market().columns["card_is_expired"] == 0
-    assert 0.01 < np.mean((later_market().resale_expected - offers.rate)[valid]) < 0.12
-
-
-def test_too_few_resales_are_refused() -> None:
-    """Without resale rates there is nothing to learn a value from: a named refusal with the counts."""
-    market = make_market(rows=500, seed=4)
-    market.resale_rate[50:] = np.nan
-    with pytest.raises(TooFewResales, match="27 trades with a resale rate"):
-        fit_market(market)
-
-
-def test_order_of_training_rows_does_not_matter() -> None:
-    """The fit sorts by time itself."""
-    market = make_market(rows=2_000, seed=6)
-    order = np.random.default_rng(1).permutation(2_000)
-    shuffled = fit_discount(
-        columns={name: column[order] for name, column in market.columns.items()},
-        names=market.names,
-        submitted_at=market.submitted_at[order],
-        offered_rate=market.offered_rate[order],
-        accepted=market.accepted[order],
-        resale_rate=market.resale_rate[order],
-        settings=SETTINGS,
-    )
-    assert np.array_equal(
-        price(fit_market(market), later_market()).rate, price(shuffled, later_market()).rate
-    )
+        single = price(fitted_model(), market.rows(slice(row, row + 1)))
+        for name in ("rate", "acceptance_probability", "expected_profit_fen", "resale_p10"):
+            assert getattr(single, name)[0] == getattr(batch, name)[row]
 
 
 def test_price_is_the_same_for_two_sellers_in_one_hour() -> None:
     """Same card, same hour, same price; the next hour draws anew."""
-    columns = {name: np.repeat(column, 3) for name, column in card().items()}
-    moments = np.array([70 * DAY_MS, 70 * DAY_MS + 1_800_000, 70 * DAY_MS + 3_600_000])
+    moments = np.array([70 * DAY_MS, 70 * DAY_MS + HOUR_MS // 2, 70 * DAY_MS + HOUR_MS])
     offers = fitted_model().price(
-        columns=columns,
+        columns=cards(card_face_cny=np.full(3, 500.0)),
         face_value_fen=np.full(3, 50_000),
         submitted_at=moments,
         costs=COSTS,
@@ -271,3 +209,11 @@ def test_price_is_the_same_for_two_sellers_in_one_hour() -> None:
     )
     assert offers.rate[0] == offers.rate[1] != offers.rate[2]
     assert np.all(offers.centre_rate == offers.centre_rate[0])
+
+
+def test_offers_can_be_sliced() -> None:
+    """A slice of offers is the offers of the slice."""
+    offers = price(fitted_model(), later_market())
+    part = offers.rows(slice(3, 6))
+    assert len(part) == 3
+    assert np.array_equal(part.rate, offers.rate[3:6])

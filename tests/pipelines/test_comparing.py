@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from models.registry import CHALLENGER, CHAMPION, PREVIOUS
@@ -12,6 +13,7 @@ from pipelines.training.promoting import promote, rollback
 from pipelines.training.training import Job, Listener, train
 from pipelines.wiring import model_registry
 from tests.conftest import TODAY
+from tests.pipelines.test_discount_checks import found
 
 QUIET = Listener(say=lambda step: None, features=lambda done, total: None)
 
@@ -31,13 +33,17 @@ def test_compare_judges_both_on_newer_trades_and_promotion_keeps_the_old_one(own
     alone = compare(own_tables, name="discount")
     assert list(alone.versions) == [CHAMPION]
     assert alone.checks == ()
+    assert "0 unexplained differences" in alone.notes[0]
     second = train(own_tables, job=job, listener=QUIET)[0].version.version
     comparison = compare(own_tables, name="discount")
     assert comparison.versions == {CHAMPION: first, CHALLENGER: second}
-    assert comparison.figures[0] == comparison.figures[1]  # same data, same seed: the same model
+    old, new = comparison.figures
+    np.testing.assert_equal(old, new)  # same data, same seed: the same model
     assert comparison.since <= TODAY - timedelta(days=60)
     assert comparison.rows >= 200
-    assert comparison.checks
+    checks = found(comparison.checks)
+    for word in ("profit", "acceptance log loss", "surface", "reason", "blind to the person"):
+        assert checks[word].passed, checks[word].what
     registry = model_registry(own_tables)
     assert promote(registry, comparison, forced=False) == second
     assert registry.version("discount", CHAMPION).version == second

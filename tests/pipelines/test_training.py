@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -14,16 +16,24 @@ from features.definitions import FEATURES
 from features.training_set import NothingToTrainOn, build_training_set
 from models.registry import CHALLENGER, CHAMPION, DamagedModel, ModelNotFound
 from pipelines.champions import load_pair
+from pipelines.settings import Settings
 from pipelines.training.collecting import collect
+from pipelines.training.discount_plots import discount_plots
 from pipelines.training.promoting import rollback
 from pipelines.training.splitting import TooLittleHistory, split_by_time
 from pipelines.training.training import Job, Listener, train
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
 from tests.conftest import TODAY
+from tests.models.discount_market import fitted_model
+from tests.pipelines.test_discount_checks import newer
 
 QUIET = Listener(say=lambda step: None, features=lambda done, total: None)
 DAY = 86_400_000_000
+PLOTS = {
+    "discount": {"discount.png", "discount_weeks.png", "discount_surface.png"},
+    "fraud": {"fraud.png"},
+}
 
 
 def test_first_models_are_champions_with_all_they_need(workspace):
@@ -38,7 +48,8 @@ def test_first_models_are_champions_with_all_they_need(workspace):
         assert len(version.metrics) > 10
         client = mlflow.MlflowClient(tracking_uri=workspace.mlflow_url, registry_uri=workspace.mlflow_url)
         run = client.get_model_version(name, version.version).run_id
-        assert client.list_artifacts(run, "plots")[0].path.endswith(".png")
+        plots = {Path(item.path).name for item in client.list_artifacts(run, "plots")}
+        assert plots == PLOTS[name]
         assert client.get_run(run).data.params["test_rows"]
 
 
@@ -205,6 +216,19 @@ def test_fraud_only_data_trains_a_fraud_model(own_tables, tmp_path):
     model = load_pair(model_registry(workspace)).fraud
     assert model is not None
     assert "market_competitor_best" in model.absent_signals
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_plots_are_drawn_with_and_without_outcomes(tmp_path, known):
+    """Three pictures, of equal names, also where nothing was decided, resold or is a valid virtual card."""
+    test = newer()
+    if not known:
+        unknown = np.full(len(test), np.nan)
+        columns = {**test.columns, "card_is_expired": np.ones(len(test))}
+        test = replace(test, columns=columns, accepted=unknown, resale_rate=unknown)
+    paths = discount_plots(model=fitted_model(), test=test, settings=Settings(), folder=tmp_path)
+    assert {path.name for path in paths} == PLOTS["discount"]
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
 
 
 def test_an_empty_period_is_refused(own_tables):

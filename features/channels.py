@@ -1,0 +1,125 @@
+"""Every channel of a card type's market: who bids what, how old it is, and whether a price believes it.
+
+A channel is one source on one side (``competitor_bid``, ``buyer_bid``, ``ask``). This is for people to look at: the
+models read the same bids as features. The rules are in :mod:`features.credibility`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.catalogue import Catalogue
+from features.credibility import FRESH, SHOWN, SIDES
+from features.entities import PPM
+from features.live_market import Believed, Bid, Side, believe, is_likely, observe
+from features.rows import band_of, microseconds, rates_to_ppm, to_microseconds
+
+STALE, OUT_OF_BAND, DECIMAL_POINT, FAR = "stale", "out_of_band", "decimal_point", "far_from_others"
+
+WHY_NOT: dict[str, tuple[str, str]] = {
+    STALE: ("报价已过期", "older than 7 days"),
+    OUT_OF_BAND: ("超出卡种可能的价格区间", "outside what is possible for the card type"),
+    DECIMAL_POINT: ("疑似小数点错位", "off the market by a factor of three or more: a slipped decimal point"),
+    FAR: ("偏离其他渠道过多", "too far from the other channels"),
+}
+"""Why a bid is not believed, in Chinese and in English."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A rate (of face value) that one source showed on one side of the market.
+
+    credible: whether prices count it. why: why not, a key of ``WHY_NOT``; empty where they do. A source whose latest
+    rate is not believed stands there with that one, and with the former one that counts in its place, if any.
+    """
+
+    source: str
+    side: str
+    rate: float
+    observed_at: datetime
+    credible: bool
+    why: str
+
+
+def channels_of(
+    market: pa.Table, *, card_type: str, at: datetime, catalogue: Catalogue
+) -> tuple[Channel, ...]:
+    """The channels of a card type as of a moment, from the stored market table: each one's latest rate of 30 days.
+    By side, then source, then newest first."""
+    moment = to_microseconds(at)
+    rows = market.filter(pc.equal(market["card_type"], card_type))
+    times = microseconds(rows["observed_at"])
+    told = rows.append_column("time", pa.array(times)).append_column(
+        "ppm", pa.array(rates_to_ppm(rows["rate"]))
+    )
+    told = told.filter(pa.array((times < moment) & (times >= oldest_shown(moment))))
+    sides, band = [Side() for _ in SIDES], band_of(catalogue, card_type)
+    for row in told.select(["time", "ppm", "source", "side"]).to_pylist():
+        side = sides[SIDES.index(row["side"])]
+        observe(side, row["source"], Bid(row["time"], row["ppm"]), band=band, newest=moment, lag=0)
+    return channels_in(sides, moment)
+
+
+def channels_in(sides: Sequence[Side], moment: int) -> tuple[Channel, ...]:
+    """The same, of what a live state remembers of the sides."""
+    believed = believe(sides, moment)
+    found = [
+        channel
+        for number, side in enumerate(sides)
+        for source in sorted(side.bids.keys() | side.refused.keys())
+        for channel in _channels(side, source, number, believed, moment)
+    ]
+    return tuple(found)
+
+
+def best_and_worst(channels: Sequence[Channel], side: str) -> tuple[Channel, Channel] | None:
+    """The credible channels of a side with the highest and with the lowest rate, None where there is none. The first
+    by name where several have it."""
+    credible = [channel for channel in channels if channel.side == side and channel.credible]
+    if not credible:
+        return None
+    return max(credible, key=lambda item: item.rate), min(credible, key=lambda item: item.rate)
+
+
+def oldest_shown(moment: int) -> int:
+    """The oldest rate that is shown at a moment, µs."""
+    return SHOWN.first_bucket(moment) * SHOWN.hop
+
+
+def _channels(side: Side, source: str, number: int, believed: Believed, moment: int) -> Iterator[Channel]:
+    """A source's latest rate, and the one that counts where that is another."""
+    counts = believed.bids[number].get(source)
+    refused = side.refused.get(source)
+    latest = Bid(*max(side.bids.get(source, [])[-1:] + ([] if refused is None else [refused])))
+    if latest.time < oldest_shown(moment):
+        return
+    if latest != counts:
+        why = OUT_OF_BAND if latest == refused else _why_not(latest, believed.middle, moment)
+        yield _channel(source, number, latest, why)
+    if counts is not None:
+        yield _channel(source, number, counts, "")
+
+
+def _why_not(bid: Bid, middle: int | None, moment: int) -> str:
+    """Why a rate in the band does not count."""
+    if bid.time < FRESH.first_bucket(moment) * FRESH.hop:
+        return STALE
+    return FAR if is_likely(bid.ppm, middle) else DECIMAL_POINT
+
+
+def _channel(source: str, number: int, bid: Bid, why: str) -> Channel:
+    return Channel(
+        source=source,
+        side=SIDES[number],
+        rate=bid.ppm / PPM,
+        observed_at=_EPOCH + timedelta(microseconds=bid.time),
+        credible=not why,
+        why=why,
+    )

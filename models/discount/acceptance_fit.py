@@ -1,0 +1,218 @@
+"""Fit the acceptance curve on logged decisions: pooled logit, then trees for place and slope in turn, then the shape.
+
+One round grows one tree that moves the curve (its place) and one that turns it (its slope), each on the exact
+gradient of the log-likelihood of ``P = f + (1 - f) F(z)`` with ``z = e^b (gap - a)``:
+``dL/dz = -(y - P) (1 - f) F' / (P (1 - P))``, Fisher information ``((1 - f) F')^2 / (P (1 - P))``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import lightgbm
+import numpy as np
+
+from models.discount.acceptance import EXPECTED_RESALE, AcceptanceModel, bounded, place_columns
+from models.discount.boosters import BoosterSettings, TrainingRows
+from models.discount.context import CardContext
+from models.discount.directions import STEADY_COLUMNS, UNDIRECTED, constraints
+from models.discount.link import PLAIN, SMALLEST, Link, Links, fit_links
+from models.discount.pooled import RATE_UNIT, fit_pooled
+from models.discount.resale import ResaleEstimate
+from models.matrix import Columns, Encoding
+
+HESSIAN_FLOOR = 0.02
+MOST_SLOPE_ERROR = 1.0
+"""A log that measures the slope no better than this is given the usual one: what it cannot tell is not guessed."""
+
+
+def fit_acceptance(
+    *,
+    columns: Columns,
+    names: tuple[str, ...],
+    context: CardContext,
+    resale: ResaleEstimate,
+    floor: np.ndarray,
+    offered_rate: np.ndarray,
+    accepted: np.ndarray,
+    slope_error: float,
+    calibration_share: float,
+    settings: BoosterSettings,
+) -> AcceptanceModel:
+    """Fit on n decided offers in time order; floor (n,): probability that the seller takes any rate.
+
+    The last ``calibration_share`` chooses the number of rounds and the links; then the trees are grown again on
+    every row, for these links. slope_error: how well the log measures a slope, see
+    :mod:`models.discount.offer_movement`.
+    """
+    known = slope_error <= MOST_SLOPE_ERROR
+    pooled = fit_pooled(
+        context=context,
+        resale_mean=resale.mean,
+        floor=floor,
+        rate=offered_rate,
+        accepted=accepted,
+        slopes_known=known,
+    )
+    if not known:
+        return AcceptanceModel(pooled=pooled)
+    location, log_steepness = pooled.curve(context=context, resale_mean=resale.mean)
+    placed = place_columns(columns, tuple(name for name in names if name not in UNDIRECTED), resale)
+    place_inputs = Encoding.fit(placed, tuple(placed))
+    steady = tuple(name for name in names if name in STEADY_COLUMNS)
+    slope_inputs = Encoding.fit(columns, steady)
+    log = _Decisions(
+        place=_rows(place_inputs, placed, accepted),
+        slope=_rows(slope_inputs, columns, accepted),
+        gap=(offered_rate - location) / RATE_UNIT,
+        log_steepness=log_steepness,
+        floor=floor,
+        type_state=context.type_state,
+    )
+    until = round(len(accepted) * (1 - calibration_share))
+    rounds, links = _choose(log, until, settings)
+    place, slope = _Pair(log, links.of(log.type_state), settings).grow(rounds)
+    return AcceptanceModel(
+        pooled=pooled,
+        links=links,
+        place_inputs=None if place is None else place_inputs,
+        place=place,
+        slope_inputs=None if slope is None else slope_inputs,
+        slope=slope,
+    )
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """Offers in time order: inputs of both trees with the decisions as target, and what they start from (n,)."""
+
+    place: TrainingRows
+    slope: TrainingRows
+    gap: np.ndarray
+    log_steepness: np.ndarray
+    floor: np.ndarray
+    type_state: np.ndarray
+
+    def slice(self, rows: slice) -> _Decisions:
+        return _Decisions(
+            place=self.place.slice(rows),
+            slope=self.slope.slice(rows),
+            gap=self.gap[rows],
+            log_steepness=self.log_steepness[rows],
+            floor=self.floor[rows],
+            type_state=self.type_state[rows],
+        )
+
+    def scores(self, place: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Raw scores z (n,) and steepness for the trees' outputs."""
+        steepness = np.exp(self.log_steepness + bounded(slope))
+        return steepness * (self.gap - place), steepness
+
+
+def _rows(encoding: Encoding, columns: Columns, accepted: np.ndarray) -> TrainingRows:
+    return TrainingRows(encoding.matrix(columns), accepted, encoding.names, encoding.categorical)
+
+
+def _choose(log: _Decisions, until: int, settings: BoosterSettings) -> tuple[int, Links]:
+    """The number of rounds with the least log-loss on the rows from ``until`` on, and the links fitted there."""
+    later = log.slice(slice(until, None))
+    pair = _Pair(log.slice(slice(0, until)), PLAIN, settings, later=later)
+    best, best_loss, best_scores = 0, np.inf, np.zeros(0)
+    for done in range(settings.max_rounds + 1):
+        if done:
+            pair.one_round()
+        scores, _ = later.scores(*pair.later_outputs())
+        loss = _log_loss(scores, later)
+        if loss < best_loss - 1e-7:
+            best, best_loss, best_scores = done, loss, scores
+        elif done - best >= settings.patience:
+            break
+    return best, fit_links(
+        scores=best_scores, floor=later.floor, accepted=later.place.target, type_state=later.type_state
+    )
+
+
+def _log_loss(scores: np.ndarray, log: _Decisions) -> float:
+    p = log.floor + (1.0 - log.floor) * PLAIN.probability(scores)
+    p = np.clip(p, SMALLEST, 1.0 - SMALLEST)
+    return float(-np.where(log.place.target > 0.5, np.log(p), np.log1p(-p)).mean())
+
+
+class _Pair:
+    """Two boosters that grow a tree each in turn, on one likelihood."""
+
+    def __init__(
+        self, log: _Decisions, link: Link, settings: BoosterSettings, later: _Decisions | None = None
+    ) -> None:
+        self._log, self._link = log, link
+        directed = (*log.place.names[:-1], EXPECTED_RESALE)
+        signs = constraints(directed)
+        signs["monotone_constraints"] = [*signs["monotone_constraints"][:-1], 1]  # type: ignore[index]
+        self._place = _Grower(log.place, settings, signs, None if later is None else later.place)
+        self._slope = _Grower(log.slope, settings, {}, None if later is None else later.slope)
+
+    def one_round(self) -> None:
+        self._place.update(lambda outputs: self._derivatives(outputs, self._slope.outputs, of_place=True))
+        self._slope.update(lambda outputs: self._derivatives(self._place.outputs, outputs, of_place=False))
+
+    def grow(self, rounds: int) -> tuple[lightgbm.Booster | None, lightgbm.Booster | None]:
+        """The boosters after ``rounds`` rounds; none where the pooled logit was best by itself."""
+        if rounds == 0:
+            return None, None
+        for _ in range(rounds):
+            self.one_round()
+        return self._place.booster, self._slope.booster
+
+    def later_outputs(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._place.later_outputs(), self._slope.later_outputs()
+
+    def _derivatives(
+        self, place: np.ndarray, slope: np.ndarray, *, of_place: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient and Fisher information (n,) of one tree's output."""
+        z, steepness = self._log.scores(place, slope)
+        honest, rise = self._link.with_slope(z)
+        floor = self._log.floor
+        p = np.clip(floor + (1.0 - floor) * honest, SMALLEST, 1.0 - SMALLEST)
+        rise = (1.0 - floor) * rise
+        by_z = -(self._log.place.target - p) * rise / (p * (1.0 - p))
+        information = rise**2 / (p * (1.0 - p))
+        step = -steepness if of_place else z
+        return by_z * step, information * step**2 + HESSIAN_FLOOR
+
+
+class _Grower:
+    """One booster with an objective of its own, and its outputs on the rows it is fitted on."""
+
+    def __init__(
+        self,
+        rows: TrainingRows,
+        settings: BoosterSettings,
+        parameters: dict[str, object],
+        later: TrainingRows | None,
+    ) -> None:
+        data = rows.dataset()
+        own = {**settings.parameters(), **parameters, "objective": "none"}
+        self.booster = lightgbm.Booster(own, data)
+        self.outputs = np.zeros(len(rows.target))
+        self._later = np.zeros(0)
+        if later is not None:
+            self._later = np.zeros(len(later.target))
+            self.booster.add_valid(later.dataset(reference=data), "later")
+
+    def update(self, derivatives: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
+        self.booster.update(fobj=lambda outputs, _: derivatives(outputs))
+        self.booster.eval_train(self._keep_outputs)
+
+    def later_outputs(self) -> np.ndarray:
+        self.booster.eval_valid(self._keep_later)
+        return self._later
+
+    def _keep_outputs(self, outputs: np.ndarray, _: lightgbm.Dataset) -> tuple[str, float, bool]:
+        self.outputs = outputs.copy()
+        return "outputs", 0.0, False
+
+    def _keep_later(self, outputs: np.ndarray, _: lightgbm.Dataset) -> tuple[str, float, bool]:
+        self._later = outputs.copy()
+        return "outputs", 0.0, False

@@ -1,0 +1,170 @@
+"""The shape of sellers' reservation rates: ``F(z) = 1 - (1 - sigmoid(z)^alpha)^beta``.
+
+alpha = beta = 1 is the logistic curve; alpha and beta bend its lower and its upper tail apart (Kumaraswamy's
+double-bounded distribution, 1980, of a logistic variable), for each card type. F rises strictly, and its logarithm is
+concave from a share on that :func:`least_share` finds, which is what makes the best rate rise with a card's value and
+with sellers' expectations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+
+PRIOR_PRECISION = 8.0
+"""Of the log parameters around the plain logistic curve: some dozens of decisions weigh as much."""
+MOST_BEND = 5.0
+MOST_STRETCH = 4.0
+MOST_SHIFT = 4.0
+MIN_TYPE_ROWS = 100
+SMALLEST = 1e-12
+LEAST_SHARE = 0.10
+"""Of honest sellers who take an offer; one that fewer would take is no offer."""
+MOST_FLOOR = 0.0075
+"""Largest odds of fraud that may move the best rate."""
+
+Number = float | np.ndarray
+
+
+@dataclass(frozen=True)
+class Link:
+    """stretch and shift: what the scores are multiplied by, and moved by, before the shape applies.
+
+    Each of the four is one number, or an array (n,) with one for each card.
+    """
+
+    alpha: Number = 1.0
+    beta: Number = 1.0
+    stretch: Number = 1.0
+    shift: Number = 0.0
+
+    def probability(self, scores: np.ndarray) -> np.ndarray:
+        """F at raw scores (n,) or (n, g)."""
+        return self.with_slope(scores)[0]
+
+    def with_slope(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """F and its derivative by the raw score."""
+        alpha, beta, stretch, shift = (_like(x, scores) for x in vars(self).values())
+        z = np.clip(stretch * scores + shift, -500.0, 500.0)
+        log_u, log_one_less = -np.logaddexp(0.0, -z), -np.logaddexp(0.0, z)
+        rest = -np.expm1(alpha * log_u)
+        log_rest = np.log(np.maximum(rest, np.finfo(float).tiny))
+        slope = np.exp(alpha * log_u + (beta - 1.0) * log_rest + log_one_less)
+        return -np.expm1(beta * log_rest), stretch * alpha * beta * slope
+
+    def score(self, probability: float) -> np.ndarray:
+        """The raw score z with F(z) = probability: one number, or (n,)."""
+        alpha, beta = np.asarray(self.alpha), np.asarray(self.beta)
+        u = (1.0 - (1.0 - probability) ** (1.0 / beta)) ** (1.0 / alpha)
+        return (np.log(u) - np.log1p(-u) - self.shift) / self.stretch
+
+    def least_score(self) -> np.ndarray:
+        """The raw score at the least share, see :func:`least_share`: one number, or (n,)."""
+        numbers = np.broadcast_arrays(*np.atleast_1d(*vars(self).values()))
+        links = [Link(*values) for values in zip(*(x.tolist() for x in numbers), strict=True)]
+        return np.array(
+            [float(link.score(least_share(float(link.alpha), float(link.beta)))) for link in links]
+        )
+
+    def rows(self, rows: slice | np.ndarray) -> Link:
+        return Link(*(x[rows] if isinstance(x, np.ndarray) else x for x in vars(self).values()))
+
+
+@cache
+def least_share(alpha: float, beta: float) -> float:
+    """The smallest share, at least LEAST_SHARE, from which on log(F + MOST_FLOOR) is concave.
+
+    A tenth for the logistic curve; a link whose tails are both long needs more.
+    """
+    scores = np.linspace(-60.0, 40.0, 5_001)
+    share, slope = Link(alpha, beta).with_slope(scores)
+    inside = (share >= LEAST_SHARE) & (share <= 1.0 - 1e-6)
+    share, fall = share[inside], np.diff(slope[inside] / (share[inside] + MOST_FLOOR))
+    rising = np.flatnonzero(fall > 0)
+    return float(share[rising[-1] + 1]) if len(rising) else LEAST_SHARE
+
+
+PLAIN = Link()
+"""The logistic curve itself."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """One link for all cards, and one for each card type and validity with decisions enough."""
+
+    overall: Link = PLAIN
+    of_type: dict[str, Link] = field(default_factory=dict)
+
+    def of(self, type_state: np.ndarray) -> Link:
+        """The links of cards (n,) as one, with arrays."""
+        found = [self.of_type.get(name, self.overall) for name in type_state.tolist()]
+        numbers = np.array([tuple(vars(link).values()) for link in found], dtype=np.float64)
+        return Link(*numbers.reshape(-1, 4).T)
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Links:
+        of_type = {name: Link(**numbers) for name, numbers in data["of_type"].items()}
+        return cls(overall=Link(**data["overall"]), of_type=of_type)
+
+
+def fit_links(
+    *, scores: np.ndarray, floor: np.ndarray, accepted: np.ndarray, type_state: np.ndarray
+) -> Links:
+    """The most likely links of decisions (n,) on rows that the scores (n,) were not fitted on.
+
+    floor (n,): probability that a seller takes any rate. The overall link has a weak prior at the plain logistic, a
+    card type's link one at the overall link.
+    """
+    overall = fit_link(scores=scores, floor=floor, accepted=accepted, prior=PLAIN)
+    names, position, counts = np.unique(type_state.astype(str), return_inverse=True, return_counts=True)
+    members = np.split(np.argsort(position, kind="stable"), np.cumsum(counts)[:-1])
+    of_type = {
+        name: fit_link(scores=scores[rows], floor=floor[rows], accepted=accepted[rows], prior=overall)
+        for name, rows in zip(names.tolist(), members, strict=True)
+        if len(rows) >= MIN_TYPE_ROWS
+    }
+    return Links(overall=overall, of_type=of_type)
+
+
+def fit_link(*, scores: np.ndarray, floor: np.ndarray, accepted: np.ndarray, prior: Link) -> Link:
+    """The most likely link; the logarithms of its numbers have a normal prior around ``prior``."""
+    numbers = np.array(list(vars(prior).values()), dtype=np.float64)
+    centre = np.append(np.log(numbers[:3]), numbers[3])
+    limits = np.log([MOST_BEND, MOST_BEND, MOST_STRETCH])
+    bounds = [(-limit, limit) for limit in limits] + [(-MOST_SHIFT, MOST_SHIFT)]
+    loss = _likelihood(scores, floor, accepted, centre)
+    found = scipy.optimize.minimize(loss, centre, method="L-BFGS-B", bounds=bounds)
+    return _link(np.asarray(found.x))
+
+
+def _link(numbers: np.ndarray) -> Link:
+    alpha, beta, stretch = np.exp(numbers[:3])
+    return Link(alpha=float(alpha), beta=float(beta), stretch=float(stretch), shift=float(numbers[3]))
+
+
+def _likelihood(
+    scores: np.ndarray, floor: np.ndarray, accepted: np.ndarray, centre: np.ndarray
+) -> Callable[[np.ndarray], float]:
+    """Negative log posterior of (log alpha, log beta, log stretch, shift)."""
+
+    def loss(numbers: np.ndarray) -> float:
+        p = floor + (1.0 - floor) * _link(numbers).probability(scores)
+        p = np.clip(p, SMALLEST, 1.0 - SMALLEST)
+        lost = -np.where(accepted > 0.5, np.log(p), np.log1p(-p)).sum()
+        away = numbers - centre
+        return float(lost + PRIOR_PRECISION * (away @ away) / 2)
+
+    return loss
+
+
+def _like(value: Number, scores: np.ndarray) -> Number:
+    """One number as it is; numbers (n,) shaped to go along scores (n,) or (n, g)."""
+    return value.reshape((-1,) + (1,) * (np.ndim(scores) - 1)) if isinstance(value, np.ndarray) else value

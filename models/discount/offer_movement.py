@@ -1,0 +1,80 @@
+"""How the offers of a log moved, and what that can say about sellers' reaction to a rate.
+
+Offers teach it by moving at random. A log that carries the density of its draws says how much it did; another one is
+taken to have moved at random by what the card and its market do not explain, if that is more than a trace.
+
+What the market and the draws leave unexplained was moved by what a trader saw in the seller and nobody wrote down. A
+trader who pays reluctant sellers more makes sellers look indifferent to the rate. Which sellers were moved cannot be
+told from the log. The most cautious reading is taken: such a move only met the seller's own expectation, so that it
+says nothing about the reaction to a rate, and each offer counts at the rate without its probable move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.discount.boosters import BoosterSettings, TrainingRows, fit_rounds, predict
+from models.discount.pooled import RATE_UNIT
+from models.matrix import Columns, Encoding
+
+EXPLAINING_ROUNDS = 80
+MOSTLY = 0.5
+"""A log whose offers carry densities in this share or more is judged by them."""
+CHANCE_SHARE = 0.1
+"""A smaller hidden share is what trees leave unexplained of any policy."""
+TRACE = 0.003
+"""Free movement of offers without densities, as a standard deviation, below which nothing was random."""
+NOTHING = 1e9
+INFORMATION = 0.24
+"""Of one decision about its logit: p (1 - p) where about half accept."""
+
+
+@dataclass(frozen=True)
+class OfferMovement:
+    """hidden: the probable move by what nobody wrote down (n,). hidden_share: of the offers' free movement.
+
+    slope_error: standard error of a slope per RATE_UNIT that the random movement alone allows; NOTHING where nothing
+    moved at random.
+    """
+
+    hidden: np.ndarray
+    hidden_share: float
+    slope_error: float
+
+
+def offer_movement(
+    *, inputs: Columns, distance: np.ndarray, density: np.ndarray, settings: BoosterSettings
+) -> OfferMovement:
+    """Take apart the movement of n > 0 offers.
+
+    inputs: columns (n,) that a pricing policy could know; distance: offered rate less the anchor; density: of the
+    random draw, NaN where there was none.
+    """
+    free = _unexplained(inputs, distance, settings)
+    drawn = np.isfinite(density) & (density > 0)
+    nothing = np.zeros(len(free))
+    if drawn.mean() < MOSTLY:
+        spread = float(free.std())
+        return OfferMovement(nothing, 0.0, _slope_error(spread if spread >= TRACE else 0.0, len(free)))
+    random = np.where(drawn, 1.0 / np.where(drawn, density, 1.0) ** 2 / 12.0, 0.0)
+    error = _slope_error(float(np.sqrt(random.mean())), len(free))
+    share = 1.0 - float(random[drawn].mean() / max(float(np.mean(free[drawn] ** 2)), 1e-12))
+    if share < CHANCE_SHARE:
+        return OfferMovement(nothing, 0.0, error)
+    return OfferMovement(np.where(drawn, share, 1.0) * free, share, error)
+
+
+def _unexplained(inputs: Columns, distance: np.ndarray, settings: BoosterSettings) -> np.ndarray:
+    encoding = Encoding.fit(inputs, tuple(inputs))
+    rows = TrainingRows(encoding.matrix(inputs), distance, encoding.names, encoding.categorical)
+    explaining = replace(settings, learning_rate=0.1, leaves=31, max_depth=6)
+    booster = fit_rounds(
+        rows=rows, rounds=EXPLAINING_ROUNDS, parameters={"objective": "regression"}, settings=explaining
+    )
+    return distance - predict(booster, rows.matrix)
+
+
+def _slope_error(spread: float, rows: int) -> float:
+    return NOTHING if spread == 0.0 else RATE_UNIT / (spread * float(np.sqrt(INFORMATION * rows)))

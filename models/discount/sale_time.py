@@ -1,0 +1,69 @@
+"""How long a bought card waits for its buyer: days from paying the seller to being paid, by kind of card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from models.discount.context import CardContext
+
+POOLING_STRENGTH = 20.0
+"""A card type's mean is drawn to its category's as if by so many sales, a category's to that of all."""
+MOST_DAYS = 180.0
+
+
+@dataclass(frozen=True)
+class SaleTime:
+    """Mean days by ``type/…/valid`` and ``category/…/valid``, and of all; None where nothing is known."""
+
+    days: dict[str, float] = field(default_factory=dict)
+    overall: float | None = None
+
+    def expected(self, context: CardContext, *, usual: float) -> np.ndarray:
+        """Expected days (n,); ``usual`` where no sale was ever seen."""
+        overall = usual if self.overall is None else self.overall
+        types, categories = _keys(context)
+        return np.array(
+            [
+                self.days.get(own, self.days.get(wider, overall))
+                for own, wider in zip(types.tolist(), categories.tolist(), strict=True)
+            ]
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> SaleTime:
+        return cls(**data)  # type: ignore[arg-type]
+
+
+def fit_sale_time(*, context: CardContext, days: np.ndarray) -> SaleTime:
+    """Learn from the days (n,) of cards bought so long ago that nearly all are sold; n = 0 teaches nothing."""
+    if len(days) == 0:
+        return SaleTime()
+    days = np.clip(days, 0.0, MOST_DAYS)
+    overall = float(days.mean())
+    types, categories = (keys.astype(str) for keys in _keys(context))
+    wider = _pooled(categories, days, dict.fromkeys(np.unique(categories).tolist(), overall))
+    own = dict(zip(types.tolist(), categories.tolist(), strict=True))
+    return SaleTime(
+        days=wider | _pooled(types, days, {name: wider[category] for name, category in own.items()}),
+        overall=overall,
+    )
+
+
+def _keys(context: CardContext) -> tuple[np.ndarray, np.ndarray]:
+    state = np.where(context.expired, "/expired", "/valid").astype(object)
+    category = context.category.astype(str).astype(object)
+    return "type/" + context.type_state, "category/" + category + state
+
+
+def _pooled(keys: np.ndarray, days: np.ndarray, towards: Mapping[str, float]) -> dict[str, float]:
+    names, position = np.unique(keys, return_inverse=True)
+    total, count = np.bincount(position, days), np.bincount(position)
+    prior = np.array([towards[name] for name in names.tolist()])
+    means = (total + POOLING_STRENGTH * prior) / (count + POOLING_STRENGTH)
+    return dict(zip(names.tolist(), means.tolist(), strict=True))

@@ -1,0 +1,174 @@
+"""What a backtest leaves: ``backtest.json`` with every figure and ``backtest.html``, a page that opens offline."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from features.definitions import FEATURES
+from pipelines.settings import Settings
+from pipelines.training import backtest_charts as charts
+from pipelines.training.backtest import Backtest, StepResult
+from pipelines.training.backtest_ledger import china_day
+from pipelines.training.backtest_lines import (
+    count,
+    percent,
+    rate,
+    ratio,
+    sections_of,
+    yuan,
+)
+from pipelines.training.backtest_models import moment
+from pipelines.training.training import code_version
+
+TEMPLATE = "backtest_report.html"
+STEP_COLUMNS = (
+    ("起始", "from"),
+    ("交易", "trades"),
+    ("成交（预期）", "taken (expected)"),
+    ("历史利润", "log"),
+    ("预测利润", "predicted"),
+    ("预测/实现", "pred./real."),
+    ("折扣率（历史）", "rate (log)"),
+    ("无报价", "no offer"),
+    ("ECE", "ECE"),
+    ("80 % 区间", "in 80 %"),
+    ("90 % 区间", "in 90 %"),
+    ("拦截欺诈", "stopped"),
+    ("占最优", "of best"),
+)
+"""Headings of a step's row, in both languages."""
+
+
+def write_report(result: Backtest, *, settings: Settings, folder: Path, now: datetime) -> tuple[Path, Path]:
+    """Write both files into ``folder``, each whole or not at all; returns (JSON, page)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures, page = folder / "backtest.json", folder / "backtest.html"
+    data = json.dumps(as_data(result, settings=settings), ensure_ascii=False, indent=1, allow_nan=False)
+    for path, text in ((figures, data), (page, page_of(result, now=now))):
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    return figures, page
+
+
+def as_data(result: Backtest, *, settings: Settings) -> dict[str, Any]:
+    """Everything as plain data; what is not defined is null. Money in fen, rates and shares as fractions."""
+    job = result.job
+    return {
+        "from": job.since.isoformat(),
+        "to": job.until.isoformat(),
+        "pair": job.pair,
+        "retrain_days": job.retrain_days,
+        "oracle": None if job.oracle is None else str(job.oracle),
+        "data_fingerprint": result.fingerprint,
+        "features_version": FEATURES.version(),
+        "code_version": code_version(),
+        "costs": settings.costs.model_dump(),
+        "decision": settings.decision.model_dump(),
+        "price": settings.price.model_dump(),
+        "notes": list(result.notes),
+        "steps": [_step(item) for item in result.steps],
+        "total": _plain(result.total),
+        "series": _plain(result.series),
+    }
+
+
+def _step(item: StepResult) -> dict[str, Any]:
+    step = item.step
+    return {
+        "from": moment(step.since).isoformat(),
+        "to": moment(step.until).isoformat(),
+        "discount_version": step.models.models.discount_version,
+        "fraud_version": step.models.models.fraud_version,
+        "known_trades": step.models.known_trades,
+        "notes": list(step.models.notes),
+        "figures": _plain(item.figures),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, mappings and arrays as JSON knows them; a number that is not finite is null."""
+    if dataclasses.is_dataclass(value):
+        return {name: _plain(part) for name, part in vars(value).items()}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, np.ndarray):
+        return (
+            [_plain(part) for part in value.tolist()]
+            if value.dtype.kind != "M"
+            else value.astype(str).tolist()
+        )
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def page_of(result: Backtest, *, now: datetime) -> str:
+    """The page, with its charts inside."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    starts = [np.datetime64(int(china_day(np.array(item.step.since))), "D") for item in result.steps[1:]]
+    return environment.get_template(TEMPLATE).render(
+        job=result.job,
+        total=result.total,
+        notes=result.notes,
+        headline=headline(result),
+        sections=sections_of(result.total),
+        step_columns=STEP_COLUMNS,
+        steps=[step_row(item) for item in result.steps],
+        charts={
+            "profit": Markup(charts.profit_chart(result.series, starts)),
+            "stock": Markup(charts.stock_chart(result.series, starts)),
+            "coverage": Markup(charts.coverage_chart(result.series, starts)),
+            "rates": Markup(charts.rates_chart(result.series, starts)),
+        },
+        moment=f"{now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        fingerprint=result.fingerprint,
+    )
+
+
+def headline(result: Backtest) -> list[tuple[str, str, str]]:
+    """The few figures to see first: value, what it is in Chinese and in English."""
+    total = result.total
+    found = [
+        (count(total.trades), "交易", "trades"),
+        (yuan(total.log.profit_fen.estimate), "历史利润", "the log's profit"),
+        (yuan(total.model.predicted_profit_fen.estimate), "模型预测利润", "predicted by the models"),
+        (ratio(total.belief.resale_ratio.estimate), "预测/实现（已出货）", "predicted / realised, resold"),
+        (percent(total.fraud.stopped_share.estimate), "欺诈金额拦截", "of fraud money stopped"),
+    ]
+    if total.truth is not None:
+        found.append((percent(total.truth.model.estimate), "占理论最优利润", "of the best possible profit"))
+    return found
+
+
+def step_row(item: StepResult) -> tuple[str, ...]:
+    """One step under STEP_COLUMNS."""
+    figures = item.figures
+    log, model, belief = figures.log, figures.model, figures.belief
+    return (
+        f"{moment(item.step.since):%Y-%m-%d}",
+        count(figures.trades),
+        f"{percent(log.accepted_share)} ({percent(model.expected_acceptance)})",
+        yuan(log.profit_fen.estimate),
+        yuan(model.predicted_profit_fen.estimate),
+        ratio(belief.resale_ratio.estimate),
+        f"{rate(model.mean_rate)} ({rate(model.mean_rate_logged)})",
+        percent(model.no_offer_share),
+        rate(belief.acceptance.ece),
+        percent(figures.ranges["80"].coverage.estimate),
+        percent(figures.ranges["90"].coverage.estimate),
+        percent(figures.fraud.stopped_share.estimate),
+        percent(figures.truth.model.estimate) if figures.truth is not None else "–",
+    )

@@ -1,0 +1,191 @@
+"""The fraud share of a card kind: found at its level, and never from labels that came too soon."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from models.discount.context import CardContext, card_context
+from models.discount.fraud_share import WEEK_MS, FraudShare, fit_fraud_share, mature_offers
+from models.discount.training import FRAUD_SHARE_BY_TYPE
+from tests.models.discount_market import DAY_MS, SETTINGS, Market, fit_market, later_market, make_market
+
+ROWS = 60_000
+TYPE_SHARES = {"safe": 0.004, "usual": 0.015, "hunted": 0.06}
+NIGHT = 3.0
+"""Fraudsters bring so many times as many cards from one to five in the night."""
+
+
+def context_of(card_type: np.ndarray, hour: np.ndarray, face: np.ndarray | None = None) -> CardContext:
+    rows = len(card_type)
+    columns = {
+        "card_type": card_type.astype(object),
+        "card_category": np.full(rows, "retail", dtype=object),
+        "time_hour": hour.astype(np.float64),
+        "card_face_cny": np.full(rows, 300.0) if face is None else face,
+    }
+    return card_context(columns, rows)
+
+
+def true_share(card_type: np.ndarray, hour: np.ndarray) -> np.ndarray:
+    night = (hour >= 1) & (hour <= 5)
+    return np.array([TYPE_SHARES[name] for name in card_type]) * np.where(night, NIGHT, 1.0)
+
+
+@cache
+def learnt() -> FraudShare:
+    rng = np.random.default_rng(0)
+    card_type = rng.choice(np.array(list(TYPE_SHARES), dtype=object), ROWS)
+    hour = rng.integers(0, 24, ROWS)
+    taken = (rng.random(ROWS) < true_share(card_type, hour)).astype(np.float64)
+    return fit_fraud_share(context=context_of(card_type, hour), taken_by_fraud=taken, default=0.5)
+
+
+def test_share_of_each_type_is_found() -> None:
+    """Types fifteen times apart come back within a fifth of their share, and their order holds."""
+    hour = np.tile(np.arange(24), 3)
+    card_type = np.repeat(np.array(list(TYPE_SHARES), dtype=object), 24)
+    share = learnt().share(context_of(card_type, hour)).reshape(3, 24).mean(axis=1)
+    truth = true_share(card_type, hour).reshape(3, 24).mean(axis=1)
+    assert np.all(np.abs(share[1:] / truth[1:] - 1) < 0.2)
+    assert share[0] < share[1] < share[2]
+    assert share[0] < 0.012
+
+
+def test_hours_of_fraud_are_found() -> None:
+    """Night offers carry a multiple of the share of a day's."""
+    night, noon = learnt().share(context_of(np.array(["hunted"] * 2, dtype=object), np.array([3, 13])))
+    assert 1.8 < night / noon < 4.5
+
+
+def test_mean_share_is_the_share_of_the_log() -> None:
+    """Over all offers the share adds up to the frauds, overall and for each type."""
+    assert abs(learnt().overall - np.mean(list(TYPE_SHARES.values())) * (1 + (NIGHT - 1) * 5 / 24)) < 0.003
+    assert set(learnt().of_type) == {f"{name}/valid" for name in TYPE_SHARES}
+
+
+def test_unseen_type_gets_the_share_of_its_like() -> None:
+    """A type never seen weighs nothing of its own: between the safest and the worst, and its mean is overall's."""
+    context = context_of(np.array(["new"], dtype=object), np.array([12]))
+    assert TYPE_SHARES["safe"] < learnt().share(context)[0] < TYPE_SHARES["hunted"]
+    assert learnt().share_of_type(context)[0] == learnt().overall
+
+
+def test_share_of_type_ignores_face_and_hour() -> None:
+    """The share that prices is one number per type and validity."""
+    rng = np.random.default_rng(1)
+    context = context_of(
+        np.full(50, "hunted", dtype=object), rng.integers(0, 24, 50), rng.uniform(10, 1_000, 50)
+    )
+    assert len(set(learnt().share_of_type(context).tolist())) == 1
+
+
+def test_without_labels_the_share_is_the_types_smoothed_rate() -> None:
+    """No weights: the known rate of the kind, the default where none is known, never outside 0 to 1."""
+    columns = {"kind_fraud_rate_30d": np.array([0.03, np.nan, 1.7])}
+    share = FraudShare(default=0.02)
+    np.testing.assert_array_equal(share.share(card_context(columns, 3)), (0.03, 0.02, 1.0))
+    np.testing.assert_array_equal(share.share_of_type(card_context(columns, 3)), (0.03, 0.02, 1.0))
+
+
+def test_mature_offers_are_those_of_weeks_with_nearly_all_labels() -> None:
+    """A week in which half of the bought cards wait for a label does not count; its refusals do not either."""
+    submitted_at = np.repeat(np.arange(4) * WEEK_MS, 100)
+    accepted = np.tile([1.0, 0.0], 200)
+    fraud = np.where(accepted == 1, 0.0, np.nan)
+    fraud[250:] = np.nan
+    mature = mature_offers(submitted_at=submitted_at, accepted=accepted, fraud=fraud)
+    assert np.array_equal(np.flatnonzero(mature), np.arange(200))
+
+
+def test_unlabelled_cards_of_a_mature_week_are_left_out() -> None:
+    """Of a week that counts, the few bought cards without a label say nothing."""
+    accepted, fraud = np.ones(100), np.zeros(100)
+    fraud[7] = np.nan
+    mature = mature_offers(submitted_at=np.zeros(100, dtype=np.int64), accepted=accepted, fraud=fraud)
+    assert np.array_equal(np.flatnonzero(~mature), [7])
+
+
+def test_order_of_offers_does_not_matter_and_nothing_gives_nothing() -> None:
+    """The weeks are found by their time; an empty log, or one without labels, has no mature offer."""
+    rng = np.random.default_rng(2)
+    submitted_at = np.sort(rng.integers(0, 5 * WEEK_MS, 500))
+    accepted = (rng.random(500) < 0.5).astype(np.float64)
+    fraud = np.where((accepted == 1) & (submitted_at < 3 * WEEK_MS), 0.0, np.nan)
+    order = rng.permutation(500)
+    straight = mature_offers(submitted_at=submitted_at, accepted=accepted, fraud=fraud)
+    mixed = mature_offers(submitted_at=submitted_at[order], accepted=accepted[order], fraud=fraud[order])
+    assert straight.sum() > 200
+    assert np.array_equal(straight[order], mixed)
+    none = mature_offers(submitted_at=submitted_at, accepted=accepted, fraud=np.full(500, np.nan))
+    assert not none.any()
+    empty = np.zeros(0)
+    assert mature_offers(submitted_at=empty.astype(np.int64), accepted=empty, fraud=empty).size == 0
+
+
+@cache
+def risky_market() -> tuple[Market, np.ndarray]:
+    """Cards of 1,000 yuan are fraud in a tenth of the accepted trades, others in one of a hundred."""
+    market = make_market(rows=8_000, seed=21)
+    rate = np.where(market.columns["card_face_cny"] == 1000, 0.10, 0.01)
+    fraud = (np.random.default_rng(3).random(8_000) < rate).astype(np.float64)
+    return market, np.where(market.accepted == 1, fraud, np.nan)
+
+
+def share_by_face(share: FraudShare) -> tuple[float, float]:
+    """Mean share of offers for large cards and for the others."""
+    market = later_market()
+    large = market.columns["card_face_cny"] == 1000
+    found = share.share(market.context)
+    return float(found[large].mean()), float(found[~large].mean())
+
+
+def offers_taken(market: Market, fraud: np.ndarray) -> tuple[float, float]:
+    large = market.columns["card_face_cny"] == 1000
+    taken = fraud == 1
+    return float(taken[large].mean()), float(taken[~large].mean())
+
+
+def test_large_cards_that_are_hit_more_are_found_in_training() -> None:
+    """The share is that of offers, not of accepted trades, and a model with it says that nothing fell back."""
+    market, fraud = risky_market()
+    model = fit_market(market, replace(SETTINGS, min_frauds=50), fraud)
+    large, others = share_by_face(model.fraud_share)
+    true_large, true_others = offers_taken(market, fraud)
+    assert 0.6 * true_large < large < 1.4 * true_large
+    assert 0.4 * true_others < others < 2.5 * true_others
+    assert FRAUD_SHARE_BY_TYPE not in model.training.fallbacks
+
+
+def test_frauds_known_before_honest_trades_do_not_inflate_the_share() -> None:
+    """In the newest weeks only fraud is known yet; those labels are left out."""
+    market, fraud = risky_market()
+    newest = market.submitted_at > market.submitted_at.max() - 20 * DAY_MS
+    early = np.where(newest & (fraud == 0), np.nan, fraud)
+    large, others = share_by_face(fit_market(market, replace(SETTINGS, min_frauds=50), early).fraud_share)
+    true_large, true_others = offers_taken(market, fraud)
+    assert large < 1.6 * true_large
+    assert others < 2.5 * true_others
+
+
+def test_few_or_one_sided_labels_leave_the_smoothed_rate_of_the_type() -> None:
+    """Without labels, or with too few frauds, the type's own rate is used and the model says so."""
+    market, fraud = risky_market()
+    few = np.where(np.cumsum(fraud == 1) <= 20, fraud, np.where(fraud == 1, np.nan, fraud))
+    for labels in (np.full(8_000, np.nan), few):
+        model = fit_market(market, SETTINGS, labels)
+        assert model.training.fallbacks == (FRAUD_SHARE_BY_TYPE,)
+        np.testing.assert_allclose(share_by_face(model.fraud_share), 0.01)
+
+
+def test_saved_share_is_the_same(tmp_path: Path) -> None:
+    """Loading gives the same shares bit for bit, with weights and without."""
+    context = later_market().context
+    for share in (learnt(), FraudShare(default=0.02)):
+        share.save(tmp_path)
+        again = FraudShare.load(tmp_path)
+        assert again == share
+        assert np.array_equal(again.share(context), share.share(context))

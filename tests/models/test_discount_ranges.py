@@ -1,0 +1,147 @@
+"""Ranges cover what they claim, per group where the group can say, and the newest resales count most."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from models.discount.context import CardContext, card_context
+from models.discount.ranges import DAY_MS, EVERYTHING, LEVELS, MIN_GROUP_ROWS, RangeTable, fit_ranges
+
+
+def context_of(
+    card_type: np.ndarray, category: str = "retail", expired: np.ndarray | None = None
+) -> CardContext:
+    rows = len(card_type)
+    columns = {
+        "card_type": card_type.astype(object),
+        "card_category": np.full(rows, category, dtype=object),
+        "card_is_expired": np.zeros(rows) if expired is None else expired.astype(np.float64),
+    }
+    return card_context(columns, rows)
+
+
+def one_type(rows: int, name: str = "any") -> CardContext:
+    return context_of(np.full(rows, name, dtype=object))
+
+
+def learn(residual: np.ndarray, context: CardContext | None = None, **known: np.ndarray) -> RangeTable:
+    rows = len(residual)
+    usual = {"error": np.ones(rows), "resold_at": np.zeros(rows, dtype=np.int64)}
+    return fit_ranges(context=context or one_type(rows), residual=residual, **(usual | known))
+
+
+@pytest.mark.parametrize("rows", [41, 101, 777])
+def test_equal_weights_give_the_quantiles_of_a_sorted_list(rows: int) -> None:
+    """With equal weights a bound is the conformal order statistic, as numpy counts it; the median is the plain one."""
+    residual = np.random.default_rng(rows).standard_t(3, rows)
+    found = learn(residual).quantiles[EVERYTHING]
+    for level, bound in zip(LEVELS, found, strict=True):
+        outer = max(level, 1 - level)
+        stretched = outer if level == 0.5 else min(outer * (rows + 1) / rows, 1.0)
+        side = 1.0 if level >= 0.5 else -1.0
+        assert bound == side * np.quantile(side * residual, stretched, method="inverted_cdf")
+
+
+def test_weight_of_a_resale_halves_in_two_weeks() -> None:
+    """A bound is where the weights beyond it, newest at full weight, sum to the tail."""
+    rng = np.random.default_rng(5)
+    residual, age_days = rng.normal(size=2_000), rng.integers(0, 60, 2_000)
+    table = learn(residual, resold_at=(1_000 - age_days.astype(np.int64)) * DAY_MS)
+    weight = 0.5 ** ((age_days - age_days.min()) / 14)
+    p05, p10, p50, p90, p95 = table.quantiles[EVERYTHING]
+    for bound, level in ((p90, 0.9), (p95, 0.95)):
+        assert weight[residual < bound].sum() <= level * (weight.sum() + 1) <= weight[residual <= bound].sum()
+    for bound, level in ((p10, 0.9), (p05, 0.95)):
+        assert weight[residual > bound].sum() <= level * (weight.sum() + 1) <= weight[residual >= bound].sum()
+    assert weight[residual < p50].sum() <= 0.5 * weight.sum() <= weight[residual <= p50].sum()
+
+
+def heavy_tailed(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals with three degrees of freedom and a skew, of cards whose expected error differs by a factor of ten."""
+    rng = np.random.default_rng(seed)
+    error = rng.uniform(0.004, 0.04, rows)
+    noise = rng.standard_t(3, rows)
+    return np.where(noise < 0, 2.0, 1.0) * noise * error, error
+
+
+def test_heavy_tails_are_covered() -> None:
+    """80 and 90 % of heavy-tailed, skewed later resales lie inside, and each tail holds its own share."""
+    residual, error = heavy_tailed(4_000, 1)
+    table = learn(residual, error=error)
+    later, later_error = heavy_tailed(20_000, 2)
+    bounds = table.of(one_type(20_000)) * later_error[:, None]
+    beyond = [(later < bounds[:, 0]).mean(), (later < bounds[:, 1]).mean()]
+    beyond += [(later > bounds[:, 3]).mean(), (later > bounds[:, 4]).mean()]
+    np.testing.assert_allclose(beyond, (0.05, 0.10, 0.10, 0.05), atol=0.012)
+    certain = later_error < 0.01
+    inside = (later >= bounds[:, 1]) & (later <= bounds[:, 3])
+    assert 0.77 <= inside[certain].mean() <= 0.83
+
+
+def test_newest_resales_count_most() -> None:
+    """A market that grew three times as noisy three weeks ago: the range is that of the new noise."""
+    rng = np.random.default_rng(3)
+    day = np.sort(rng.integers(0, 90, 6_000))
+    residual = rng.normal(0, np.where(day >= 69, 3.0, 1.0))
+    p90 = learn(residual, resold_at=day * DAY_MS).quantiles[EVERYTHING][3]
+    assert 2.6 < p90 < 3.0 * 1.28 + 0.5
+
+
+def test_group_too_small_uses_the_wider_one() -> None:
+    """Type, then category, then valid or expired, then all: the narrowest with enough resales speaks."""
+    rng = np.random.default_rng(4)
+    count = {"large": MIN_GROUP_ROWS, "small": MIN_GROUP_ROWS - 1}
+    names = np.repeat(np.array(list(count), dtype=object), list(count.values()))
+    residual = rng.normal(0, np.where(names == "large", 1.0, 5.0))
+    table = learn(residual, context_of(names))
+    large, small, unseen = table.of(context_of(np.array(["large", "small", "new"], dtype=object)))
+    assert "type/large/valid" in table.quantiles
+    assert "type/small/valid" not in table.quantiles
+    assert tuple(large) == table.quantiles["type/large/valid"]
+    assert tuple(small) == tuple(unseen) == table.quantiles["category/retail/valid"]
+    elsewhere = np.array(["new"], dtype=object)
+    assert tuple(table.of(context_of(elsewhere, "fuel"))[0]) == table.quantiles["state/valid"]
+    expired = context_of(elsewhere, "fuel", np.ones(1))
+    assert tuple(table.of(expired)[0]) == table.quantiles[EVERYTHING]
+
+
+def test_usual_width_is_the_mean_distance_to_p10() -> None:
+    """The width is in rate and the same for every card of a group."""
+    residual, error = heavy_tailed(2_000, 6)
+    table = learn(residual, error=error)
+    width = table.width(one_type(3))
+    np.testing.assert_allclose(width, -table.quantiles[EVERYTHING][1] * error.mean())
+
+
+def test_width_is_never_negative() -> None:
+    """Where even the tenth worst resale beat the expected rate, there is no distance down."""
+    assert learn(np.linspace(1.0, 2.0, 200)).width(one_type(1))[0] == 0.0
+
+
+@given(
+    residual=arrays(np.float64, st.integers(1, 300), elements=st.floats(-1, 1)),
+    age_days=st.integers(0, 400),
+)
+def test_bounds_are_ordered_and_hold_the_sample(residual: np.ndarray, age_days: int) -> None:
+    """p05 <= p10 <= p50 <= p90 <= p95, and at most the tail lies beyond each, however few the resales."""
+    rows = len(residual)
+    table = learn(residual, resold_at=(np.arange(rows) % 2) * age_days * DAY_MS)
+    bounds = table.quantiles[EVERYTHING]
+    assert list(bounds) == sorted(bounds)
+    weight = 0.5 ** ((1 - np.arange(rows) % 2) * age_days / 14) if rows > 1 else np.ones(1)
+    tail = 0.1 * weight.sum() + 1e-9
+    assert weight[residual < bounds[1]].sum() <= tail
+    assert weight[residual > bounds[3]].sum() <= tail
+
+
+def test_table_survives_json() -> None:
+    """What was written answers the same when read."""
+    table = learn(heavy_tailed(500, 7)[0])
+    again = RangeTable.from_dict(json.loads(json.dumps(table.to_dict())))
+    assert again == table
