@@ -91,9 +91,6 @@ class PricePolicy(Policy):
         le=1,
         description="share of the distance from expected resale to its p10 that is kept as a reserve",
     )
-    daily_move: float = Field(
-        default=0.02, gt=0, le=1, description="a card type's rates move by at most this much in a day"
-    )
     exploration_half_width: float = Field(
         default=0.02,
         ge=0,
@@ -123,7 +120,7 @@ class PricePolicy(Policy):
         default=0.85, gt=0, le=1, description="the fixed rate of a platform without models"
     )
     quote_valid_minutes: int = Field(
-        default=30, ge=1, description="how long a quote binds in a market of usual volatility"
+        default=30, ge=1, description="how long a quote binds in a market of usual volatility or less"
     )
     quote_valid_least_minutes: int = Field(default=5, ge=1, description="… and in the wildest one")
     categories: dict[str, Band] = Field(default_factory=dict)

@@ -17,6 +17,7 @@ from models.discount.explain import reasons_of_all
 from models.discount.guard_rails import price_band
 from models.discount.model import DiscountModel, Offers
 from models.discount.rate_table import RateTable
+from models.discount.validity import valid_minutes
 from models.fraud.decision import decide
 from models.fraud.model import FraudModel
 from models.fraud.reason_dictionary import NO_RISK_SIGNALS
@@ -93,7 +94,8 @@ class Answers:
     """Quotes of n trades: ``rate`` (n,) four decimals, ``payout_fen`` (n,) int64, and what led to them.
 
     acceptance_probability and the resale range are NaN where the static table priced. reasons: price and risk
-    reasons of each trade. no_offer: no admissible rate is expected to earn anything. offers: everything the
+    reasons of each trade. no_offer: no admissible rate is expected to earn anything. valid_minutes: how long each quote
+    binds, int64. offers: everything the
     discount model said, None where the static table priced.
     """
 
@@ -108,6 +110,7 @@ class Answers:
     offer_density: np.ndarray
     reasons: list[tuple[Reason, ...]]
     no_offer: np.ndarray
+    valid_minutes: np.ndarray
     offers: Offers | None
 
 
@@ -195,6 +198,7 @@ def quote(
         offer_density=unknown if offers is None else offers.offer_density,
         reasons=[(*prices, *risks) for prices, risks in zip(price, scores.reasons, strict=True)],
         no_offer=no_offer,
+        valid_minutes=valid_minutes(columns=columns, rows=size, policy=rules.price),
         offers=offers,
     )
 

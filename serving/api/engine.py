@@ -132,7 +132,7 @@ class Engine:
 
     def _quote_body(self, trade: Trade, answers: Answers, row: int, degraded: list[str]) -> dict[str, Any]:
         card_type = self._card_type(trade["card_type"])
-        validity = timedelta(minutes=self.rules.price.quote_valid_minutes)
+        validity = timedelta(minutes=int(answers.valid_minutes[row]))
         return {
             "quote_id": f"q-{uuid4().hex}",
             "trade_id": trade["trade_id"],

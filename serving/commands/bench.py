@@ -17,7 +17,9 @@ from serving.commands.bench_features import bench_features, bench_features_quick
 from serving.commands.bench_import import bench_import_command
 from serving.commands.bench_live import bench_live
 from serving.commands.bench_models import bench_handbook, bench_market
+from serving.commands.bench_off_policy import bench_off_policy
 from serving.commands.bench_replay import bench_replay
+from serving.commands.bench_worlds import bench_worlds
 from serving.refusals import Refusal
 
 bench = typer.Typer(
@@ -32,6 +34,8 @@ bench.command("replay")(bench_replay)
 bench.command("import")(bench_import_command)
 bench.command("handbook")(bench_handbook)
 bench.command("market")(bench_market)
+bench.command("worlds")(bench_worlds)
+bench.command("off-policy")(bench_off_policy)
 
 Trades = Annotated[int, typer.Option(help="Trades of the synthetic market.", min=2_000)]
 MARKET_SEED = 7

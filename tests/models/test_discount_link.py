@@ -8,7 +8,18 @@ import json
 import numpy as np
 import pytest
 
-from models.discount.link import MIN_TYPE_ROWS, MOST_BEND, PLAIN, Link, Links, fit_link, fit_links
+from models.discount.link import (
+    LEAST_SHARE,
+    MIN_TYPE_ROWS,
+    MOST_BEND,
+    MOST_FLOOR,
+    PLAIN,
+    Link,
+    Links,
+    fit_link,
+    fit_links,
+    least_share,
+)
 
 BENDS = np.exp(np.linspace(-np.log(MOST_BEND), np.log(MOST_BEND), 7))
 LINKS = [Link(alpha=alpha, beta=beta) for alpha, beta in itertools.product(BENDS, BENDS)]
@@ -59,9 +70,15 @@ def test_logarithm_is_concave(link: Link) -> None:
     [Link(), Link(alpha=4.0, beta=0.4), Link(alpha=0.4, beta=4.0), Link(alpha=0.3, beta=0.4, stretch=2.5)],
     ids=name_of,
 )
-def test_fitted_logarithm_is_concave(truth: Link) -> None:
+def test_fitted_logarithm_is_concave_from_the_least_share(truth: Link) -> None:
     """Whatever the sellers are like: else the best rate could fall as they expect more."""
-    assert concave_logarithm(fit_link(**decisions(truth, rows=8_000, floor=0.01), prior=PLAIN))
+    link = fit_link(**decisions(truth, rows=8_000, floor=0.01), prior=PLAIN)
+    least = least_share(float(link.alpha), float(link.beta))
+    assert LEAST_SHARE <= least < 0.5
+    probability, slope = Link(link.alpha, link.beta).with_slope(SCORES)
+    for floor in (0.0, MOST_FLOOR):
+        inside = (probability >= least + 1e-3) & (probability < 1 - 1e-6)
+        assert np.all(np.diff(slope[inside] / (probability[inside] + floor)) <= ROUNDING)
 
 
 @pytest.mark.parametrize("link", [*LINKS, MOVED], ids=name_of)

@@ -121,7 +121,7 @@ def test_log_without_any_movement_measures_nothing() -> None:
     assert model.acceptance.pooled.resale_slope == pytest.approx(prior.resale_slope, abs=1e-3)
     assert model.acceptance.pooled.competitor_slope == pytest.approx(prior.competitor_slope, abs=1e-3)
     assert model.acceptance.place is None
-    assert model.trust == UNMEASURED_TRUST
+    assert model.trust == pytest.approx(UNMEASURED_TRUST)
 
 
 def steepness(model: DiscountModel) -> float:

@@ -1,0 +1,122 @@
+"""``huika bench worlds``: the discount model on synthetic markets of many shapes, against the best possible prices."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serving.refusals import Refusal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from pipelines.simulation import World
+
+START = date(2025, 11, 1)
+JUDGED_DAYS = 30
+USUAL = "logistic,skewed,mixed,shock,medium_table,confounded,high_fraud,no_jitter,no_jitter_skewed"
+
+
+def bench_worlds(
+    trades: Annotated[int, typer.Option(help="Trades of each market.", min=5_000)] = 230_000,
+    days: Annotated[int, typer.Option(help="Days of each market; the last 30 judge.", min=60)] = 210,
+    worlds: Annotated[str, typer.Option(help="Shapes, see pipelines/simulation/worlds.py.")] = USUAL,
+    seed: Annotated[int, typer.Option(help="Seed of the first market; the next ones count up.")] = 201,
+) -> None:
+    """Fit the discount model on each market and price its last 30 days: share of the best possible profit."""
+    from pipelines.simulation.worlds import WORLDS, world_of
+
+    names = worlds.split(",")
+    unknown = sorted(set(names) - set(WORLDS))
+    if unknown:
+        raise Refusal(f"no such world: {', '.join(unknown)}; there are {', '.join(WORLDS)}")
+    print("share of the best possible expected profit, 95 % interval over days")
+    shares = []
+    for place, name in enumerate(names):
+        world = world_of(name, trades=trades, days=days, seed=seed + place, start=START)
+        with tempfile.TemporaryDirectory(prefix="huika-bench-") as folder:
+            found = _judge(Path(folder), world)
+        shares.append(found["model"][0])
+        text = ", ".join(f"{what} {_share(*values)}" for what, values in found.items())
+        print(f"{name} (seed {world.seed}): {text}", flush=True)
+    print(f"model over {len(shares)} worlds: mean {sum(shares) / len(shares):.1%}, worst {min(shares):.1%}")
+
+
+def _share(share: float, low: float, high: float) -> str:
+    return f"{share:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _judge(folder: Path, world: World) -> dict[str, tuple[float, float, float]]:
+    """Model, logged offers and static rate table on the judged days: share of the oracle with its interval."""
+    import numpy as np
+
+    from models.policy import Costs, PricePolicy
+    from pipelines import demo as parts
+    from pipelines.champions import load_pair
+    from pipelines.simulation import simulate, write
+    from pipelines.simulation.oracle import profit_share, read_oracle
+    from pipelines.training.training import Job, Listener, train
+    from pipelines.wiring import model_registry
+    from pipelines.workspace import Workspace
+
+    market = simulate(world)
+    write(market, folder / "market")
+    workspace = Workspace.open(folder / "home")
+    parts.import_market(workspace, folder / "market", now=datetime.now(UTC))
+    since = datetime.combine(world.start + timedelta(days=world.days - JUDGED_DAYS), datetime.min.time(), UTC)
+    quiet = Listener(say=lambda step: None, features=lambda done, total: None)
+    train(workspace, job=Job(models=("discount",), until=since), listener=quiet)
+    model = load_pair(model_registry(workspace)).discount
+    assert model is not None
+    trades, columns = _judged(workspace, since)
+    known: dict[str, Any] = {
+        "columns": columns,
+        "face_value_fen": trades["face_value_fen"].to_numpy(),
+        "submitted_at": trades["submitted_at"].cast("int64").to_numpy() // 1000,
+    }
+    offers = model.price(**known, costs=Costs(), policy=PricePolicy())
+    oracle = read_oracle(market.oracle, trades["trade_id"])
+    rates = {
+        "model": np.where(offers.no_offer, np.nan, offers.rate),
+        "logged offers": trades["offered_rate"].to_numpy(),
+        "static table": offers.table_rate,
+    }
+    return {
+        name: _with_interval(profit_share(oracle=oracle, trades=trades, rates=rate, costs=Costs()))
+        for name, rate in rates.items()
+    }
+
+
+def _judged(workspace: Any, since: datetime) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """Trades submitted from ``since`` on, and their features as of each."""
+    import pyarrow.parquet as pq
+
+    from features.definitions import FEATURES
+    from features.training_set import build_training_set, columns_of
+
+    found = build_training_set(
+        store=workspace.tables,
+        registry=FEATURES,
+        folder=workspace.training_sets,
+        since=since,
+        until=None,
+        progress=lambda done, total: None,
+    )
+    return found.trades, columns_of(pq.read_table(found.path), FEATURES, FEATURES.names("discount"))
+
+
+def _with_interval(found: Any) -> tuple[float, float, float]:
+    """The share, and the 95 % interval of its ratio over resampled days."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    days = len(found.days)
+    weight = rng.multinomial(days, np.full(days, 1 / days), size=1_000)
+    shares = (weight @ found.policy_by_day_fen) / (weight @ found.oracle_by_day_fen)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return found.share, float(low), float(high)
