@@ -38,6 +38,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "models": ("serving.commands.models", "models", "List registered models, aliases and figures."),
     "promote": ("serving.commands.models", "promote", "Make the challenger the champion, if it is no worse."),
+    "recalibrate": (
+        "serving.commands.models",
+        "recalibrate",
+        "Roll the champion's resale ranges forward over the newest resales.",
+    ),
     "rollback": ("serving.commands.models", "rollback", "Bring the previous champion back."),
     "quote": ("serving.commands.batch", "quote", "Price a file of cards, each as of its own moment."),
     "score": ("serving.commands.batch", "score", "Score a file of trades for fraud."),

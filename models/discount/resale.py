@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from models.discount.boosters import (
     save_booster,
 )
 from models.discount.context import CardContext, relative_columns
-from models.discount.directions import UNDIRECTED, constraints
+from models.discount.directions import COMPETITOR_COLUMNS, UNDIRECTED, constraints
 from models.discount.ranges import RangeTable, fit_ranges
 from models.matrix import Columns, Encoding
 
@@ -31,6 +32,7 @@ MIN_EXPIRED_ROWS = 30
 """Fewer resales of expired cards than this teach nothing: such a card keeps its anchor and a wide range."""
 HIGHEST_RATE = 1.5
 """Bound of a resale rate in the trades table."""
+USUAL_SHARE = 0.99
 HEADS = ("mean", "error")
 
 
@@ -59,7 +61,8 @@ class ResaleModel:
 
     The mean rises with face value, days to expiry and competitors' bids (:mod:`models.discount.directions`).
     expired_learnt: whether training saw enough expired cards for the boosters to speak about them. types: card
-    types with resales in training; another one is answered from its category, band and market.
+    types with resales in training; another one is answered from its category, band and market. ceilings: highest
+    distance from the anchor at which each competitor's column still counts.
     """
 
     encoding: Encoding
@@ -68,6 +71,7 @@ class ResaleModel:
     expired_rate: float
     expired_learnt: bool
     types: frozenset[str]
+    ceilings: dict[str, float]
 
     def estimate(self, *, columns: Columns, context: CardContext) -> ResaleEstimate:
         """Expected resale rate and range of each row."""
@@ -106,7 +110,8 @@ class ResaleModel:
 
     def _predict(self, *, columns: Columns, anchor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distance of the mean from the anchor, and expected absolute error."""
-        matrix = self.encoding.matrix(relative_columns(columns, self.encoding.names, anchor))
+        relative = _capped(relative_columns(columns, self.encoding.names, anchor), self.ceilings)
+        matrix = self.encoding.matrix(relative)
         return predict(self.boosters["mean"], matrix), _expected_error(self.boosters["error"], matrix)
 
     def save(self, folder: Path) -> None:
@@ -119,6 +124,7 @@ class ResaleModel:
             "expired_rate": self.expired_rate,
             "expired_learnt": self.expired_learnt,
             "types": sorted(self.types),
+            "ceilings": self.ceilings,
         }
         (folder / "resale.json").write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -132,6 +138,7 @@ class ResaleModel:
             expired_rate=data["expired_rate"],
             expired_learnt=data["expired_learnt"],
             types=frozenset(data["types"]),
+            ceilings=data["ceilings"],
         )
 
 
@@ -155,6 +162,8 @@ def fit_resale(
     expired_rate = float(resale_rate[context.expired].mean()) if learnt else DEFAULT_EXPIRED_RESALE_RATE
     anchor, _ = resale_anchor(context, expired_rate=expired_rate)
     relative = relative_columns(columns, tuple(name for name in names if name not in UNDIRECTED), anchor)
+    ceilings = _ceilings(relative)
+    relative = _capped(relative, ceilings)
     encoding = Encoding.fit(relative, tuple(relative))
     rows = TrainingRows(encoding.matrix(relative), resale_rate - anchor, encoding.names, encoding.categorical)
     mean_head = {"objective": "regression", **constraints(encoding.names)}
@@ -182,7 +191,24 @@ def fit_resale(
         expired_rate=expired_rate,
         expired_learnt=learnt,
         types=frozenset(np.unique(context.card_type.astype(str)).tolist()),
+        ceilings=ceilings,
     )
+
+
+def _ceilings(relative: Columns) -> dict[str, float]:
+    """A competitor's bid above nearly all others is a rumour about a resale: it counts as the highest usual one."""
+    return {
+        name: float(np.nanquantile(relative[name], USUAL_SHARE))
+        for name in COMPETITOR_COLUMNS
+        if name in relative and np.isfinite(relative[name]).any()
+    }
+
+
+def _capped(relative: Columns, ceilings: Mapping[str, float]) -> dict[str, np.ndarray]:
+    return {
+        name: np.minimum(column, ceilings[name]) if name in ceilings else column
+        for name, column in relative.items()
+    }
 
 
 def _expected_error(booster: lightgbm.Booster, matrix: np.ndarray) -> np.ndarray:

@@ -98,6 +98,26 @@ def promote(
     print(f"{which.value} version {version} is now champion")
 
 
+def recalibrate(home: Home = DEFAULT_HOME) -> None:
+    """Give the discount model's champion the resale ranges of resales newer than its training; run it daily."""
+    from datetime import UTC, datetime
+
+    from pipelines.training.recalibrating import CannotRecalibrate
+    from pipelines.training.recalibrating import recalibrate as roll
+    from pipelines.workspace import Workspace
+
+    if not home.exists():
+        raise Refusal(f"no workspace at {home}")
+    try:
+        found = roll(Workspace.open(home), now=datetime.now(UTC))
+    except CannotRecalibrate as error:
+        raise Refusal(str(error)) from error
+    print(
+        f"discount version {found.version.version} is now champion: ranges from {found.resales:,} newer resales, of "
+        f"which the former 90 % range held {found.coverage_before:.1%}"
+    )
+
+
 def rollback(which: Model, home: Home = DEFAULT_HOME) -> None:
     """Bring the previous champion back; the present one becomes the challenger."""
     from models.registry import ModelNotFound

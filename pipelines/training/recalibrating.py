@@ -1,0 +1,123 @@
+"""Rolling ranges: the champion's resale ranges from newer resales, everything else as it was."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from features.definitions import FEATURES
+from features.training_set import NothingToTrainOn, build_training_set, columns_of
+from models.discount.context import card_context
+from models.discount.model import DiscountModel
+from models.discount.resale import ResaleModel
+from models.frames import frame_of_columns
+from models.registry import CHAMPION, PREVIOUS, ModelVersion, Submission
+from pipelines.feature_pins import FeaturesGone, pins, write_versions
+from pipelines.training.collecting import collect_workspace
+from pipelines.training.examples import Examples, examples_of
+from pipelines.wiring import model_registry
+from pipelines.workspace import Workspace
+
+LOOK_BACK = timedelta(days=90)
+LEAST_RESALES = 200
+EXAMPLE_ROWS = 5
+
+
+class CannotRecalibrate(LookupError):
+    """There is no champion, its features changed, or too few cards were resold lately."""
+
+
+@dataclass(frozen=True)
+class Recalibrated:
+    """The new champion and, on the same newer resales, the share inside p05 to p95 before."""
+
+    version: ModelVersion
+    resales: int
+    coverage_before: float
+
+
+def recalibrate(workspace: Workspace, *, now: datetime) -> Recalibrated:
+    """Register the champion with ranges from resales it did not learn from, and make that version the champion.
+
+    They are of trades submitted after its training and within 90 days. ``huika rollback`` brings the former ranges
+    back. Raises CannotRecalibrate.
+    """
+    registry = model_registry(workspace)
+    champion = registry.find("discount", CHAMPION)
+    if champion is None:
+        raise CannotRecalibrate("there is no discount model yet; train one with `huika train discount`")
+    folder = registry.folder(champion)
+    try:
+        changed = pins(folder, registry=FEATURES)
+    except FeaturesGone as error:
+        raise CannotRecalibrate(f"the champion cannot be used any more: {error}") from None
+    if changed:
+        raise CannotRecalibrate("features changed since the champion was trained; train a new one instead")
+    model = DiscountModel.load(folder)
+    learned = datetime.fromisoformat(champion.tags["trained_until"])
+    resold = _resold(workspace, since=max(learned, now - LOOK_BACK))
+    before = _coverage(model.resale, resold)
+    newer = replace(model, resale=_with_newer_ranges(model.resale, resold))
+    with tempfile.TemporaryDirectory() as work:
+        saved = Path(work) / "discount"
+        newer.save(saved)
+        write_versions(saved, registry=FEATURES, model="discount")
+        submission = Submission(
+            name="discount",
+            folder=saved,
+            loader="models.discount.pyfunc",
+            example=frame_of_columns(resold.columns, EXAMPLE_ROWS),
+            params={"recalibrated_from": champion.version, "resales": len(resold)},
+            metrics={"range_coverage_90_before": before},
+            plots=(),
+            tags=dict(champion.tags)
+            | {"recalibrated_from": champion.version, "recalibrated_at": now.isoformat()},
+        )
+        version = registry.register(submission, alias=CHAMPION)
+    registry.move_alias("discount", PREVIOUS, champion.version)
+    return Recalibrated(version=version, resales=len(resold), coverage_before=before)
+
+
+def _resold(workspace: Workspace, *, since: datetime) -> Examples:
+    """Trades submitted since then whose card is resold, with their features."""
+    collect_workspace(workspace)
+    try:
+        found = build_training_set(
+            store=workspace.tables,
+            registry=FEATURES,
+            folder=workspace.training_sets,
+            since=since,
+            until=None,
+            progress=lambda done, total: None,
+        )
+    except NothingToTrainOn:
+        raise CannotRecalibrate(f"no trade was submitted since {since:%Y-%m-%d}") from None
+    columns = columns_of(pq.read_table(found.path), FEATURES, FEATURES.names("discount"))
+    examples = examples_of(found.trades, columns)
+    resold = examples.rows(np.flatnonzero(np.isfinite(examples.resale_rate)))
+    if len(resold) < LEAST_RESALES:
+        raise CannotRecalibrate(
+            f"{len(resold)} cards submitted since {since:%Y-%m-%d} are resold, at least {LEAST_RESALES} needed; the "
+            "model has learned from the earlier ones, which say nothing about its errors"
+        )
+    return resold
+
+
+def _with_newer_ranges(model: ResaleModel, resold: Examples) -> ResaleModel:
+    return model.recalibrated(
+        columns=resold.columns,
+        context=card_context(resold.columns, len(resold)),
+        resale_rate=resold.resale_rate,
+        resold_at=resold.resold_at // 1000,
+    )
+
+
+def _coverage(model: ResaleModel, resold: Examples) -> float:
+    estimate = model.estimate(columns=resold.columns, context=card_context(resold.columns, len(resold)))
+    inside = (resold.resale_rate >= estimate.p05) & (resold.resale_rate <= estimate.p95)
+    return float(inside.mean())

@@ -1,0 +1,65 @@
+"""Rolling ranges: newer resales correct the range, and nothing else of the champion changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.discount.model import DiscountModel
+from models.registry import CHAMPION, PREVIOUS
+from pipelines.demo import import_market
+from pipelines.training.recalibrating import CannotRecalibrate, recalibrate
+from pipelines.training.training import Job, Listener, train
+from pipelines.wiring import model_registry
+from pipelines.workspace import Workspace
+from tests.conftest import TODAY
+
+QUIET = Listener(say=lambda step: None, features=lambda done, total: None)
+
+
+@pytest.fixture(scope="module")
+def rolled(market_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, DiscountModel]:
+    """A workspace whose champion learned until 60 days ago and was rolled forward; and the champion before."""
+    workspace = Workspace.open(tmp_path_factory.mktemp("rolled"))
+    import_market(workspace, market_folder, now=TODAY)
+    with pytest.raises(CannotRecalibrate, match="no discount model"):
+        recalibrate(workspace, now=TODAY)
+    train(workspace, job=Job(models=("discount",), until=TODAY - timedelta(days=60)), listener=QUIET)
+    before = _load(workspace, CHAMPION)
+    found = recalibrate(workspace, now=TODAY)
+    assert found.resales >= 200
+    assert 0.5 < found.coverage_before <= 1.0
+    return workspace, before
+
+
+def _load(workspace: Workspace, alias: str) -> DiscountModel:
+    registry = model_registry(workspace)
+    return DiscountModel.load(registry.folder(registry.version("discount", alias)))
+
+
+def test_only_the_ranges_change(rolled: tuple[Workspace, DiscountModel]) -> None:
+    """The new champion has other ranges and the very same trees, curve and table; the old one can come back."""
+    workspace, before = rolled
+    after = _load(workspace, CHAMPION)
+    assert after.resale.ranges != before.resale.ranges
+    assert after.table == before.table
+    assert after.acceptance.pooled == before.acceptance.pooled
+    for name, booster in after.resale.boosters.items():
+        assert booster.model_to_string() == before.resale.boosters[name].model_to_string()
+    assert _load(workspace, PREVIOUS).resale.ranges == before.resale.ranges
+
+
+def test_resales_that_the_model_learned_from_are_refused(trained_home: Path) -> None:
+    """A champion that knows the newest trades has nothing to be corrected by."""
+    with pytest.raises(CannotRecalibrate, match=r"resold|no trade"):
+        recalibrate(Workspace.open(trained_home), now=TODAY)
+
+
+def test_ranges_hold_what_they_were_rolled_over(rolled: tuple[Workspace, DiscountModel]) -> None:
+    """Quantiles at every level, in order, for the widest group."""
+    workspace, _ = rolled
+    levels = np.array(_load(workspace, CHAMPION).resale.ranges.quantiles["all"])
+    assert np.all(np.diff(levels) > 0)
