@@ -72,3 +72,8 @@ class Encoding:
         return cls(
             names=tuple(names), vocabularies={key: tuple(values) for key, values in vocabularies.items()}
         )
+
+
+def along(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Values (n,) shaped to go along ``grid``, (n,) or (n, g)."""
+    return values.reshape((-1,) + (1,) * (np.ndim(grid) - 1))

@@ -26,7 +26,7 @@ from models.discount.context import CardContext, relative_columns
 from models.discount.link import PLAIN, Link, Links
 from models.discount.pooled import RATE_UNIT, PooledLogit
 from models.discount.resale import ResaleEstimate
-from models.matrix import Columns, Encoding
+from models.matrix import Columns, Encoding, along
 
 STEEPNESS_RANGE = 4.0
 """The trees change the pooled steepness by this factor at most."""
@@ -46,12 +46,12 @@ class AcceptanceCurve:
 
     def honest(self, rate: np.ndarray) -> np.ndarray:
         """P(an honest seller accepts) at rates (n,) or a grid of them (n, g); increasing along the grid."""
-        location, steepness = (_like(x, rate) for x in (self.location, self.steepness))
+        location, steepness = (along(x, rate) for x in (self.location, self.steepness))
         return self.link.probability(steepness * (rate - location) / RATE_UNIT)
 
     def probability(self, rate: np.ndarray) -> np.ndarray:
         """P(accept) at rates (n,) or a grid of them (n, g), fraudsters included."""
-        floor = _like(self.floor, rate)
+        floor = along(self.floor, rate)
         return floor + (1.0 - floor) * self.honest(rate)
 
     def least_rate(self) -> np.ndarray:
@@ -137,8 +137,3 @@ def bounded(log_steepness: np.ndarray) -> np.ndarray:
     """The trees' change of the log steepness, held within a factor STEEPNESS_RANGE."""
     limit = np.log(STEEPNESS_RANGE)
     return np.clip(log_steepness, -limit, limit)
-
-
-def _like(values: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Values (n,) shaped to go along rates (n,) or (n, g)."""
-    return values.reshape((-1,) + (1,) * (np.ndim(rate) - 1))

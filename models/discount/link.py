@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 
+from models.matrix import along
+
 PRIOR_PRECISION = 8.0
 """Of the log parameters around the plain logistic curve: some dozens of decisions weigh as much."""
 MOST_BEND = 5.0
@@ -166,5 +168,5 @@ def _likelihood(
 
 
 def _like(value: Number, scores: np.ndarray) -> Number:
-    """One number as it is; numbers (n,) shaped to go along scores (n,) or (n, g)."""
-    return value.reshape((-1,) + (1,) * (np.ndim(scores) - 1)) if isinstance(value, np.ndarray) else value
+    """One number as it is; numbers (n,) shaped to go along scores."""
+    return along(value, scores) if isinstance(value, np.ndarray) else value

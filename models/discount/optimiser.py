@@ -24,6 +24,7 @@ import numpy as np
 
 from models.discount.acceptance import AcceptanceCurve
 from models.discount.link import MOST_FLOOR
+from models.matrix import along
 from models.money import RATE_SCALE
 
 STEPS = (128, 16, 1)
@@ -53,27 +54,25 @@ class Economics:
     def honest_profit_fen(self, rate: np.ndarray, *, reserve: bool = False) -> np.ndarray:
         """Profit of an honest trade bought at ``rate``: (n,) or (n, g); with the reserve taken off or not."""
         mean = self.value if reserve else self.resale_mean
-        face, mean, logistics, capital, fixed = self._like(
-            rate, self.face_value_fen, mean, self.logistics_share, self.capital_share, self.fixed_fen
-        )
+        parts = self.face_value_fen, mean, self.logistics_share, self.capital_share, self.fixed_fen
+        face, mean, logistics, capital, fixed = (along(part, rate) for part in parts)
         return face * (mean - rate * (1.0 + capital) - logistics) - fixed
 
     def fraud_loss_fen(self, rate: np.ndarray) -> np.ndarray:
         """Loss of a fraudulent trade bought at ``rate``: (n,) or (n, g)."""
-        face, logistics, capital, fixed = self._like(
-            rate, self.face_value_fen, self.logistics_share, self.capital_share, self.fixed_fen
-        )
+        parts = self.face_value_fen, self.logistics_share, self.capital_share, self.fixed_fen
+        face, logistics, capital, fixed = (along(part, rate) for part in parts)
         return face * (rate * (1.0 + capital) * self.fraud_loss + logistics) + fixed
 
     def honest_part_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
         """What decides the rate: ``(H + k) (margin)`` with k of the card type, see the module."""
-        (fraud,) = self._like(rate, self.fraud_of_type)
+        fraud = along(self.fraud_of_type, rate)
         floor = np.minimum(self.fraud_loss * fraud / np.maximum(1.0 - fraud, 1e-9), MOST_FLOOR)
         return (honest + floor) * self.honest_profit_fen(rate, reserve=True)
 
     def expected_profit_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
         """V at ``rate`` where honest sellers accept with probability ``honest``: (n,) or (n, g)."""
-        (fraud,) = self._like(rate, self.fraud_share)
+        fraud = along(self.fraud_share, rate)
         return (1.0 - fraud) * honest * self.honest_profit_fen(rate) - fraud * self.fraud_loss_fen(rate)
 
     def rows(self, rows: slice | np.ndarray) -> Economics:
@@ -81,12 +80,6 @@ class Economics:
             self,
             **{name: values[rows] for name, values in vars(self).items() if isinstance(values, np.ndarray)},
         )
-
-    @staticmethod
-    def _like(rate: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Values (n,) shaped to go along rates (n,) or (n, g)."""
-        shape = (-1,) + (1,) * (np.ndim(rate) - 1)
-        return tuple(value.reshape(shape) for value in values)
 
 
 def best_rates(

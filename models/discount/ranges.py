@@ -36,14 +36,12 @@ class RangeTable:
     quantiles: dict[str, tuple[float, ...]]
     widths: dict[str, float]
 
-    def of(self, context: CardContext) -> np.ndarray:
-        """Scaled residuals (n, levels) of each card's narrowest group."""
+    def of(self, context: CardContext) -> tuple[np.ndarray, np.ndarray]:
+        """Of each card's narrowest group: scaled residuals (n, levels), and the usual distance (n,) from the expected
+        rate down to p10."""
         names = self._group_of(context)
-        return np.array([self.quantiles[name] for name in names]).reshape(len(context), len(LEVELS))
-
-    def width(self, context: CardContext) -> np.ndarray:
-        """Usual distance (n,) from the expected rate down to p10."""
-        return np.array([self.widths[name] for name in self._group_of(context)])
+        quantiles = np.array([self.quantiles[name] for name in names]).reshape(len(context), len(LEVELS))
+        return quantiles, np.array([self.widths[name] for name in names])
 
     def _group_of(self, context: CardContext) -> list[str]:
         groups = zip(*(keys.tolist() for keys in group_keys(context)), strict=True)

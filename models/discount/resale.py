@@ -80,7 +80,8 @@ class ResaleModel:
         if not self.expired_learnt:
             distance[context.expired], error[context.expired] = 0.0, self.expired_rate
         mean = np.clip(distance + anchor, 0.0, HIGHEST_RATE)
-        bounds = mean[:, None] + error[:, None] * self.ranges.of(context)
+        quantiles, usual_width = self.ranges.of(context)
+        bounds = mean[:, None] + error[:, None] * quantiles
         p05, p10, p50, p90, p95 = np.clip(bounds, 0.0, HIGHEST_RATE).T
         return ResaleEstimate(
             mean=mean,
@@ -89,7 +90,7 @@ class ResaleModel:
             p50=p50,
             p90=p90,
             p95=p95,
-            usual_width=self.ranges.width(context),
+            usual_width=usual_width,
             anchor_rate=anchor,
             anchor=source,
         )

@@ -107,11 +107,6 @@ def fit_discount(
     fraud_share = _fit_fraud_share(log.rows(decided), settings, default=_usual_kind_rate(log))
     acceptance, movement = _fit_acceptance(log.rows(decided), chosen, resale, fraud_share, settings)
     table = _fit_table(log.rows(np.isfinite(log.offered_rate)))
-    fallbacks = (
-        (ACCEPTANCE_PRIOR, not acceptance.pooled.weights),
-        (RATE_TABLE_UNLOGGED, not table.cells),
-        (FRAUD_SHARE_BY_TYPE, not fraud_share.weights),
-    )
     model = DiscountModel(
         resale=resale,
         acceptance=acceptance,
@@ -128,10 +123,20 @@ def fit_discount(
             until_ms=int(log.submitted_at[-1]),
             hidden_share=movement.hidden_share,
             slope_error=movement.slope_error,
-            fallbacks=tuple(name for name, applies in fallbacks if applies),
+            fallbacks=_fallbacks(acceptance, table, fraud_share),
         ),
     )
     return replace(model, curvatures=_measure_curvatures(model, log))
+
+
+def _fallbacks(acceptance: AcceptanceModel, table: RateTable, fraud_share: FraudShare) -> tuple[str, ...]:
+    """Names of the parts that stand on a documented default."""
+    fallbacks = (
+        (ACCEPTANCE_PRIOR, not acceptance.pooled.weights),
+        (RATE_TABLE_UNLOGGED, not table.cells),
+        (FRAUD_SHARE_BY_TYPE, not fraud_share.weights),
+    )
+    return tuple(name for name, applies in fallbacks if applies)
 
 
 @dataclass(frozen=True)

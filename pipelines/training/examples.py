@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from features.definitions import FEATURES
 from features.rows import microseconds
+from features.training_set import build_training_set, columns_of
 from models.matrix import Columns
+from pipelines.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,23 @@ def examples_of(trades: pa.Table, columns: Columns) -> Examples:
         fraud=_number(trades["fraud"]),
         fraud_known_at=_time(trades["fraud_known_at"]),
     )
+
+
+def stored_examples(workspace: Workspace, *, model: str, since: datetime) -> Examples:
+    """All stored trades submitted from ``since`` on, with a model's features as of each and every outcome known now.
+
+    Raises NothingToTrainOn where there is none.
+    """
+    found = build_training_set(
+        store=workspace.tables,
+        registry=FEATURES,
+        folder=workspace.training_sets,
+        since=since,
+        until=None,
+        progress=lambda done, total: None,
+    )
+    columns = columns_of(pq.read_table(found.path), FEATURES, FEATURES.names(model))
+    return examples_of(found.trades, columns)
 
 
 def _number(column: pa.ChunkedArray) -> np.ndarray:

@@ -8,24 +8,26 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from features.definitions import FEATURES
-from features.training_set import NothingToTrainOn, build_training_set, columns_of
+from features.training_set import NothingToTrainOn
 from models.discount.context import card_context
 from models.discount.model import DiscountModel
 from models.discount.resale import ResaleModel
+from models.evaluation.coverage import range_metrics
 from models.frames import frame_of_columns
 from models.registry import CHAMPION, PREVIOUS, ModelVersion, Submission
 from pipelines.feature_pins import FeaturesGone, pins, write_versions
 from pipelines.training.collecting import collect_workspace
-from pipelines.training.examples import Examples, examples_of
+from pipelines.training.examples import Examples, stored_examples
+from pipelines.training.splitting import DAY_US
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
 
 LOOK_BACK = timedelta(days=90)
 LEAST_RESALES = 200
 EXAMPLE_ROWS = 5
+WEEK_US = 7 * DAY_US
 
 
 class CannotRecalibrate(LookupError):
@@ -87,18 +89,9 @@ def _resold(workspace: Workspace, *, since: datetime) -> Examples:
     """Trades submitted since then whose card is resold, with their features."""
     collect_workspace(workspace)
     try:
-        found = build_training_set(
-            store=workspace.tables,
-            registry=FEATURES,
-            folder=workspace.training_sets,
-            since=since,
-            until=None,
-            progress=lambda done, total: None,
-        )
+        examples = stored_examples(workspace, model="discount", since=since)
     except NothingToTrainOn:
         raise CannotRecalibrate(f"no trade was submitted since {since:%Y-%m-%d}") from None
-    columns = columns_of(pq.read_table(found.path), FEATURES, FEATURES.names("discount"))
-    examples = examples_of(found.trades, columns)
     resold = examples.rows(np.flatnonzero(np.isfinite(examples.resale_rate)))
     if len(resold) < LEAST_RESALES:
         raise CannotRecalibrate(
@@ -119,5 +112,5 @@ def _with_newer_ranges(model: ResaleModel, resold: Examples) -> ResaleModel:
 
 def _coverage(model: ResaleModel, resold: Examples) -> float:
     estimate = model.estimate(columns=resold.columns, context=card_context(resold.columns, len(resold)))
-    inside = (resold.resale_rate >= estimate.p05) & (resold.resale_rate <= estimate.p95)
-    return float(inside.mean())
+    week = resold.submitted_at // WEEK_US
+    return range_metrics(estimate, resold.resale_rate, resold.columns["card_type"], week).coverage_90

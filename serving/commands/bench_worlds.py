@@ -12,9 +12,6 @@ import typer
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-
     from pipelines.simulation import World
 
 START = date(2025, 11, 1)
@@ -54,12 +51,14 @@ def _share(share: float, low: float, high: float) -> str:
 def _judge(folder: Path, world: World) -> dict[str, tuple[float, float, float]]:
     """Model, logged offers and static rate table on the judged days: share of the oracle with its interval."""
     import numpy as np
+    import pyarrow as pa
 
     from models.policy import Costs, PricePolicy
     from pipelines import demo as parts
     from pipelines.champions import load_pair
     from pipelines.simulation import simulate, write
     from pipelines.simulation.oracle import profit_share, read_oracle
+    from pipelines.training.examples import stored_examples
     from pipelines.training.training import Job, Listener, train
     from pipelines.wiring import model_registry
     from pipelines.workspace import Workspace
@@ -73,41 +72,30 @@ def _judge(folder: Path, world: World) -> dict[str, tuple[float, float, float]]:
     train(workspace, job=Job(models=("discount",), until=since), listener=quiet)
     model = load_pair(model_registry(workspace)).discount
     assert model is not None
-    trades, columns = _judged(workspace, since)
-    known: dict[str, Any] = {
-        "columns": columns,
-        "face_value_fen": trades["face_value_fen"].to_numpy(),
-        "submitted_at": trades["submitted_at"].cast("int64").to_numpy() // 1000,
-    }
-    offers = model.price(**known, costs=Costs(), policy=PricePolicy())
-    oracle = read_oracle(market.oracle, trades["trade_id"])
+    judged = stored_examples(workspace, model="discount", since=since)
+    offers = model.price(
+        columns=judged.columns,
+        face_value_fen=judged.face_value_fen,
+        submitted_at=judged.submitted_ms,
+        costs=Costs(),
+        policy=PricePolicy(),
+    )
+    trades = pa.table(
+        {
+            "face_value_fen": judged.face_value_fen,
+            "submitted_at": pa.array(judged.submitted_at, pa.timestamp("us", "UTC")),
+        }
+    )
+    oracle = read_oracle(market.oracle, pa.array(judged.trade_id))
     rates = {
         "model": np.where(offers.no_offer, np.nan, offers.rate),
-        "logged offers": trades["offered_rate"].to_numpy(),
+        "logged offers": judged.offered_rate,
         "static table": offers.table_rate,
     }
     return {
         name: _with_interval(profit_share(oracle=oracle, trades=trades, rates=rate, costs=Costs()))
         for name, rate in rates.items()
     }
-
-
-def _judged(workspace: Any, since: datetime) -> tuple[pa.Table, dict[str, np.ndarray]]:
-    """Trades submitted from ``since`` on, and their features as of each."""
-    import pyarrow.parquet as pq
-
-    from features.definitions import FEATURES
-    from features.training_set import build_training_set, columns_of
-
-    found = build_training_set(
-        store=workspace.tables,
-        registry=FEATURES,
-        folder=workspace.training_sets,
-        since=since,
-        until=None,
-        progress=lambda done, total: None,
-    )
-    return found.trades, columns_of(pq.read_table(found.path), FEATURES, FEATURES.names("discount"))
 
 
 def _with_interval(found: Any) -> tuple[float, float, float]:

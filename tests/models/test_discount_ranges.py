@@ -75,7 +75,7 @@ def test_heavy_tails_are_covered() -> None:
     residual, error = heavy_tailed(4_000, 1)
     table = learn(residual, error=error)
     later, later_error = heavy_tailed(20_000, 2)
-    bounds = table.of(one_type(20_000)) * later_error[:, None]
+    bounds = table.of(one_type(20_000))[0] * later_error[:, None]
     beyond = [(later < bounds[:, 0]).mean(), (later < bounds[:, 1]).mean()]
     beyond += [(later > bounds[:, 3]).mean(), (later > bounds[:, 4]).mean()]
     np.testing.assert_allclose(beyond, (0.05, 0.10, 0.10, 0.05), atol=0.012)
@@ -100,28 +100,28 @@ def test_group_too_small_uses_the_wider_one() -> None:
     names = np.repeat(np.array(list(count), dtype=object), list(count.values()))
     residual = rng.normal(0, np.where(names == "large", 1.0, 5.0))
     table = learn(residual, context_of(names))
-    large, small, unseen = table.of(context_of(np.array(["large", "small", "new"], dtype=object)))
+    large, small, unseen = table.of(context_of(np.array(["large", "small", "new"], dtype=object)))[0]
     assert "type/large/valid" in table.quantiles
     assert "type/small/valid" not in table.quantiles
     assert tuple(large) == table.quantiles["type/large/valid"]
     assert tuple(small) == tuple(unseen) == table.quantiles["category/retail/valid"]
     elsewhere = np.array(["new"], dtype=object)
-    assert tuple(table.of(context_of(elsewhere, "fuel"))[0]) == table.quantiles["state/valid"]
+    assert tuple(table.of(context_of(elsewhere, "fuel"))[0][0]) == table.quantiles["state/valid"]
     expired = context_of(elsewhere, "fuel", np.ones(1))
-    assert tuple(table.of(expired)[0]) == table.quantiles[EVERYTHING]
+    assert tuple(table.of(expired)[0][0]) == table.quantiles[EVERYTHING]
 
 
 def test_usual_width_is_the_mean_distance_to_p10() -> None:
     """The width is in rate and the same for every card of a group."""
     residual, error = heavy_tailed(2_000, 6)
     table = learn(residual, error=error)
-    width = table.width(one_type(3))
+    width = table.of(one_type(3))[1]
     np.testing.assert_allclose(width, -table.quantiles[EVERYTHING][1] * error.mean())
 
 
 def test_width_is_never_negative() -> None:
     """Where even the tenth worst resale beat the expected rate, there is no distance down."""
-    assert learn(np.linspace(1.0, 2.0, 200)).width(one_type(1))[0] == 0.0
+    assert learn(np.linspace(1.0, 2.0, 200)).of(one_type(1))[1][0] == 0.0
 
 
 @given(

@@ -121,7 +121,7 @@ def test_type_seen_twenty_times_is_pooled_with_its_category() -> None:
     assert np.abs(estimate.mean - later.resale_expected).mean() < 0.01
     ranges = model.ranges
     assert "type/type_6/valid" not in ranges.quantiles
-    assert tuple(ranges.of(later.context)[0]) == ranges.quantiles["category/fuel/valid"]
+    assert tuple(ranges.of(later.context)[0][0]) == ranges.quantiles["category/fuel/valid"]
 
 
 @MODELS
