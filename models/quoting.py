@@ -81,6 +81,24 @@ def as_trained(columns: Columns, pins: Mapping[str, str]) -> Columns:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """n trades to be answered.
+
+    columns: feature columns (n,) as of each trade. face_value_fen (n,) int64. submitted_at (n,) int64 ms.
+    submitted: columns (n,) object of the trades as they were submitted (``SPINE_COLUMNS`` by name, None where
+    unknown), for what is looked up by id and not learned; a name that is not there is unknown for all.
+    """
+
+    columns: Columns
+    face_value_fen: np.ndarray
+    submitted_at: np.ndarray
+    submitted: Columns = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.face_value_fen)
+
+
+@dataclass(frozen=True)
 class Scores:
     """Fraud answers of n trades. probability: NaN without a model. action: pay, hold, review or refuse."""
 
@@ -115,7 +133,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Rules:
+class Terms:
     """The platform's own numbers that both answers use."""
 
     costs: Costs
@@ -123,20 +141,18 @@ class Rules:
     price: PricePolicy
 
 
-def score(
-    *, columns: Columns, face_value_fen: np.ndarray, payout_fen: np.ndarray, models: ModelPair, rules: Rules
-) -> Scores:
-    """Score n trades for fraud; amounts in fen (n,)."""
-    size = len(face_value_fen)
+def score(asked: Asked, *, payout_fen: np.ndarray, models: ModelPair, terms: Terms) -> Scores:
+    """Score n trades for fraud; payout_fen (n,) is what would be paid."""
+    size = len(asked)
     model = models.fraud
-    columns = as_trained(columns, models.fraud_pins)
+    columns = as_trained(asked.columns, models.fraud_pins)
     probability = np.full(size, np.nan) if model is None else model.probability(columns)
     decisions = decide(
         probability=probability,
         payout_fen=payout_fen,
-        face_value_fen=face_value_fen,
-        costs=rules.costs,
-        decision=rules.decision,
+        face_value_fen=asked.face_value_fen,
+        costs=terms.costs,
+        decision=terms.decision,
         review_threshold_fen=None if model is None else model.review_threshold_fen,
     )
     reasons = (
@@ -149,39 +165,30 @@ def score(
     return Scores(probability=probability, action=decisions.action, reasons=reasons)
 
 
-def quote(
-    *,
-    columns: Columns,
-    face_value_fen: np.ndarray,
-    submitted_at: np.ndarray,
-    models: ModelPair,
-    rules: Rules,
-) -> Answers:
-    """Price and score n trades. face_value_fen (n,) int64, submitted_at (n,) int64 ms.
+def quote(asked: Asked, *, models: ModelPair, terms: Terms) -> Answers:
+    """Price and score n trades.
 
     The rate does not depend on the seller. A card that is expected to lose money at every admissible rate goes
     to review at least.
     """
-    size = len(face_value_fen)
+    size, face = len(asked), asked.face_value_fen
     if models.discount is None:
         offers, no_offer = None, np.zeros(size, dtype=bool)
-        rate = static_rates(columns=columns, face_value_fen=face_value_fen, rules=rules)
+        rate = static_rates(columns=asked.columns, face_value_fen=face, terms=terms)
         price = [(STATIC_PRICE,)] * size
     else:
-        seen = as_trained(columns, models.discount_pins)
+        seen = as_trained(asked.columns, models.discount_pins)
         offers = models.discount.price(
             columns=seen,
-            face_value_fen=face_value_fen,
-            submitted_at=submitted_at,
-            costs=rules.costs,
-            policy=rules.price,
+            face_value_fen=face,
+            submitted_at=asked.submitted_at,
+            costs=terms.costs,
+            policy=terms.price,
         )
         rate, no_offer = offers.rate, offers.no_offer
         price = reasons_of_all(columns=seen, offers=offers)
-    payout = payout_fen(face_value_fen, rate)
-    scores = score(
-        columns=columns, face_value_fen=face_value_fen, payout_fen=payout, models=models, rules=rules
-    )
+    payout = payout_fen(face, rate)
+    scores = score(asked, payout_fen=payout, models=models, terms=terms)
     action = np.where(no_offer & np.isin(scores.action, ("pay", "hold")), "review", scores.action).astype(
         object
     )
@@ -198,19 +205,19 @@ def quote(
         offer_density=unknown if offers is None else offers.offer_density,
         reasons=[(*prices, *risks) for prices, risks in zip(price, scores.reasons, strict=True)],
         no_offer=no_offer,
-        valid_minutes=valid_minutes(columns=columns, rows=size, policy=rules.price),
+        valid_minutes=valid_minutes(columns=asked.columns, rows=size, policy=terms.price),
         offers=offers,
     )
 
 
-def static_rates(*, columns: Columns, face_value_fen: np.ndarray, rules: Rules) -> np.ndarray:
+def static_rates(*, columns: Columns, face_value_fen: np.ndarray, terms: Terms) -> np.ndarray:
     """Rates (n,) without a model: the static table less a haircut, inside the card type's band."""
     rate, _ = table_rates(
         table=RateTable(),
         columns=columns,
         face_value_fen=face_value_fen,
-        costs=rules.costs,
-        policy=rules.price,
+        costs=terms.costs,
+        policy=terms.price,
     )
-    low, high = price_band(context=card_context(columns, len(face_value_fen)), policy=rules.price)
+    low, high = price_band(context=card_context(columns, len(face_value_fen)), policy=terms.price)
     return round_rate(np.clip(rate - HAIRCUT, low, high))

@@ -20,7 +20,7 @@ from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS, microseconds
 from features.tables import TRADES
 from features.training_set import compute_features
-from models.quoting import ModelPair, Rules, quote, score
+from models.quoting import Asked, ModelPair, Terms, quote, score
 from models.reasons import Reason
 from pipelines.settings import Settings
 from pipelines.training.import_problems import RuleResult
@@ -48,8 +48,8 @@ class Batch:
     submitted_ms: np.ndarray
 
 
-def rules_of(settings: Settings) -> Rules:
-    return Rules(costs=settings.costs, decision=settings.decision, price=settings.price)
+def terms_of(settings: Settings) -> Terms:
+    return Terms(costs=settings.costs, decision=settings.decision, price=settings.price)
 
 
 def read_batch(path: Path, *, mapping: TableMapping, catalogue: Catalogue, now: datetime) -> Batch:
@@ -87,15 +87,9 @@ def batch_features(
     )
 
 
-def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPair, rules: Rules) -> pa.Table:
+def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPair, terms: Terms) -> pa.Table:
     """One row a trade with the columns of `huika quote`'s OUTPUT, in file order."""
-    answers = quote(
-        columns=columns,
-        face_value_fen=batch.face_value_fen,
-        submitted_at=batch.submitted_ms,
-        models=models,
-        rules=rules,
-    )
+    answers = quote(_asked(batch, columns), models=models, terms=terms)
     return pa.table(
         {
             "trade_id": batch.spine["trade_id"],
@@ -115,15 +109,10 @@ def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
     )
 
 
-def score_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPair, rules: Rules) -> pa.Table:
+def score_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPair, terms: Terms) -> pa.Table:
     """One row a trade with the columns of `huika score`'s OUTPUT; the payout at risk is the face value."""
-    scores = score(
-        columns=columns,
-        face_value_fen=batch.face_value_fen,
-        payout_fen=batch.face_value_fen,
-        models=models,
-        rules=rules,
-    )
+    asked = _asked(batch, columns)
+    scores = score(asked, payout_fen=asked.face_value_fen, models=models, terms=terms)
     return pa.table(
         {
             "trade_id": batch.spine["trade_id"],
@@ -133,6 +122,20 @@ def score_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
             **_version_columns(models, len(batch.spine)),
         }
     )
+
+
+def _asked(batch: Batch, columns: dict[str, np.ndarray]) -> Asked:
+    return Asked(
+        columns=columns,
+        face_value_fen=batch.face_value_fen,
+        submitted_at=batch.submitted_ms,
+        submitted=submitted_columns(batch.spine),
+    )
+
+
+def submitted_columns(spine: pa.Table) -> dict[str, np.ndarray]:
+    """The spine's columns (n,) as plain objects, None where unknown."""
+    return {name: np.array(spine[name].to_pylist(), dtype=object) for name in SPINE_COLUMNS}
 
 
 def write_answers(table: pa.Table, path: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from features.catalogue import load_catalogue, workspace_catalogue
 from models.policy import Costs
-from pipelines.answering import batch_features, quote_batch, read_batch, rules_of
+from pipelines.answering import batch_features, quote_batch, read_batch, terms_of
 from pipelines.champions import load_pair
 from pipelines.simulation import Market, World, simulate, write
 from pipelines.simulation.oracle import ProfitShare, profit_share, read_oracle
@@ -82,9 +82,9 @@ def judge(workspace: Workspace, folder: Path, *, since: datetime, now: datetime)
     batch = read_batch(source, mapping={}, catalogue=workspace_catalogue(workspace.tables), now=now)
     models = load_pair(model_registry(workspace))
     columns = batch_features(workspace, batch, models=models, progress=lambda done, total: None)
-    rules = rules_of(workspace.settings)
-    answers = quote_batch(batch, columns, models=models, rules=rules)
-    return _verdict(recent, answers, pq.read_table(folder / "oracle.parquet"), rules.costs, workspace)
+    terms = terms_of(workspace.settings)
+    answers = quote_batch(batch, columns, models=models, terms=terms)
+    return _verdict(recent, answers, pq.read_table(folder / "oracle.parquet"), terms.costs, workspace)
 
 
 def _verdict(

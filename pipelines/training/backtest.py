@@ -23,8 +23,8 @@ from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS, microseconds, to_microseconds
 from features.training_set import Progress, build_training_set, columns_of, compute_features
-from models.quoting import ModelPair, Rules
-from pipelines.answering import rules_of
+from models.quoting import ModelPair, Terms
+from pipelines.answering import terms_of
 from pipelines.settings import Settings
 from pipelines.simulation.oracle import Oracle, read_oracle
 from pipelines.training.backtest_figures import Figures, figures_of
@@ -204,8 +204,8 @@ def backtest(workspace: Workspace, *, past: Past, listener: Listener) -> Backtes
     if past.fixed is not None:
         own = _with_columns(workspace, own, past.fixed.models.pinned_columns)
         models_at = partial(_always, past.fixed)
-    rules = rules_of(settings)
-    steps, said = replay(own, job=past.job, models_at=models_at, rules=rules, listener=listener)
+    terms = terms_of(settings)
+    steps, said = replay(own, job=past.job, models_at=models_at, terms=terms, listener=listener)
     listener.say("figures")
     log = logged(own, settings)
     known = None
@@ -216,7 +216,7 @@ def backtest(workspace: Workspace, *, past: Past, listener: Listener) -> Backtes
 
 
 def replay(
-    examples: Examples, *, job: BacktestJob, models_at: ModelsAt, rules: Rules, listener: Listener
+    examples: Examples, *, job: BacktestJob, models_at: ModelsAt, terms: Terms, listener: Listener
 ) -> tuple[tuple[Step, ...], Answered]:
     """Answer the period's trades, in the order of time, step by step; answers in that order."""
     steps: list[Step] = []
@@ -232,7 +232,7 @@ def replay(
         steps.append(Step(since=since, until=until, trades=len(rows), models=found))
         for start in range(0, len(rows), QUOTES_AT_ONCE):
             chunk = examples.rows(rows[start : start + QUOTES_AT_ONCE])
-            parts.append(answered(chunk, models=pair, rules=rules))
+            parts.append(answered(chunk, models=pair, terms=terms))
             done += len(chunk)
             listener.answered(done, len(examples))
     return tuple(steps), joined(parts)

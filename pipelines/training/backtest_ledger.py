@@ -18,7 +18,7 @@ from models.discount.optimiser import Economics
 from models.evaluation.bootstrap import TooFewClusters
 from models.evaluation.off_policy import Pricing, estimated_centre
 from models.evaluation.profit import Outcomes, realised_profit_fen
-from models.quoting import Answers, ModelPair, Rules, as_trained, quote
+from models.quoting import Answers, Asked, ModelPair, Terms, as_trained, quote
 from pipelines.settings import Settings
 from pipelines.simulation.oracle import Oracle, best_rate, expected_profit_fen
 from pipelines.training.examples import Examples
@@ -187,15 +187,15 @@ class Answered:
         return ~self.no_offer & (self.action != "refuse")
 
 
-def answered(examples: Examples, *, models: ModelPair, rules: Rules) -> Answered:
+def answered(examples: Examples, *, models: ModelPair, terms: Terms) -> Answered:
     """Answer trades as the live service does, and ask the same discount model about the logged offers."""
-    answers = quote(
+    asked = Asked(
         columns=examples.columns,
         face_value_fen=examples.face_value_fen,
         submitted_at=examples.submitted_ms,
-        models=models,
-        rules=rules,
+        submitted={"trade_id": examples.trade_id, "seller_id": examples.seller_id},
     )
+    answers = quote(asked, models=models, terms=terms)
     nothing = np.full(len(examples), np.nan)
     if models.discount is None or answers.offers is None:
         unknown = Pricing(rate=nothing, acceptance=nothing, profit_fen=nothing, fixed_fen=nothing)
@@ -203,8 +203,8 @@ def answered(examples: Examples, *, models: ModelPair, rules: Rules) -> Answered
     known = models.discount.know(
         columns=as_trained(examples.columns, models.discount_pins),
         face_value_fen=examples.face_value_fen,
-        costs=rules.costs,
-        policy=rules.price,
+        costs=terms.costs,
+        policy=terms.price,
     )
     return _columns(
         answers,

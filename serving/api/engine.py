@@ -16,10 +16,10 @@ import numpy as np
 from features.catalogue import CardType, Catalogue, UnknownCardType
 from features.online import Answer, LiveFeatures, StatesMissing
 from features.registry import Registry, column_of
-from features.rows import to_microseconds
+from features.rows import SPINE_COLUMNS, to_microseconds
 from features.store import OnlineStoreUnavailable
 from models.discount.explain import waterfall
-from models.quoting import NO_DISCOUNT_MODEL, Answers, ModelPair, Rules, Scores, quote, score
+from models.quoting import NO_DISCOUNT_MODEL, Answers, Asked, ModelPair, Scores, Terms, quote, score
 from models.reasons import Reason
 from serving.api.problems import Problem
 from serving.api.schemas import Submission
@@ -49,7 +49,7 @@ class Engine:
     live: LiveFeatures
     registry: Registry
     models: ModelPair
-    rules: Rules
+    terms: Terms
     catalogue: Catalogue
     clock: Callable[[], datetime]
 
@@ -93,20 +93,23 @@ class Engine:
 
     def quotes(self, trades: Sequence[Trade], read: Read) -> list[dict[str, Any]]:
         """Bodies of :class:`serving.api.schemas.Quote` for trades and their features."""
-        face, moments = _arrays(trades)
-        models = self._models(read)
-        answers = quote(
-            columns=self._table(read),
-            face_value_fen=face,
-            submitted_at=moments,
-            models=models,
-            rules=self.rules,
-        )
+        answers = quote(self._asked(trades, read), models=self._models(read), terms=self.terms)
         degraded = [*self.models.degraded, *read.degraded]
         return [self._quote_body(trade, answers, row, degraded) for row, trade in enumerate(trades)]
 
     def _models(self, read: Read) -> ModelPair:
         return ModelPair(discount=None, fraud=None) if read.degraded else self.models
+
+    def _asked(self, trades: Sequence[Trade], read: Read) -> Asked:
+        moments = [to_microseconds(trade["submitted_at"]) // 1000 for trade in trades]
+        return Asked(
+            columns=self._table(read),
+            face_value_fen=np.array([trade["face_value_fen"] for trade in trades], dtype=np.int64),
+            submitted_at=np.array(moments, dtype=np.int64),
+            submitted={
+                name: np.array([trade[name] for trade in trades], dtype=object) for name in SPINE_COLUMNS
+            },
+        )
 
     def _table(self, read: Read) -> dict[str, np.ndarray]:
         """The answers' features as columns."""
@@ -117,16 +120,9 @@ class Engine:
 
     def scores(self, trades: Sequence[Trade]) -> list[dict[str, Any]]:
         """Bodies of :class:`serving.api.schemas.FraudScore`; the payout at risk is the face value."""
-        face, _ = _arrays(trades)
         read = self.read(trades)
-        models = self._models(read)
-        scores = score(
-            columns=self._table(read),
-            face_value_fen=face,
-            payout_fen=face,
-            models=models,
-            rules=self.rules,
-        )
+        asked = self._asked(trades, read)
+        scores = score(asked, payout_fen=asked.face_value_fen, models=self._models(read), terms=self.terms)
         degraded = [code for code in (*self.models.degraded, *read.degraded) if code != NO_DISCOUNT_MODEL]
         return [self._score_body(trade, scores, row, degraded) for row, trade in enumerate(trades)]
 
@@ -227,13 +223,6 @@ def _moment(asked: datetime | None, *, now: datetime) -> datetime:
         detail = "submitted_at must be now, give or take 5 minutes"
         raise Problem(422, "moment_out_of_range", detail, field="submitted_at")
     return min(asked, now)
-
-
-def _arrays(trades: Sequence[Trade]) -> tuple[np.ndarray, np.ndarray]:
-    """Face values in fen and moments in ms, (n,) int64 each."""
-    face = np.array([trade["face_value_fen"] for trade in trades], dtype=np.int64)
-    moments = np.array([to_microseconds(trade["submitted_at"]) // 1000 for trade in trades], dtype=np.int64)
-    return face, moments
 
 
 def _reasons(reasons: Sequence[Reason]) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
-from models.quoting import Rules
+from models.quoting import Terms
 from pipelines.application_data import ApplicationData
 from pipelines.champions import load_pair
 from pipelines.feature_log import FeatureLog
@@ -38,7 +38,7 @@ def build_desk(workspace: Workspace) -> Desk:
         live=log.live,
         registry=FEATURES,
         models=load_pair(model_registry(workspace)),
-        rules=Rules(costs=settings.costs, decision=settings.decision, price=settings.price),
+        terms=Terms(costs=settings.costs, decision=settings.decision, price=settings.price),
         catalogue=catalogue,
         clock=partial(datetime.now, UTC),
     )

@@ -66,7 +66,7 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
     with bar("features") as progress:
         columns = answering.batch_features(workspace, batch, models=models, progress=progress)
     answer = answering.score_batch if needs == ("fraud",) else answering.quote_batch
-    table = answer(batch, columns, models=models, rules=answering.rules_of(workspace.settings))
+    table = answer(batch, columns, models=models, terms=answering.terms_of(workspace.settings))
     answering.write_answers(table, target)
     _print_summary(table, target, models.degraded if len(needs) > 1 else ())
 

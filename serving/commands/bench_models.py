@@ -128,7 +128,7 @@ def _scores(workspace: Workspace, source: Path) -> np.ndarray:
         batch,
         columns,
         models=models,
-        rules=answering.rules_of(workspace.settings),
+        terms=answering.terms_of(workspace.settings),
     )
     return table["fraud_probability"].to_numpy()
 

@@ -7,9 +7,9 @@ import numpy as np
 from models.discount.context import card_context
 from models.discount.guard_rails import price_band
 from models.policy import Costs, DecisionCosts, PricePolicy
-from models.quoting import ModelPair, Rules, quote, static_rates
+from models.quoting import Asked, ModelPair, Terms, quote, static_rates
 
-RULES = Rules(costs=Costs(), decision=DecisionCosts(), price=PricePolicy())
+TERMS = Terms(costs=Costs(), decision=DecisionCosts(), price=PricePolicy())
 
 
 def columns(rows: int = 3) -> dict[str, np.ndarray]:
@@ -29,15 +29,18 @@ def columns(rows: int = 3) -> dict[str, np.ndarray]:
 
 def test_without_models_nothing_is_paid_and_rates_stay_in_their_bands():
     """A quote without any model is held, priced inside the band, and says what is missing."""
-    answers = quote(
+    asked = Asked(
         columns=columns(),
         face_value_fen=np.full(3, 50_000),
         submitted_at=np.zeros(3, dtype=np.int64),
+    )
+    answers = quote(
+        asked,
         models=ModelPair(discount=None, fraud=None),
-        rules=RULES,
+        terms=TERMS,
     )
     assert list(answers.action) == ["hold"] * 3
-    low, high = price_band(context=card_context(columns(), 3), policy=RULES.price)
+    low, high = price_band(context=card_context(columns(), 3), policy=TERMS.price)
     assert ((answers.rate >= low) & (answers.rate <= high)).all()
     assert {reason.code for reason in answers.reasons[0]} == {"STATIC_PRICE", "NO_FRAUD_SCORE"}
     assert np.isnan(answers.fraud_probability).all()
@@ -45,12 +48,12 @@ def test_without_models_nothing_is_paid_and_rates_stay_in_their_bands():
 
 def test_bands_of_expired_and_nearly_expired_cards():
     """An expired card lies in its own 1-5 % band; one with 12 days left may fall below its type's band."""
-    low, high = price_band(context=card_context(columns(), 3), policy=RULES.price)
+    low, high = price_band(context=card_context(columns(), 3), policy=TERMS.price)
     assert list(low) == [0.05, 0.76, 0.01]
     assert list(high) == [0.95, 0.95, 0.05]
 
 
 def test_static_rates_take_a_haircut_from_the_list():
     """Without a model the list price is lowered, because nobody watches the market."""
-    rate = static_rates(columns=columns(), face_value_fen=np.full(3, 50_000), rules=RULES)
+    rate = static_rates(columns=columns(), face_value_fen=np.full(3, 50_000), terms=TERMS)
     assert rate[1] < 0.9 - 0.01

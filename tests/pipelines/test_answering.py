@@ -83,7 +83,7 @@ def test_output_has_an_answer_for_every_row_in_order(workspace, tmp_path):
         batch,
         features(workspace, batch),
         models=load_pair(model_registry(workspace)),
-        rules=answering.rules_of(workspace.settings),
+        terms=answering.terms_of(workspace.settings),
     )
     promised = "trade_id rate payout_cny decision fraud_probability acceptance_probability reasons"
     assert set(promised.split()) | {"resale_rate_p10", "resale_rate_p50", "resale_rate_p90"} <= set(

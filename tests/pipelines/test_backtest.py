@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.rows import to_microseconds
-from pipelines.answering import rules_of
+from pipelines.answering import terms_of
 from pipelines.settings import Settings
 from pipelines.training.backtest import (
     BacktestJob,
@@ -60,7 +60,7 @@ def past(trained_home: Path) -> Past:
 def answers(past: Past, history: Examples, settings: Settings) -> Answered:
     """The period's answers by models fitted on ``history``."""
     models_at = partial(fit_pair, history, settings=settings)
-    found = replay(past.period, job=JOB, models_at=models_at, rules=rules_of(settings), listener=SILENT)
+    found = replay(past.period, job=JOB, models_at=models_at, terms=terms_of(settings), listener=SILENT)
     return found[1]
 
 

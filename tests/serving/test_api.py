@@ -346,7 +346,7 @@ def test_http_quotes_equal_the_batch_command(client, live_workspace, clock, tmp_
         batch,
         columns,
         models=models,
-        rules=answering.rules_of(live_workspace.settings),
+        terms=answering.terms_of(live_workspace.settings),
     )
     for quote, row in zip(quotes, table.to_pylist(), strict=True):
         assert quote["rate"] == row["rate"]
