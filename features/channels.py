@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.catalogue import Catalogue
 from features.credibility import FRESH, SHOWN, SIDES
 from features.entities import PPM
-from features.live_market import Believed, Bid, Side, believe, is_likely, observe
+from features.live_market import Believed, Bid, Side, believe, is_likely, note, observe
 from features.rows import band_of, microseconds, rates_to_ppm, to_microseconds
 
 STALE, OUT_OF_BAND, DECIMAL_POINT, FAR = "stale", "out_of_band", "decimal_point", "far_from_others"
@@ -28,6 +29,9 @@ WHY_NOT: dict[str, tuple[str, str]] = {
     FAR: ("偏离其他渠道过多", "too far from the other channels"),
 }
 """Why a bid is not believed, in Chinese and in English."""
+
+SHOWN_SIDES = ("buyer_bid", "competitor_bid")
+"""Best and worst are what buyers pay the platform; where none is believed, what others pay sellers."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,6 +50,19 @@ class Channel:
     observed_at: datetime
     credible: bool
     why: str
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The credible channels with the highest and with the lowest rate of one side; the same one where it is alone."""
+
+    best: Channel
+    worst: Channel
+
+    @property
+    def spread(self) -> float:
+        """How far they are apart, in rate."""
+        return self.best.rate - self.worst.rate
 
 
 def channels_of(
@@ -79,13 +96,75 @@ def channels_in(sides: Sequence[Side], moment: int) -> tuple[Channel, ...]:
     return tuple(found)
 
 
-def best_and_worst(channels: Sequence[Channel], side: str) -> tuple[Channel, Channel] | None:
-    """The credible channels of a side with the highest and with the lowest rate, None where there is none. The first
-    by name where several have it."""
+def best_and_worst(channels: Sequence[Channel], side: str) -> Extremes | None:
+    """The extremes of a side, None where nothing is credible. The first by name where several have a rate."""
     credible = [channel for channel in channels if channel.side == side and channel.credible]
     if not credible:
         return None
-    return max(credible, key=lambda item: item.rate), min(credible, key=lambda item: item.rate)
+    return Extremes(
+        best=max(credible, key=lambda item: item.rate), worst=min(credible, key=lambda item: item.rate)
+    )
+
+
+def extremes_in(believed: Believed) -> Extremes | None:
+    """The extremes of the first of ``SHOWN_SIDES`` on which anything is believed."""
+    for side in SHOWN_SIDES:
+        number = SIDES.index(side)
+        shown = [_channel(source, number, bid, "") for source, bid in sorted(believed.bids[number].items())]
+        if shown:
+            return best_and_worst(shown, side)
+    return None
+
+
+def extremes_at(
+    market: pa.Table, *, card_types: np.ndarray, moments: np.ndarray, catalogue: Catalogue
+) -> list[Extremes | None]:
+    """The extremes of n card types (n,), each as of its moment (n,) int64 µs, from the stored market table."""
+    found: list[Extremes | None] = [None] * len(card_types)
+    if not len(card_types):
+        return found
+    names, position = np.unique(card_types.astype(str), return_inverse=True)
+    time = microseconds(market["observed_at"])
+    first = FRESH.first_bucket(int(moments.min())) * FRESH.hop
+    wanted = pc.and_(
+        pc.is_in(market["card_type"], value_set=pa.array(names)),
+        pa.array((time >= first) & (time < int(moments.max()))),
+    )
+    told = market.filter(wanted)
+    types = told["card_type"].to_numpy(zero_copy_only=False).astype(str)
+    for index, name in enumerate(names.tolist()):
+        rows = np.flatnonzero(position == index)
+        own = told.filter(pa.array(types == name))
+        _walk(own, rows=rows, moments=moments, band=band_of(catalogue, name), found=found)
+    return found
+
+
+def _walk(
+    told: pa.Table,
+    *,
+    rows: np.ndarray,
+    moments: np.ndarray,
+    band: tuple[int, int],
+    found: list[Extremes | None],
+) -> None:
+    """Tell one card type's rates in the order of time, and fill in ``found`` for ``rows`` on the way."""
+    time, ppm = microseconds(told["observed_at"]), rates_to_ppm(told["rate"])
+    sources, sides_told = told["source"].to_pylist(), told["side"].to_pylist()
+    order = np.lexsort((ppm, time)).tolist()
+    sides, place = [Side() for _ in SIDES], 0
+    known: tuple[int, int] | None = None
+    last: Extremes | None = None
+    for row in rows[np.argsort(moments[rows], kind="stable")].tolist():
+        moment = int(moments[row])
+        while place < len(order) and time[order[place]] < moment:
+            event = order[place]
+            side = sides[SIDES.index(sides_told[event])]
+            note(side, sources[event], Bid(int(time[event]), int(ppm[event])), band=band)
+            place += 1
+        state = place, FRESH.first_bucket(moment)
+        if state != known:  # nothing was told and nothing grew stale since: the same are believed
+            known, last = state, extremes_in(believe(sides, moment))
+        found[row] = last
 
 
 def oldest_shown(moment: int) -> int:

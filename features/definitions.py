@@ -97,6 +97,27 @@ def card_max_rate(m: Moment) -> Value:
     return m.card("max_rate")
 
 
+# --- where it came from, and what else the platform knew ------------------------------------------------------
+
+
+@define(family="origin", unit="-", zh="卖家地区", as_of="trade", kind="category", null="not given")
+def origin_region(m: Moment) -> Value:
+    """Province or region of the seller."""
+    return m.text("region")
+
+
+@define(family="origin", unit="-", zh="提交渠道", as_of="trade", kind="category", null="not given")
+def origin_channel(m: Moment) -> Value:
+    """Site, app or partner that the card came through."""
+    return m.text("channel")
+
+
+@define(family="extras", unit="-", zh="平台附加信息", as_of="trade", kind="category", null="not given")
+def extras(m: Moment) -> Value:
+    """What else the platform knew at submission, as it gave it (JSON); the fraud model reads every name in it."""
+    return m.text("extras")
+
+
 # --- time ---------------------------------------------------------------------------------------------------
 
 

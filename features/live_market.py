@@ -77,12 +77,9 @@ class Believed(NamedTuple):
 def observe(side: Side, source: str, bid: Bid, *, band: tuple[int, int], newest: int, lag: int) -> None:
     """Remember a rate. ``newest`` is the time of the newest event that the state was told; what a moment later than
     ``newest`` less ``lag`` cannot see is forgotten."""
-    if band[0] <= bid.ppm <= band[1]:
-        _remember(side.bids.setdefault(source, []), bid)
+    if note(side, source, bid, band=band):
         for rows, window in zip(side.rows, BID_WINDOWS, strict=True):
             _add(rows, window, bid, oldest=window.first_bucket(newest - lag))
-    elif side.refused.get(source, bid)[0] <= bid.time:
-        side.refused[source] = bid
     oldest = newest - lag - SHOWN.width - SHOWN.hop
     for old in [name for name, bids in side.bids.items() if bids[-1][0] < oldest]:
         del side.bids[old]
@@ -90,9 +87,16 @@ def observe(side: Side, source: str, bid: Bid, *, band: tuple[int, int], newest:
         del side.refused[old]
 
 
-def _remember(bids: list[tuple[int, int]], bid: Bid) -> None:
+def note(side: Side, source: str, bid: Bid, *, band: tuple[int, int]) -> bool:
+    """Remember a rate as its source's, for what is believed and not for totals; whether it lies in the band."""
+    if not band[0] <= bid.ppm <= band[1]:
+        if side.refused.get(source, bid)[0] <= bid.time:
+            side.refused[source] = bid
+        return False
+    bids = side.bids.setdefault(source, [])
     insort(bids, bid)
     del bids[:-REMEMBERED]
+    return True
 
 
 def _add(rows: dict[int, list[int]], window: Window, bid: Bid, *, oldest: int) -> None:

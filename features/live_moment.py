@@ -152,18 +152,19 @@ class LiveMoment(Moment):
 
     def bids(self, side: str) -> Bids:
         if side not in self._bids:
-            self._bids[side] = bids_of(self._believed.bids[SIDES.index(side)], self.time)
+            self._bids[side] = bids_of(self.believed.bids[SIDES.index(side)], self.time)
         return self._bids[side]
 
     def rates(self, side: str, window: str) -> Rates:
         if (side, window) not in self._rates:
             asked, number = bid_window(window), SIDES.index(side)
-            seen, level = self._states["card_type"].market[number], self._believed.levels[number]
+            seen, level = self._states["card_type"].market[number], self.believed.levels[number]
             self._rates[side, window] = rates_of(seen, level, window=asked, moment=self.time)
         return self._rates[side, window]
 
     @cached_property
-    def _believed(self) -> Believed:
+    def believed(self) -> Believed:
+        """Whom of the card type's market to believe at the moment."""
         return believe(self._states["card_type"].market, self.time)
 
 

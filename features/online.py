@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from features.catalogue import Catalogue
-from features.channels import Channel, channels_in
+from features.channels import Channel, Extremes, channels_in, extremes_in
 from features.entities import COUNTED, ENTITIES, KEPT, network_of
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
 from features.live_links import forget_old_links, link_frauds, link_submission, links_of
@@ -47,11 +47,13 @@ class StatesMissing(RuntimeError):
 @dataclass(frozen=True)
 class Answer:
     """Features of one live trade. seq: the last record they have seen. moment: the trade's moment, moved up where
-    something that was told already of its seller, device, card type, … stands behind it in the log's order."""
+    something that was told already of its seller, device, card type, … stands behind it in the log's order.
+    extremes: best and worst channel of the card type's market, None where no bid is believed."""
 
     values: FeatureValues
     seq: int
     moment: datetime
+    extremes: Extremes | None
 
 
 class LiveFeatures:
@@ -83,7 +85,8 @@ class LiveFeatures:
         seen = {**trade, "submitted_at": at}
         links = links_of(seen, time=time, find=book.find)
         moment = LiveMoment(trade=seen, states=states, links=links, catalogue=self._catalogue)
-        return Answer(values=self._registry.values(moment, names), seq=seq, moment=at)
+        values = self._registry.values(moment, names)
+        return Answer(values=values, seq=seq, moment=at, extremes=extremes_in(moment.believed))
 
     def channels(self, card_type: str, at: datetime) -> tuple[Channel, ...]:
         """Every channel of the card type's market as of a moment, or of just after what the card type was told last.

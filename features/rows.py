@@ -25,6 +25,9 @@ SPINE_COLUMNS = (
     "expires_on",
     "card_prefix",
     "card_fingerprint",
+    "region",
+    "channel",
+    "extras",
 )
 """The columns of a trade that features read; none of them is an outcome."""
 

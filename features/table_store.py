@@ -33,10 +33,8 @@ class Snapshot:
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, all listed columns when ``columns`` is None."""
-        wanted = list(columns) if columns is not None else self._table.schema.names
-        if self._file is None:
-            return pa.schema([self._table.schema.field(name) for name in wanted]).empty_table()
-        return self._file.read(columns=wanted).select(wanted)
+        schema = _schema(self._table, columns)
+        return schema.empty_table() if self._file is None else _whole(self._file.read(schema.names), schema)
 
     def rows(self, places: Sequence[int]) -> list[dict[str, Any]]:
         """Whole rows at some places of the order, read from the parts of the file that hold them."""
@@ -49,7 +47,7 @@ class Snapshot:
         found = []
         for place in places:
             group = int(np.searchsorted(ends, place, side="right"))
-            part = self._file.read_row_group(group, columns=self._table.schema.names)
+            part = _whole(self._file.read_row_group(group, self._table.schema.names), self._table.schema)
             found += part.slice(place - int(ends[group]) + sizes[group], 1).to_pylist()
         return found
 
@@ -82,12 +80,12 @@ class TableStore:
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The stored table in its order (``Table.order``), all listed columns when ``columns`` is None."""
-        table = TABLES[name]
-        wanted = list(columns) if columns is not None else table.schema.names
-        path = self.path(name)
+        schema, path = _schema(TABLES[name], columns), self.path(name)
         if path is None:
-            return pa.schema([table.schema.field(column) for column in wanted]).empty_table()
-        return pq.read_table(path, columns=wanted)
+            return schema.empty_table()
+        there = pq.read_schema(path).names
+        found = pq.read_table(path, columns=[name for name in schema.names if name in there])
+        return _whole(found, schema)
 
     def snapshot(self, name: str) -> Snapshot:
         """The stored table as it is now, also when another one is published meanwhile."""
@@ -114,6 +112,20 @@ class TableStore:
 
     def _pointer(self, name: str) -> Path:
         return self.root / name / "current.json"
+
+
+def _schema(table: Table, columns: Sequence[str] | None) -> pa.Schema:
+    """The listed columns of the table, all of them when ``columns`` is None."""
+    return table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
+
+
+def _whole(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """``found`` with every column of ``schema``: null where it was stored before that column existed."""
+    columns = [
+        found[field.name] if field.name in found.column_names else pa.nulls(len(found), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, names=schema.names)
 
 
 def _digest(path: Path) -> str:

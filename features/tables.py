@@ -12,7 +12,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-Kind = Literal["text", "time", "date", "money", "number", "flag", "integer"]
+Kind = Literal["text", "time", "date", "money", "number", "flag", "integer", "object"]
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
     "text": pa.string(),
@@ -22,15 +22,28 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "number": pa.float64(),
     "flag": pa.bool_(),
     "integer": pa.int64(),
+    "object": pa.string(),
 }
 
 MAX_FACE_CNY = 1_000_000
 """No gift card is worth more; a larger number is a typo or a unit error."""
 
+ISSUED_FACE = "issued_face_fen"
+"""Stored column: the issued face value of a partly used card, whose balance is its ``face_value_fen``; null: whole."""
+
+LABEL_SOURCES = ("issuer", "chargeback", "analyst", "seller_dispute", "matured")
+"""Who can say whether a trade was fraudulent, the most trusted first. ``matured``: nobody complained in time."""
+
+DECISIONS = ("pay", "hold", "review", "refuse")
+
+LEAST_LET_THROUGH = 1e-6
+"""A probability of 0 lets nothing through."""
+
 
 @dataclass(frozen=True)
 class Column:
-    """One column of an input table. ``low``/``high`` are inclusive bounds in the file's unit."""
+    """One column of an input table. ``low``/``high`` are inclusive bounds in the file's unit. stored_as: its name
+    inside the program where that is another one."""
 
     name: str
     kind: Kind
@@ -39,10 +52,13 @@ class Column:
     low: float | None = None
     high: float | None = None
     values: tuple[str, ...] | None = None
+    stored_as: str | None = None
 
     @property
     def stored(self) -> str:
         """The column's name inside the program: ``face_value_cny`` is stored as ``face_value_fen``."""
+        if self.stored_as is not None:
+            return self.stored_as
         return self.name.removesuffix("_cny") + "_fen" if self.kind == "money" else self.name
 
     @property
@@ -67,6 +83,15 @@ class Together:
 
 
 @dataclass(frozen=True)
+class Belongs:
+    """``column`` says something about ``to``: an import that changes one of those and does not give ``column`` leaves
+    it unknown, for what was stored was about other values."""
+
+    column: str
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Table:
     """One input table: its columns, its key (no two rows share it) and its rules across columns.
 
@@ -81,6 +106,7 @@ class Table:
     updates: tuple[str, ...] = ()
     not_before: tuple[NotBefore, ...] = ()
     together: tuple[Together, ...] = ()
+    belongs: tuple[Belongs, ...] = ()
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -107,28 +133,56 @@ TRADES = Table(
         Column("card_type", "text", "card type of the catalogue", required=True),
         Column("card_form", "text", "virtual or physical", values=("virtual", "physical")),
         Column("face_value_cny", "money", "face value", required=True, low=0.0, high=MAX_FACE_CNY),
+        Column(
+            "balance_cny",
+            "money",
+            "what is left on a partly used card, null: all of it. What is sold is the balance: it is stored as "
+            "face_value_fen, and what was issued as issued_face_fen",
+            low=0.01,
+            high=MAX_FACE_CNY,
+            stored_as=ISSUED_FACE,
+        ),
         Column("expires_on", "date", "last valid day; null: no expiry"),
         Column("card_prefix", "text", "issuer batch, the first digits of the number"),
         Column("card_fingerprint", "text", "keyed hash of the number, never the number"),
+        Column(
+            "extras",
+            "object",
+            "more that was known at submission: a JSON object of names with a number, a text or null each",
+        ),
         Column("offered_rate", "number", "rate offered to the seller", low=0.0, high=1.0),
         Column("offer_density", "number", "density with which the policy drew that rate", low=0.0),
+        Column("offer_centre", "number", "rate around which it was drawn", low=0.0, high=1.0),
+        Column("decision", "text", "what the platform did: pay, hold, review or refuse", values=DECISIONS),
+        Column(
+            "let_through",
+            "number",
+            "probability with which a trade that would have been stopped was let through at random; null: it was not",
+            low=LEAST_LET_THROUGH,
+            high=1.0,
+        ),
         Column("accepted", "flag", "whether the seller accepted"),
         Column("decided_at", "time", "when the seller accepted or declined"),
         Column("resale_rate", "number", "rate the card was resold at, net of fees", low=0.0, high=1.5),
         Column("resold_at", "time", "when it was resold"),
         Column("fraud", "flag", "whether the trade turned out fraudulent"),
         Column("fraud_known_at", "time", "when that became known"),
+        Column("label_source", "text", "who said so, the most trusted first", values=LABEL_SOURCES),
         Column("lot_id", "text", "cards offered together"),
     ),
     updates=(
         "offered_rate",
         "offer_density",
+        "offer_centre",
+        "decision",
+        "let_through",
         "accepted",
         "decided_at",
         "resale_rate",
         "resold_at",
         "fraud",
         "fraud_known_at",
+        "label_source",
     ),
     not_before=(
         NotBefore("decided_at", "submitted_at"),
@@ -139,6 +193,12 @@ TRADES = Table(
         Together("accepted", "decided_at"),
         Together("resale_rate", "resold_at"),
         Together("fraud", "fraud_known_at"),
+    ),
+    belongs=(
+        Belongs("offer_density", to=("offered_rate",)),
+        Belongs("offer_centre", to=("offered_rate",)),
+        Belongs("let_through", to=("decision",)),
+        Belongs("label_source", to=("fraud", "fraud_known_at")),
     ),
 )
 

@@ -148,7 +148,7 @@ def known_before(trades: pa.Table, until: datetime | None) -> pa.Table:
     for time, outcomes in (
         ("decided_at", ("accepted",)),
         ("resold_at", ("resale_rate",)),
-        ("fraud_known_at", ("fraud",)),
+        ("fraud_known_at", ("fraud", "label_source")),
     ):
         known = pc.fill_null(pc.less(trades[time], pa.scalar(until, trades[time].type)), False)
         for name in (*outcomes, time):

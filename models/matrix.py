@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -43,17 +44,20 @@ class Encoding:
         rows = len(columns[self.names[0]]) if self.names else 0
         matrix = np.empty((rows, len(self.names)), dtype=np.float64)
         for position, name in enumerate(self.names):
-            matrix[:, position] = self._encode(name, columns[name])
+            codes = self._codes.get(name)
+            column = columns[name]
+            matrix[:, position] = (
+                column if codes is None else [codes.get(value, np.nan) for value in column.tolist()]
+            )
         return matrix
 
-    def _encode(self, name: str, column: np.ndarray) -> np.ndarray:
-        vocabulary = self.vocabularies.get(name)
-        if vocabulary is None:
-            return column.astype(np.float64)
-        codes = {value: float(code) for code, value in enumerate(vocabulary)}
-        return np.fromiter(
-            (codes.get(value, np.nan) for value in column), dtype=np.float64, count=len(column)
-        )
+    @cached_property
+    def _codes(self) -> dict[str, dict[str, float]]:
+        """Categorical name -> value -> code."""
+        return {
+            name: {value: float(code) for code, value in enumerate(vocabulary)}
+            for name, vocabulary in self.vocabularies.items()
+        }
 
     @property
     def categorical(self) -> list[str]:
@@ -75,5 +79,5 @@ class Encoding:
 
 
 def along(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Values (n,) shaped to go along ``grid``, (n,) or (n, g)."""
-    return values.reshape((-1,) + (1,) * (np.ndim(grid) - 1))
+    """Values (n,) shaped to go along ``grid``; grid: (n,) or (n, g)."""
+    return values if values.ndim == grid.ndim else values[:, None]

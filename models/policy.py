@@ -6,7 +6,12 @@ because people write them; the program turns them into fen once, through the ``*
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Profile = Literal["small", "medium", "head"]
+"""How much a platform automates: nothing, what is small and harmless, everything."""
 
 
 class Policy(BaseModel):
@@ -56,12 +61,15 @@ class DecisionCosts(Policy):
     hold_catches: float = Field(
         default=0.5, ge=0, le=1, description="share of fraud that surfaces during a hold"
     )
+    hold_drop_share: float = Field(
+        default=0.01, ge=0, le=1, description="share of honest sellers who leave when their payment is held"
+    )
     review_catches: float = Field(default=0.9, ge=0, le=1, description="share of fraud an analyst recognises")
     review_wrongly_refuses: float = Field(
         default=0.03, ge=0, le=1, description="share of honest trades lost in review"
     )
     complaint_probability: float = Field(
-        default=0.3, ge=0, le=1, description="honest sellers who complain when refused"
+        default=0.1, ge=0, le=1, description="honest sellers who complain when refused"
     )
     margin_share: float = Field(
         default=0.04, ge=0, le=1, description="margin of an honest trade lost by a refusal"
@@ -70,8 +78,53 @@ class DecisionCosts(Policy):
         default=0.05,
         ge=0,
         le=1,
-        description="share of trades the analysts can look at; the rest of the queue is held",
+        description="share of trades the analysts can look at; what saves least of the others is decided without them",
     )
+    reviews_per_day: int = Field(
+        default=0, ge=0, description="trades the analysts can look at in a day; 0: review_capacity_share counts"
+    )
+    hold_most_share: float = Field(
+        default=0.15, ge=0, le=1, description="most trades whose payment waits for a second verification"
+    )
+    refuse_most_share: float = Field(
+        default=0.08, ge=0, le=1, description="most trades the model may refuse by itself"
+    )
+    high_stakes_cny: float = Field(
+        default=5_000.0,
+        ge=0,
+        description="from this face value on, and above what a card may legally hold, only a person refuses",
+    )
+    medium_pay_most_cny: float = Field(
+        default=500.0, ge=0, description="profile medium: a larger payout always waits for a person"
+    )
+    medium_pay_most_probability: float = Field(
+        default=0.02, ge=0, le=1, description="profile medium: a likelier fraud always waits for a person"
+    )
+    let_through_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=0.5,
+        description="share of the trades the model would refuse that are paid at random, so that it learns their "
+        "outcome; 0: none",
+    )
+    let_through_most_cny: float = Field(
+        default=500.0, ge=0, description="a larger face value is never let through at random"
+    )
+    let_through_seed: str = Field(
+        default="huika", description="changing it redraws who is let through; keep your own to yourself"
+    )
+
+    @property
+    def high_stakes_fen(self) -> int:
+        return round(self.high_stakes_cny * 100)
+
+    @property
+    def medium_pay_most_fen(self) -> int:
+        return round(self.medium_pay_most_cny * 100)
+
+    @property
+    def let_through_most_fen(self) -> int:
+        return round(self.let_through_most_cny * 100)
 
 
 class Band(Policy):
@@ -104,6 +157,15 @@ class PricePolicy(Policy):
         description="share of the expected profit that these moves may cost; narrows them where prices matter most",
     )
     exploration_seed: str = Field(default="huika", description="changing it redraws every exploration offset")
+    move_cap: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="prices of a card type rise by at most this much of face value from one day to the next; 0: no cap",
+    )
+    move_cap_down: float = Field(
+        default=0.05, ge=0, le=1, description="… and fall by at most this much; 0: no cap"
+    )
     loyalty_bonus: float = Field(
         default=0.0, ge=0, le=0.02, description="added to the rate of a regular seller, of face value"
     )
@@ -116,6 +178,18 @@ class PricePolicy(Policy):
     physical_logistics_share: float = Field(
         default=0.06, ge=0, le=0.5, description="shipping and filmed unpacking, of face value"
     )
+    partial_balance_share: float = Field(
+        default=0.02,
+        ge=0,
+        le=0.5,
+        description="taken off what a partly used card resells at: it is harder to resell, its balance must be verified",
+    )
+    swap_fee_share: float = Field(
+        default=0.10,
+        ge=0,
+        le=0.5,
+        description="kept of the balance when expired cards are swapped into a new card for their seller",
+    )
     static_rate: float = Field(
         default=0.85, gt=0, le=1, description="the fixed rate of a platform without models"
     )
@@ -125,3 +199,12 @@ class PricePolicy(Policy):
     quote_valid_least_minutes: int = Field(default=5, ge=1, description="… and in the wildest one")
     categories: dict[str, Band] = Field(default_factory=dict)
     card_types: dict[str, Band] = Field(default_factory=dict)
+
+    @property
+    def caps_moves(self) -> bool:
+        return self.move_cap > 0 or self.move_cap_down > 0
+
+    @property
+    def reactivation_fen(self) -> int:
+        """Cost of asking the issuer to re-activate one expired card."""
+        return round(self.expired_handling_cny * 100)

@@ -16,15 +16,28 @@ from models.discount.degraded import table_rates
 from models.discount.explain import reasons_of_all
 from models.discount.guard_rails import price_band
 from models.discount.model import DiscountModel, Offers
+from models.discount.move_cap import DayBefore, as_reference
 from models.discount.rate_table import RateTable
+from models.discount.special import (
+    PARTIAL_BALANCE,
+    SpecialCards,
+    as_usual,
+    doubts,
+    held,
+    minutes_to_expiry,
+    ordinary_cards,
+)
 from models.discount.validity import valid_minutes
-from models.fraud.decision import decide
+from models.fraud.decision import Decisions
+from models.fraud.let_through import let_through, notes_of, still_paid
+from models.fraud.lists import Lists
 from models.fraud.model import FraudModel
-from models.fraud.reason_dictionary import NO_RISK_SIGNALS
-from models.fraud.reasons import reason_codes
+from models.fraud.rules import RuleBook
+from models.fraud.screening import screen
+from models.fraud.verdicts import verdicts
 from models.matrix import Columns
 from models.money import payout_fen, round_rate
-from models.policy import Costs, DecisionCosts, PricePolicy
+from models.policy import Costs, DecisionCosts, PricePolicy, Profile
 from models.reasons import Reason
 
 NO_DISCOUNT_MODEL = "discount_model_missing"
@@ -36,16 +49,6 @@ STATIC_PRICE = Reason(
     "STATIC_PRICE",
     "定价模型暂不可用，按固定价目表保守报价",
     "The pricing model is not available; this is a cautious list price",
-)
-AMOUNT_AT_RISK = Reason(
-    "AMOUNT_AT_RISK",
-    "金额较大，付款前需再次核验",
-    "The amount is large enough for a second check before payment",
-)
-NO_FRAUD_SCORE = Reason(
-    "NO_FRAUD_SCORE",
-    "风控评分暂不可用，打款前需再次核验",
-    "No fraud score is available; a second check comes before payment",
 )
 
 
@@ -87,12 +90,16 @@ class Asked:
     columns: feature columns (n,) as of each trade. face_value_fen (n,) int64. submitted_at (n,) int64 ms.
     submitted: columns (n,) object of the trades as they were submitted (``SPINE_COLUMNS`` by name, None where
     unknown), for what is looked up by id and not learned; a name that is not there is unknown for all.
+    special: what sets the cards apart from whole ones of usual face values; None: nothing is known of that.
+    before: what daily moves are measured from; None: nothing is remembered, and no move is capped.
     """
 
     columns: Columns
     face_value_fen: np.ndarray
     submitted_at: np.ndarray
     submitted: Columns = field(default_factory=dict)
+    special: SpecialCards | None = None
+    before: DayBefore | None = None
 
     def __len__(self) -> int:
         return len(self.face_value_fen)
@@ -100,11 +107,21 @@ class Asked:
 
 @dataclass(frozen=True)
 class Scores:
-    """Fraud answers of n trades. probability: NaN without a model. action: pay, hold, review or refuse."""
+    """Fraud answers of n trades. probability: NaN without a model. action: pay, hold, review or refuse.
+
+    decisions: the model's own, with their costs, before profile, draw, rules and lists.
+    let_through: probability of the draw by which a trade that would have been refused is paid, NaN for all others.
+    notes, shadow_rules (names of the rules in shadow that hit): what analysts are told beside the reasons, and nobody
+    else.
+    """
 
     probability: np.ndarray
     action: np.ndarray
     reasons: list[tuple[Reason, ...]]
+    decisions: Decisions
+    let_through: np.ndarray
+    notes: list[tuple[Reason, ...]]
+    shadow_rules: list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -112,9 +129,11 @@ class Answers:
     """Quotes of n trades: ``rate`` (n,) four decimals, ``payout_fen`` (n,) int64, and what led to them.
 
     acceptance_probability and the resale range are NaN where the static table priced. reasons: price and risk
-    reasons of each trade. no_offer: no admissible rate is expected to earn anything. valid_minutes: how long each quote
-    binds, int64. offers: everything the
-    discount model said, None where the static table priced.
+    reasons of each trade. no_offer: no admissible rate is expected to earn anything, so nothing is bought and nobody
+    needs to look; the action is that of the fraud decision all the same. valid_minutes: how long each quote
+    binds, int64. offer_centre: see :class:`Offers`, NaN where the static table priced. offers: everything the
+    discount model said, None where the static table priced. decisions, let_through, notes, shadow_rules: see
+    :class:`Scores`.
     """
 
     rate: np.ndarray
@@ -126,55 +145,88 @@ class Answers:
     resale_p50: np.ndarray
     resale_p90: np.ndarray
     offer_density: np.ndarray
+    offer_centre: np.ndarray
     reasons: list[tuple[Reason, ...]]
     no_offer: np.ndarray
     valid_minutes: np.ndarray
     offers: Offers | None
+    decisions: Decisions
+    let_through: np.ndarray
+    notes: list[tuple[Reason, ...]]
+    shadow_rules: list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The platform's own numbers that both answers use."""
+    """The platform's own numbers that both answers use, and the rules, limits and lists that stand beside the model."""
 
     costs: Costs
     decision: DecisionCosts
     price: PricePolicy
+    profile: Profile = "head"
+    rules: RuleBook = field(default_factory=RuleBook)
+    lists: Lists = field(default_factory=Lists)
 
 
-def score(asked: Asked, *, payout_fen: np.ndarray, models: ModelPair, terms: Terms) -> Scores:
-    """Score n trades for fraud; payout_fen (n,) is what would be paid."""
-    size = len(asked)
-    model = models.fraud
-    columns = as_trained(asked.columns, models.fraud_pins)
-    probability = np.full(size, np.nan) if model is None else model.probability(columns)
-    decisions = decide(
-        probability=probability,
+def score(
+    asked: Asked,
+    *,
+    payout_fen: np.ndarray,
+    models: ModelPair,
+    terms: Terms,
+    worth_paying: np.ndarray | None = None,
+) -> Scores:
+    """Score n trades for fraud; payout_fen (n,) is what would be paid. worth_paying (n,) bool: whether an honest trade
+    is worth its price, without which none is let through at random; None: all are."""
+    judged = verdicts(
+        model=models.fraud,
+        columns=as_trained(asked.columns, models.fraud_pins),
         payout_fen=payout_fen,
         face_value_fen=asked.face_value_fen,
         costs=terms.costs,
         decision=terms.decision,
-        review_threshold_fen=None if model is None else model.review_threshold_fen,
+        profile=terms.profile,
     )
-    reasons = (
-        [(NO_FRAUD_SCORE,)] * size if model is None else reason_codes(model.contributions(columns), columns)
+    draws = let_through(
+        action=judged.action,
+        trade_id=asked.submitted.get("trade_id"),
+        face_value_fen=asked.face_value_fen,
+        decision=terms.decision,
+        worth_paying=worth_paying,
     )
-    reasons = [
-        (AMOUNT_AT_RISK,) if action != "pay" and found == (NO_RISK_SIGNALS,) else found
-        for action, found in zip(decisions.action, reasons, strict=True)
-    ]
-    return Scores(probability=probability, action=decisions.action, reasons=reasons)
+    screened = screen(
+        action=draws.action,
+        reasons=judged.reasons,
+        scored=~np.isnan(judged.probability),
+        columns=asked.columns,
+        hits=terms.rules.hits(columns=asked.columns, submitted_at=asked.submitted_at),
+        listed=terms.lists.listed(submitted=asked.submitted, submitted_at=asked.submitted_at),
+    )
+    special = asked.special or ordinary_cards(asked.face_value_fen)
+    action = held(screened.action, special)
+    passed = still_paid(action, draws.let_through)
+    return Scores(
+        probability=judged.probability,
+        action=action,
+        decisions=judged.decisions,
+        reasons=[_once(*both) for both in zip(doubts(special), screened.reasons, strict=True)],
+        let_through=passed,
+        notes=notes_of(passed),
+        shadow_rules=screened.shadow_rules,
+    )
 
 
 def quote(asked: Asked, *, models: ModelPair, terms: Terms) -> Answers:
     """Price and score n trades.
 
-    The rate does not depend on the seller. A card that is expected to lose money at every admissible rate goes
-    to review at least.
+    The rate does not depend on the seller. A card that is expected to lose money at every admissible rate is no offer
+    (``no_offer``); its decision stays what fraud alone would make it.
     """
     size, face = len(asked), asked.face_value_fen
+    special = asked.special or ordinary_cards(face)
     if models.discount is None:
         offers, no_offer = None, np.zeros(size, dtype=bool)
-        rate = static_rates(columns=asked.columns, face_value_fen=face, terms=terms)
+        rate = static_rates(columns=asked.columns, face_value_fen=face, terms=terms, special=special)
         price = [(STATIC_PRICE,)] * size
     else:
         seen = as_trained(asked.columns, models.discount_pins)
@@ -184,40 +236,89 @@ def quote(asked: Asked, *, models: ModelPair, terms: Terms) -> Answers:
             submitted_at=asked.submitted_at,
             costs=terms.costs,
             policy=terms.price,
+            special=special,
+            before=_as_known(asked.before, models.discount_pins),
         )
         rate, no_offer = offers.rate, offers.no_offer
         price = reasons_of_all(columns=seen, offers=offers)
+    price = [
+        (*found, PARTIAL_BALANCE) if partial else found
+        for found, partial in zip(price, special.partial.tolist(), strict=True)
+    ]
     payout = payout_fen(face, rate)
-    scores = score(asked, payout_fen=payout, models=models, terms=terms)
-    action = np.where(no_offer & np.isin(scores.action, ("pay", "hold")), "review", scores.action).astype(
-        object
-    )
+    scores = score(asked, payout_fen=payout, models=models, terms=terms, worth_paying=~no_offer)
     unknown = np.full(size, np.nan)
     return Answers(
         rate=rate,
         payout_fen=payout,
-        action=action,
+        action=scores.action,
         fraud_probability=scores.probability,
         acceptance_probability=unknown if offers is None else offers.acceptance_probability,
         resale_p10=unknown if offers is None else offers.resale_p10,
         resale_p50=unknown if offers is None else offers.resale_p50,
         resale_p90=unknown if offers is None else offers.resale_p90,
         offer_density=unknown if offers is None else offers.offer_density,
+        offer_centre=unknown if offers is None else offers.offer_centre,
         reasons=[(*prices, *risks) for prices, risks in zip(price, scores.reasons, strict=True)],
         no_offer=no_offer,
-        valid_minutes=valid_minutes(columns=asked.columns, rows=size, policy=terms.price),
+        valid_minutes=_valid_minutes(asked, terms.price),
         offers=offers,
+        decisions=scores.decisions,
+        let_through=scores.let_through,
+        notes=scores.notes,
+        shadow_rules=scores.shadow_rules,
     )
 
 
-def static_rates(*, columns: Columns, face_value_fen: np.ndarray, terms: Terms) -> np.ndarray:
-    """Rates (n,) without a model: the static table less a haircut, inside the card type's band."""
+def reference_rates(asked: Asked, *, models: ModelPair, terms: Terms) -> np.ndarray:
+    """What the reference card of each trade's type is priced at (n,) at the trade's moment, held by the cap of daily
+    moves and before exploration: what the next day's moves are measured from. NaN without a model or ``before``."""
+    if models.discount is None or asked.before is None:
+        return np.full(len(asked), np.nan)
+    before = _as_known(asked.before, models.discount_pins)
+    offers = models.discount.price(
+        columns=as_reference(as_trained(asked.columns, models.discount_pins), asked.before),
+        face_value_fen=asked.before.face_value_fen,
+        submitted_at=asked.submitted_at,
+        costs=terms.costs,
+        policy=terms.price,
+        before=before,
+    )
+    return offers.centre_rate
+
+
+def _as_known(before: DayBefore | None, pins: Mapping[str, str]) -> DayBefore | None:
+    """Without the columns of which the model reads a former definition: the market of then is in today's."""
+    return before if before is None or not pins else before.without(pins)
+
+
+def _once(doubts: tuple[Reason, ...], risks: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    """Both, without risks that say again what a doubt says."""
+    told = {reason.code for reason in doubts}
+    return (*doubts, *(risk for risk in risks if risk.code not in told)) if doubts else risks
+
+
+def _valid_minutes(asked: Asked, policy: PricePolicy) -> np.ndarray:
+    """Whole minutes (n,) int64 that each quote binds; a valid card's never beyond its last valid day."""
+    minutes = valid_minutes(columns=asked.columns, rows=len(asked), policy=policy)
+    days = card_context(asked.columns, len(asked)).days_to_expiry
+    left = minutes_to_expiry(days_to_expiry=days, submitted_at=asked.submitted_at)
+    return np.minimum(minutes, left).astype(np.int64)
+
+
+def static_rates(
+    *, columns: Columns, face_value_fen: np.ndarray, terms: Terms, special: SpecialCards | None = None
+) -> np.ndarray:
+    """Rates (n,) without a model: the static table less a haircut, inside the card type's band. special: None: whole
+    cards of usual face values."""
+    cards = special or ordinary_cards(face_value_fen)
     rate, _ = table_rates(
         table=RateTable(),
-        columns=columns,
-        face_value_fen=face_value_fen,
+        columns=as_usual(columns, cards),
+        face_value_fen=cards.usual_fen,
         costs=terms.costs,
         policy=terms.price,
     )
-    low, high = price_band(context=card_context(columns, len(face_value_fen)), policy=terms.price)
-    return round_rate(np.clip(rate - HAIRCUT, low, high))
+    low, high = price_band(context=card_context(columns, len(cards)), policy=terms.price)
+    kept = 1.0 - terms.price.partial_balance_share * cards.partial
+    return round_rate(np.clip(rate * kept - HAIRCUT, low, high))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features.catalogue import Catalogue, workspace_catalogue
+from features.channels import Extremes, extremes_at
 from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS, microseconds
-from features.tables import TRADES
+from features.tables import ISSUED_FACE, TRADES
 from features.training_set import compute_features
-from models.quoting import Asked, ModelPair, Terms, quote, score
+from models.discount.explain import waterfall
+from models.discount.move_cap import DayBefore
+from models.discount.special import special_cards
+from models.discount.swap import ExpiredQuote, propose_swaps
+from models.quoting import Answers, Asked, ModelPair, Terms, quote, score
 from models.reasons import Reason
-from pipelines.settings import Settings
+from pipelines.application_data import ApplicationData
+from pipelines.board_history import BoardHistory
 from pipelines.training.import_problems import RuleResult
 from pipelines.training.import_reading import Draft, read_file
 from pipelines.training.mapping import TableMapping
@@ -41,15 +47,17 @@ class InputRefused(ValueError):
 
 @dataclass(frozen=True)
 class Batch:
-    """The rows of an input file: the spine (``SPINE_COLUMNS``) in file order, and arrays models need."""
+    """The rows of an input file: the spine (``SPINE_COLUMNS``, and the issued face value of partly used
+    cards) in file order, arrays models need, and the catalogue the card types are in. before: what daily moves
+    are measured from; extremes: best and worst channel of each row, None where no bid is believed. Both come from
+    :func:`with_market`; without it no move is capped and no channel is named."""
 
     spine: pa.Table
     face_value_fen: np.ndarray
     submitted_ms: np.ndarray
-
-
-def terms_of(settings: Settings) -> Terms:
-    return Terms(costs=settings.costs, decision=settings.decision, price=settings.price)
+    catalogue: Catalogue
+    before: DayBefore | None = None
+    extremes: Sequence[Extremes | None] = ()
 
 
 def read_batch(path: Path, *, mapping: TableMapping, catalogue: Catalogue, now: datetime) -> Batch:
@@ -61,13 +69,14 @@ def read_batch(path: Path, *, mapping: TableMapping, catalogue: Catalogue, now: 
             broken = tuple(result for result in draft.results() if result.failed)
             raise InputRefused(f"{path}: {len(broken)} rules are broken", broken)
         rows = pq.read_table(draft.cast)
-    spine = pa.table({name: _column(rows, name) for name in SPINE_COLUMNS})
+    spine = pa.table({name: _column(rows, name) for name in (*SPINE_COLUMNS, ISSUED_FACE)})
     _refuse_repeats(path, spine)
     _refuse_unknown_types(path, spine, catalogue)
     return Batch(
         spine=spine,
         face_value_fen=spine["face_value_fen"].to_numpy(),
         submitted_ms=microseconds(spine["submitted_at"]) // 1000,
+        catalogue=catalogue,
     )
 
 
@@ -77,7 +86,7 @@ def batch_features(
     """Features of the batch from the stored history, by the definitions the models know; its rows count as
     submissions for its later rows."""
     return compute_features(
-        spine=batch.spine,
+        spine=batch.spine.select(SPINE_COLUMNS),
         trades=workspace.tables.read("trades"),
         market=workspace.tables.read("market"),
         catalogue=workspace_catalogue(workspace.tables),
@@ -87,9 +96,25 @@ def batch_features(
     )
 
 
+def with_market(workspace: Workspace, batch: Batch) -> Batch:
+    """The batch with what the workspace knows of each row's market as of its own moment: the price board's history of
+    the days before, and the channels."""
+    history = BoardHistory(ApplicationData(workspace.application_url), batch.catalogue)
+    card_types = batch.spine["card_type"].to_pylist()
+    extremes = extremes_at(
+        workspace.tables.read("market"),
+        card_types=np.array(card_types, dtype=object),
+        moments=microseconds(batch.spine["submitted_at"]),
+        catalogue=batch.catalogue,
+    )
+    return replace(batch, before=history.before(card_types, batch.submitted_ms), extremes=extremes)
+
+
 def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPair, terms: Terms) -> pa.Table:
-    """One row a trade with the columns of `huika quote`'s OUTPUT, in file order."""
-    answers = quote(_asked(batch, columns), models=models, terms=terms)
+    """One row a trade with the columns of `huika quote`'s OUTPUT, in file order. ``review_saving_cny``: what an
+    analyst's look is expected to save, by which a queue is worked; null where nothing is offered."""
+    asked = asked_of(batch, columns)
+    answers = quote(asked, models=models, terms=terms)
     return pa.table(
         {
             "trade_id": batch.spine["trade_id"],
@@ -102,40 +127,113 @@ def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
             "resale_rate_p50": _nullable(answers.resale_p50),
             "resale_rate_p90": _nullable(answers.resale_p90),
             "offer_density": _nullable(answers.offer_density),
+            "offer_centre": _nullable(answers.offer_centre),
+            **_channel_columns(batch.extremes or [None] * len(asked)),
             "no_offer": answers.no_offer,
+            **_swap_columns(_expired_quotes(asked, answers, batch.catalogue), asked, terms=terms),
+            "let_through": _nullable(answers.let_through),
+            "review_saving_cny": _nullable(
+                np.where(answers.no_offer, np.nan, answers.decisions.review_saving_fen / 100)
+            ),
+            "human_review": answers.action == "refuse",
             **_reason_columns(answers.reasons),
-            **_version_columns(models, len(batch.spine)),
+            "shadow_rules": ["|".join(names) for names in answers.shadow_rules],
+            **_version_columns(models, terms, len(batch.spine)),
         }
     )
 
 
 def score_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPair, terms: Terms) -> pa.Table:
     """One row a trade with the columns of `huika score`'s OUTPUT; the payout at risk is the face value."""
-    asked = _asked(batch, columns)
+    asked = asked_of(batch, columns)
     scores = score(asked, payout_fen=asked.face_value_fen, models=models, terms=terms)
     return pa.table(
         {
             "trade_id": batch.spine["trade_id"],
             "fraud_probability": _nullable(scores.probability),
             "decision": pa.array(scores.action, pa.string()),
+            "let_through": _nullable(scores.let_through),
+            "review_saving_cny": _nullable(scores.decisions.review_saving_fen / 100),
+            "human_review": scores.action == "refuse",
             **_reason_columns(scores.reasons),
-            **_version_columns(models, len(batch.spine)),
+            "shadow_rules": ["|".join(names) for names in scores.shadow_rules],
+            **_version_columns(models, terms, len(batch.spine)),
         }
     )
 
 
-def _asked(batch: Batch, columns: dict[str, np.ndarray]) -> Asked:
+def asked_of(batch: Batch, columns: dict[str, np.ndarray]) -> Asked:
+    """The batch as a question to the models."""
+    submitted = submitted_columns(batch.spine)
     return Asked(
         columns=columns,
         face_value_fen=batch.face_value_fen,
         submitted_at=batch.submitted_ms,
-        submitted=submitted_columns(batch.spine),
+        submitted=submitted,
+        special=special_cards(
+            catalogue=batch.catalogue,
+            card_type=submitted["card_type"],
+            value_fen=batch.face_value_fen,
+            issued_face_fen=submitted[ISSUED_FACE],
+        ),
+        before=batch.before,
     )
+
+
+def _channel_columns(extremes: Sequence[Extremes | None]) -> dict[str, pa.Array]:
+    """Best and worst channel of each row's market, null where no bid is believed."""
+    best = [None if found is None else found.best for found in extremes]
+    worst = [None if found is None else found.worst for found in extremes]
+    columns: dict[str, pa.Array] = {}
+    for name, channels in (("best_channel", best), ("worst_channel", worst)):
+        columns[name] = pa.array([channel and channel.source for channel in channels], pa.string())
+        rates = [channel and round(channel.rate, 4) for channel in channels]
+        columns[f"{name}_rate"] = pa.array(rates, pa.float64())
+    return columns
+
+
+def _expired_quotes(asked: Asked, answers: Answers, catalogue: Catalogue) -> list[ExpiredQuote]:
+    """The offers for expired cards, called by their trades; none where no model priced."""
+    if answers.offers is None:
+        return []
+    rows = np.flatnonzero(np.isfinite(answers.offers.reactivation) & (answers.action != "refuse"))
+    told, offers = asked.submitted, answers.offers.rows(rows)
+    return [
+        ExpiredQuote(
+            quote_id=told["trade_id"][row],
+            card_id=told["card_fingerprint"][row] or told["trade_id"][row],
+            seller_id=told["seller_id"][row],
+            card=catalogue.get(told["card_type"][row]),
+            card_form=told["card_form"][row],
+            submitted_at=told["submitted_at"][row],
+            valid_until=told["submitted_at"][row] + timedelta(minutes=int(answers.valid_minutes[row])),
+            value_fen=int(asked.face_value_fen[row]),
+            payout_fen=int(answers.payout_fen[row]),
+            decision=str(answers.action[row]),
+            steps={step.code: step.amount_fen for step in waterfall(offers, place)},
+        )
+        for place, row in enumerate(rows.tolist())
+    ]
+
+
+def _swap_columns(quotes: list[ExpiredQuote], asked: Asked, *, terms: Terms) -> dict[str, pa.Array]:
+    """The swap that each trade is part of, named by its first one, and what the swap pays in all; null without one."""
+    groups: dict[str, str] = {}
+    payouts: dict[str, float] = {}
+    for proposal in propose_swaps(quotes, costs=terms.costs, policy=terms.price):
+        for member in proposal.quotes:
+            groups[member.quote_id] = proposal.quotes[0].quote_id
+            payouts[member.quote_id] = proposal.payout_fen / 100
+    trade_ids = asked.submitted["trade_id"].tolist()
+    return {
+        "swap_group": pa.array([groups.get(name) for name in trade_ids], pa.string()),
+        "swap_payout_cny": pa.array([payouts.get(name) for name in trade_ids], pa.float64()),
+    }
 
 
 def submitted_columns(spine: pa.Table) -> dict[str, np.ndarray]:
     """The spine's columns (n,) as plain objects, None where unknown."""
-    return {name: np.array(spine[name].to_pylist(), dtype=object) for name in SPINE_COLUMNS}
+    return {name: np.array(spine[name].to_pylist(), dtype=object) for name in spine.column_names}
 
 
 def write_answers(table: pa.Table, path: Path) -> None:
@@ -183,10 +281,12 @@ def _reason_columns(reasons: list[tuple[Reason, ...]]) -> dict[str, Any]:
     }
 
 
-def _version_columns(models: ModelPair, rows: int) -> dict[str, Any]:
+def _version_columns(models: ModelPair, terms: Terms, rows: int) -> dict[str, Any]:
     constants = {
         "discount_version": models.discount_version,
         "fraud_version": models.fraud_version,
+        "rules_version": terms.rules.rules_version,
+        "law_version": terms.rules.law_version,
         "degraded": "|".join(models.degraded) or None,
     }
     return {name: pa.array([value] * rows, pa.string()) for name, value in constants.items()}

@@ -11,7 +11,7 @@ from models.discount.model import DiscountModel
 from models.fraud.model import FraudModel
 from models.quoting import ModelPair
 from models.registry import CHAMPION, DamagedModel, ModelNotFound, ModelRegistry, ModelVersion
-from pipelines.feature_pins import FeaturesGone, pins
+from pipelines.feature_pins import FeaturesGone, pins, trained_versions
 
 log = logging.getLogger("huika")
 
@@ -29,6 +29,16 @@ def load_pair(registry: ModelRegistry, *, alias: str = CHAMPION) -> ModelPair:
         discount_pins={} if discount is None else discount.pins,
         fraud_pins={} if fraud is None else fraud.pins,
     )
+
+
+def load_version(registry: ModelRegistry, number: str) -> tuple[FraudModel, dict[str, str]]:
+    """A fraud model by its number, and the version of each feature it was trained on. Raises ModelNotFound,
+    DamagedModel or FeaturesGone."""
+    for version in registry.versions("fraud"):
+        if version.version == number:
+            folder = registry.folder(version)
+            return FraudModel.load(folder), trained_versions(folder)
+    raise ModelNotFound(f"fraud version {number} is no longer in the registry")
 
 
 @dataclass(frozen=True)

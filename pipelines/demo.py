@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from features.catalogue import load_catalogue, workspace_catalogue
 from models.policy import Costs
-from pipelines.answering import batch_features, quote_batch, read_batch, terms_of
+from pipelines.answering import batch_features, quote_batch, read_batch
 from pipelines.champions import load_pair
 from pipelines.simulation import Market, World, simulate, write
 from pipelines.simulation.oracle import ProfitShare, profit_share, read_oracle
+from pipelines.terms import terms_of
 from pipelines.training.importing import ImportResult, import_tables
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
@@ -32,7 +33,9 @@ class Verdict:
     """What the models would have done in the judged days, against the truth that only a simulation knows.
 
     model, static, history: expected profit of the models' rates, of a fixed rate, and of the rates the
-    platform really offered, each against the best possible. fraud figures are shares.
+    platform really offered, each against the best possible. fraud figures are shares: fraud_value_stopped counts holds
+    and reviews by what they catch, and a card that nothing is offered for as stopped. shares: of all trades, by
+    decision; without an offer nothing is decided, it is ``no offer``.
     """
 
     trades: int
@@ -42,6 +45,7 @@ class Verdict:
     frauds: int
     fraud_value_stopped: float
     honest_refused: float
+    shares: dict[str, float]
 
 
 def make_market(folder: Path, *, trades: int, seed: int, today: date) -> Market:
@@ -82,7 +86,7 @@ def judge(workspace: Workspace, folder: Path, *, since: datetime, now: datetime)
     batch = read_batch(source, mapping={}, catalogue=workspace_catalogue(workspace.tables), now=now)
     models = load_pair(model_registry(workspace))
     columns = batch_features(workspace, batch, models=models, progress=lambda done, total: None)
-    terms = terms_of(workspace.settings)
+    terms = terms_of(workspace)
     answers = quote_batch(batch, columns, models=models, terms=terms)
     return _verdict(recent, answers, pq.read_table(folder / "oracle.parquet"), terms.costs, workspace)
 
@@ -95,15 +99,16 @@ def _verdict(
     def share(rates: np.ndarray) -> ProfitShare:
         return profit_share(oracle=truth, trades=recent, rates=rates, costs=costs)
 
-    rate = np.where(answers["no_offer"].to_numpy(), np.nan, answers["rate"].to_numpy())
-    decision = answers["decision"].to_numpy()
+    none, decision = answers["no_offer"].to_numpy(), answers["decision"].to_numpy()
+    rate = np.where(none, np.nan, answers["rate"].to_numpy())
     stopped = {
         "pay": 0.0,
         "hold": workspace.settings.decision.hold_catches,
         "review": workspace.settings.decision.review_catches,
         "refuse": 1.0,
     }
-    caught = np.array([stopped[action] for action in decision])
+    caught = np.where(none, 1.0, [stopped[action] for action in decision])
+    outcome = np.where(none & (decision != "refuse"), "no offer", decision)
     at_risk = answers["payout_cny"].to_numpy() * truth.is_fraud
     return Verdict(
         trades=len(recent),
@@ -113,6 +118,7 @@ def _verdict(
         frauds=int(truth.is_fraud.sum()),
         fraud_value_stopped=float(caught @ at_risk / at_risk.sum()),
         honest_refused=float((decision[~truth.is_fraud.astype(bool)] == "refuse").mean()),
+        shares={name: float((outcome == name).mean()) for name in (*stopped, "no offer")},
     )
 
 

@@ -53,6 +53,15 @@ class FeatureLog:
         )
 
 
+def features_of_quote(data: ApplicationData, quote_id: str) -> LoggedFeatures | None:
+    """The features of one quote, None where none were kept."""
+    rows = data.rows(sa.select(quote_features).where(quote_features.c.quote_id == quote_id))
+    if not rows:
+        return None
+    names = data.rows(sa.select(feature_lists).where(feature_lists.c.list_id == rows[0]["list_id"]))
+    return _logged(rows[0], {row["list_id"]: tuple(row["names"]) for row in names})
+
+
 def logged_features(data: ApplicationData, *, newest: int) -> list[LoggedFeatures]:
     """Features of the first quote of each trade (a later one is a question about the same submission), of the
     ``newest`` trades at most, oldest first."""

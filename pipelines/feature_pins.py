@@ -24,12 +24,17 @@ def write_versions(folder: Path, *, registry: Registry, model: str) -> None:
     (folder / FILE).write_text(json.dumps(versions, indent=1), encoding="utf-8")
 
 
-def pins(folder: Path, *, registry: Registry) -> dict[str, str]:
-    """Feature -> column of the former definition, for those that changed since. Raises FeaturesGone."""
+def trained_versions(folder: Path) -> dict[str, str]:
+    """Feature -> version of the definition that a model was trained on. Raises FeaturesGone."""
     try:
-        versions: dict[str, str] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise FeaturesGone(f"the model does not say which definitions it was trained on ({FILE})") from None
+
+
+def pins(folder: Path, *, registry: Registry) -> dict[str, str]:
+    """Feature -> column of the former definition, for those that changed since. Raises FeaturesGone."""
+    versions = trained_versions(folder)
     former = {name: f"{name}@{version}" for name, version in versions.items()}
     gone = [column for column in former.values() if not _has(registry, column)]
     if gone:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,13 @@ import pyarrow.parquet as pq
 
 from features.rows import SPINE_COLUMNS
 from features.table_store import TableStore
+from features.tables import TRADES
+from models.fraud.labels import DEFAULT_SOURCE, Label, label_of
 from pipelines.application_data import ApplicationData
 from pipelines.live_log import trade_from_json
+
+FRAUD_CONFIRMED, FRAUD_CLEARED = "fraud_confirmed", "fraud_cleared"
+LABEL_KINDS = (FRAUD_CONFIRMED, FRAUD_CLEARED)
 
 
 class StoredTrades:
@@ -66,12 +70,29 @@ class TradeFinder:
         found = self.stored.find(trade_id)
         return None if found is None else found[column]
 
-    def stored_label(self, trade_id: str) -> tuple[datetime, bool] | None:
-        """The label of a stored trade: when it became known, and whether it was fraud."""
+    def label(self, trade_id: str) -> Label | None:
+        """The label that a trade has by the stored tables and by the events told since."""
         found = self.stored.find(trade_id)
-        if found is None or found["fraud"] is None:
-            return None
-        return found["fraud_known_at"], found["fraud"]
+        held = None if found is None else stored_label(found)
+        return label_of(told_labels(self.data.events_of(trade_id)), held=held)
+
+
+def stored_label(trade: Mapping[str, Any]) -> Label | None:
+    """The label in a stored trade's row, None where it has none."""
+    if trade["fraud"] is None:
+        return None
+    return Label(fraud=trade["fraud"], source=trade["label_source"], known_at=trade["fraud_known_at"])
+
+
+def told_labels(events: Iterable[Mapping[str, Any]]) -> list[Label]:
+    """The labels among the application data's events, in their order."""
+    return [told_label(event) for event in events if event["kind"] in LABEL_KINDS]
+
+
+def told_label(event: Mapping[str, Any]) -> Label:
+    """The label that a fraud_confirmed or fraud_cleared event told."""
+    source = event["body"].get("source", DEFAULT_SOURCE)
+    return Label(fraud=event["kind"] == FRAUD_CONFIRMED, source=source, known_at=event["known_at"])
 
 
 def stored_trades(tables: TableStore, trade_ids: Collection[str]) -> list[dict[str, Any]]:
@@ -79,4 +100,5 @@ def stored_trades(tables: TableStore, trade_ids: Collection[str]) -> list[dict[s
     path = tables.path("trades")
     if path is None or not trade_ids:
         return []
-    return pq.read_table(path, filters=pc.field("trade_id").isin(list(trade_ids))).to_pylist()
+    rows = pq.read_table(path, filters=pc.field("trade_id").isin(list(trade_ids))).to_pylist()
+    return [dict.fromkeys(TRADES.schema.names) | row for row in rows]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -16,7 +16,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from models.policy import Costs, DecisionCosts, Policy, PricePolicy
+from models.policy import Costs, DecisionCosts, Policy, PricePolicy, Profile
 
 FILE_NAME = "huika.toml"
 
@@ -35,6 +35,16 @@ class Storage(Policy):
     )
 
 
+class Access(Policy):
+    """Who may see what is not for sellers and their apps."""
+
+    analyst_token: str = Field(
+        default="",
+        repr=False,
+        description="bearer token of risk analysts; empty: explanations of quotes are given to nobody",
+    )
+
+
 class TrainingSettings(Policy):
     """How models are fitted and judged."""
 
@@ -50,12 +60,13 @@ class Settings(BaseSettings):
         env_prefix="HUIKA_", env_nested_delimiter="__", frozen=True, extra="ignore"
     )
 
-    profile: Literal["small", "medium", "head"] = "head"
+    profile: Profile = "head"
     storage: Storage = Storage()
     costs: Costs = Costs()
     decision: DecisionCosts = DecisionCosts()
     price: PricePolicy = PricePolicy()
     training: TrainingSettings = TrainingSettings()
+    access: Access = Access()
 
     @classmethod
     def settings_customise_sources(
@@ -96,7 +107,8 @@ def write_default_settings(path: Path) -> None:
         "# Huika settings. Every value below is the default; remove a '#' and change it.",
         "# HUIKA_<SECTION>__<KEY> in the environment wins over this file.",
         "",
-        '# profile = "head"   # small | medium | head: how much the platform automates',
+        '# profile = "head"   # small: a person decides every trade; medium: all but small payouts of little risk;',
+        "#                    # head: only what the costs send to review",
     ]
     for section, field in Settings.model_fields.items():
         model = field.annotation

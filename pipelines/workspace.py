@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.table_store import TableStore
+from pipelines.screening.files import RULES_FILE, write_default_rules
 from pipelines.settings import FILE_NAME, Settings, load_settings, write_default_settings
 
 PROCESS_ENVIRONMENT = {
@@ -37,6 +38,8 @@ class Workspace:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / FILE_NAME).exists():
             write_default_settings(home / FILE_NAME)
+        if not (home / RULES_FILE).exists():
+            write_default_rules(home / RULES_FILE)
         return cls(home=home, settings=load_settings(home / FILE_NAME))
 
     @property

@@ -36,6 +36,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "backtest",
         "Answer a past period again as if live, and report what would have come of it.",
     ),
+    "report": (
+        "serving.commands.report",
+        "app",
+        "Write a page about a period: what was caught, missed and wrongly stopped.",
+    ),
     "models": ("serving.commands.models", "models", "List registered models, aliases and figures."),
     "promote": ("serving.commands.models", "promote", "Make the challenger the champion, if it is no worse."),
     "recalibrate": (
@@ -46,6 +51,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rollback": ("serving.commands.models", "rollback", "Bring the previous champion back."),
     "quote": ("serving.commands.batch", "quote", "Price a file of cards, each as of its own moment."),
     "score": ("serving.commands.batch", "score", "Score a file of trades for fraud."),
+    "explain": (
+        "serving.commands.explain",
+        "explain",
+        "Why one trade was answered as it was, for risk analysts.",
+    ),
+    "rules": (
+        "serving.commands.rules",
+        "rules",
+        "Rules and legal limits beside the fraud model: show, check, test on history.",
+    ),
+    "lists": ("serving.commands.lists", "lists", "Block, watch and allow sellers, devices, accounts, cards."),
     "serve": ("serving.commands.serve", "serve", "Run the HTTP service."),
     "status": ("serving.commands.status", "status", "Show what is in the workspace."),
     "bench": ("serving.commands.bench", "bench", "Measure speed and memory of this installation."),

@@ -15,6 +15,7 @@ ends the boosting soon, which leaves the pooled logit; its slopes in turn are he
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import lightgbm
 import numpy as np
 
 from models.discount.boosters import load_booster, predict, save_booster
-from models.discount.context import CardContext, relative_columns
+from models.discount.context import EXPECTED_RESALE, CardContext, relative_matrix
 from models.discount.link import PLAIN, Link, Links
 from models.discount.pooled import RATE_UNIT, PooledLogit
 from models.discount.resale import ResaleEstimate
@@ -30,8 +31,6 @@ from models.matrix import Columns, Encoding, along
 
 STEEPNESS_RANGE = 4.0
 """The trees change the pooled steepness by this factor at most."""
-EXPECTED_RESALE = "expected_resale"
-"""Input beside the feature columns: the resale estimate less its anchor."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ class AcceptanceModel:
     ) -> AcceptanceCurve:
         location, log_steepness = self.pooled.curve(context=context, resale_mean=resale.mean)
         if self.place is not None and self.place_inputs is not None:
-            inputs = place_columns(columns, self.place_inputs.names, resale)
-            location = location + RATE_UNIT * predict(self.place, self.place_inputs.matrix(inputs))
+            inputs = place_matrix(columns, self.place_inputs, resale)
+            location = location + RATE_UNIT * predict(self.place, inputs)
         if self.slope is not None and self.slope_inputs is not None:
             log_steepness = log_steepness + bounded(predict(self.slope, self.slope_inputs.matrix(columns)))
         return AcceptanceCurve(
@@ -126,14 +125,20 @@ class AcceptanceModel:
         )
 
 
-def place_columns(columns: Columns, names: tuple[str, ...], resale: ResaleEstimate) -> dict[str, np.ndarray]:
-    """What the place of a curve is learnt from: the named columns with rates as distances from the anchor (which
-    does not change with face value, days to expiry or competitors' bids), and the resale estimate likewise."""
-    inputs = relative_columns(columns, names, resale.anchor_rate)
-    return inputs | {EXPECTED_RESALE: resale.mean - resale.anchor_rate}
+def place_encoding(columns: Columns, names: Sequence[str]) -> Encoding:
+    """The inputs of a curve's place: the named columns that there are, and last the resale estimate."""
+    known = tuple(name for name in names if name in columns)
+    encoding = Encoding.fit(columns, known)
+    return replace(encoding, names=(*known, EXPECTED_RESALE))
+
+
+def place_matrix(columns: Columns, encoding: Encoding, resale: ResaleEstimate) -> np.ndarray:
+    """What the place of a curve is learnt from (n, k): rates as distances from the anchor (which does not change with
+    face value, days to expiry or competitors' bids)."""
+    return relative_matrix({**columns, EXPECTED_RESALE: resale.mean}, encoding, resale.anchor_rate)
 
 
 def bounded(log_steepness: np.ndarray) -> np.ndarray:
     """The trees' change of the log steepness, held within a factor STEEPNESS_RANGE."""
     limit = np.log(STEEPNESS_RANGE)
-    return np.clip(log_steepness, -limit, limit)
+    return np.minimum(np.maximum(log_steepness, -limit), limit)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import lightgbm
 import numpy as np
 
-from models.discount.acceptance import EXPECTED_RESALE, AcceptanceModel, bounded, place_columns
+from models.discount.acceptance import AcceptanceModel, bounded, place_encoding, place_matrix
 from models.discount.boosters import BoosterSettings, TrainingRows
-from models.discount.context import CardContext
+from models.discount.context import EXPECTED_RESALE, CardContext
 from models.discount.directions import STEADY_COLUMNS, UNDIRECTED, constraints
 from models.discount.link import PLAIN, SMALLEST, Link, Links, fit_links
 from models.discount.pooled import RATE_UNIT, fit_pooled
@@ -58,13 +58,12 @@ def fit_acceptance(
     if not known:
         return AcceptanceModel(pooled=pooled)
     location, log_steepness = pooled.curve(context=context, resale_mean=resale.mean)
-    placed = place_columns(columns, tuple(name for name in names if name not in UNDIRECTED), resale)
-    place_inputs = Encoding.fit(placed, tuple(placed))
+    place_inputs = place_encoding(columns, [name for name in names if name not in UNDIRECTED])
     steady = tuple(name for name in names if name in STEADY_COLUMNS)
     slope_inputs = Encoding.fit(columns, steady)
     log = _Decisions(
-        place=_rows(place_inputs, placed, accepted),
-        slope=_rows(slope_inputs, columns, accepted),
+        place=_rows(place_inputs, place_matrix(columns, place_inputs, resale), accepted),
+        slope=_rows(slope_inputs, slope_inputs.matrix(columns), accepted),
         gap=(offered_rate - location) / RATE_UNIT,
         log_steepness=log_steepness,
         floor=floor,
@@ -110,8 +109,8 @@ class _Decisions:
         return steepness * (self.gap - place), steepness
 
 
-def _rows(encoding: Encoding, columns: Columns, accepted: np.ndarray) -> TrainingRows:
-    return TrainingRows(encoding.matrix(columns), accepted, encoding.names, encoding.categorical)
+def _rows(encoding: Encoding, matrix: np.ndarray, accepted: np.ndarray) -> TrainingRows:
+    return TrainingRows(matrix, accepted, encoding.names, encoding.categorical)
 
 
 def _choose(log: _Decisions, until: int, settings: BoosterSettings) -> tuple[int, Links]:

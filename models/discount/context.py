@@ -6,29 +6,38 @@ about the person: who sells a card must not lower its price.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-from models.matrix import Columns
+from models.matrix import Columns, Encoding
 
-RATE_COLUMNS = (
-    "card_min_rate",
-    "card_max_rate",
-    "market_competitor_best",
-    "market_competitor_mean",
-    "market_competitor_level",
-    "market_buyer_best",
-    "market_buyer_worst",
-    "market_buyer_level",
-    "market_buyer_mean_24h",
-    "market_buyer_mean_7d",
-    "market_ask_best",
-    "resale_mean_7d",
-    "resale_mean_30d",
-    "resale_category_mean_30d",
-    "resale_pooled_30d",
-    "resale_matured_mean",
+EXPECTED_RESALE = "expected_resale"
+"""Input of the acceptance model beside the feature columns: the resale estimate."""
+
+RATE_COLUMNS = frozenset(
+    {
+        "card_min_rate",
+        "card_max_rate",
+        "market_competitor_best",
+        "market_competitor_mean",
+        "market_competitor_level",
+        "market_buyer_best",
+        "market_buyer_worst",
+        "market_buyer_level",
+        "market_buyer_mean_24h",
+        "market_buyer_mean_7d",
+        "market_ask_best",
+        "resale_mean_7d",
+        "resale_mean_30d",
+        "resale_category_mean_30d",
+        "resale_pooled_30d",
+        "resale_matured_mean",
+        EXPECTED_RESALE,
+    }
 )
 """Columns that are rates of face value: the models read them as distances from a reference rate."""
 
@@ -37,6 +46,33 @@ NEAR_EXPIRY_DAYS = 30
 
 EXPIRY_BUCKETS = ((0.0, "under_30_days"), (30.0, "30_to_90_days"), (90.0, "90_days_or_more"))
 """Lower bound in days and name of each bucket of a card that has not expired."""
+HARMONICS = (1, 2, 3)
+HOUR_WAVES = tuple(f"hour/{wave}{turns}" for turns in HARMONICS for wave in ("sin", "cos"))
+
+EXPIRED, NO_EXPIRY = "expired", "none"
+"""Names of the buckets of the other cards."""
+
+
+class Kind(NamedTuple):
+    """What the models' tables are looked up by. Names are text, "None" where unknown; expiry: an expiry bucket."""
+
+    card_type: str
+    category: str
+    form: str
+    expiry: str
+
+    @property
+    def expired(self) -> bool:
+        return self.expiry == EXPIRED
+
+    @property
+    def state(self) -> str:
+        return "expired" if self.expired else "valid"
+
+    @property
+    def type_state(self) -> str:
+        """The card type and whether the card is still valid, as one key."""
+        return f"{self.card_type}/{self.state}"
 
 
 @dataclass(frozen=True)
@@ -70,21 +106,44 @@ class CardContext:
         return len(self.expired)
 
     def rows(self, rows: slice | np.ndarray) -> CardContext:
-        return CardContext(**{name: values[rows] for name, values in vars(self).items()})
+        return CardContext(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    @property
+    @cached_property
+    def kinds(self) -> tuple[tuple[Kind, ...], np.ndarray]:
+        """The different kinds among the cards, and the place (n,) of each card's kind in them."""
+        columns = self.card_type, self.category, self.form, self.expiry_bucket
+        places: dict[tuple[object, ...], int] = {}
+        keys = zip(*(column.tolist() for column in columns), strict=True)
+        place = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.intp)
+        return tuple(Kind(*map(str, key)) for key in places), place
+
+    def by_kind(self, answer: Callable[[Kind], float | str | Sequence[float]]) -> np.ndarray:
+        """``answer`` of each card's kind: (n,), object for text, or (n, k) for k numbers. Each kind is asked once."""
+        kinds, place = self.kinds
+        answers = [answer(kind) for kind in kinds]
+        text = any(isinstance(found, str) for found in answers[:1])
+        return np.array(answers, dtype=object if text else np.float64)[place]
+
+    @cached_property
     def type_state(self) -> np.ndarray:
         """Object (n,): the card type and whether the card is still valid, as one key."""
-        state = np.where(self.expired, "/expired", "/valid").astype(object)
-        return self.card_type.astype(str).astype(object) + state
+        return self.by_kind(lambda kind: kind.type_state)
+
+    @cached_property
+    def hour_waves(self) -> np.ndarray:
+        """The hour of the day as sines and cosines, (k, n) in the order of HOUR_WAVES; 0 where unknown."""
+        known = np.isfinite(self.hour)
+        angle = 2.0 * np.pi * np.where(known, self.hour, 0.0) / 24.0
+        angles = np.array(HARMONICS)[:, None] * angle
+        return known * np.stack([np.sin(angles), np.cos(angles)], axis=1).reshape(len(HOUR_WAVES), -1)
 
     @property
     def expiry_bucket(self) -> np.ndarray:
         """Object (n,): ``expired``, ``none`` (no expiry) or the name of the bucket of days left."""
-        bucket = np.full(len(self), "none", dtype=object)
+        bucket = np.full(len(self), NO_EXPIRY, dtype=object)
         for from_days, name in EXPIRY_BUCKETS:
             bucket[self.days_to_expiry >= from_days] = name
-        bucket[self.expired] = "expired"
+        bucket[self.expired] = EXPIRED
         return bucket
 
 
@@ -121,16 +180,13 @@ def card_context(columns: Columns, rows: int) -> CardContext:
     )
 
 
-def relative_columns(
-    columns: Columns, names: tuple[str, ...], reference: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The named columns with every rate replaced by its distance from ``reference`` (n,).
+def relative_matrix(columns: Columns, encoding: Encoding, reference: np.ndarray) -> np.ndarray:
+    """The encoded columns (n, k) with every rate replaced by its distance from ``reference`` (n,).
 
     A model that sees distances keeps its footing when the whole market moves; one that sees levels has
     learnt last month's levels.
     """
-    return {
-        name: columns[name].astype(np.float64) - reference if name in RATE_COLUMNS else columns[name]
-        for name in names
-        if name in columns
-    }
+    matrix = encoding.matrix(columns)
+    rates = [place for place, name in enumerate(encoding.names) if name in RATE_COLUMNS]
+    matrix[:, rates] -= reference[:, None]
+    return matrix

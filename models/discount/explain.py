@@ -17,8 +17,20 @@ MARKET_MOVE = 0.01
 COMPETITOR_CLOSE = 0.01
 NOTABLE_SHARE = 0.01
 """Costs or risk above this share of face value are worth a word."""
+NOTABLE_MOVE = 0.001
+"""What the cap of daily moves takes or adds from here on is worth a word."""
 
-SILENT_AT_ZERO = ("RESERVE", "LOGISTICS", "COMPETITION", "GUARD_RAILS", "LOYALTY")
+SILENT_AT_ZERO = (
+    "SPENT",
+    "REACTIVATION",
+    "PARTIAL_BALANCE",
+    "RESERVE",
+    "LOGISTICS",
+    "COMPETITION",
+    "GUARD_RAILS",
+    "DAILY_MOVE",
+    "LOYALTY",
+)
 """Steps left out of a waterfall in which they change nothing."""
 
 NO_OFFER = Reason(
@@ -46,6 +58,11 @@ NEVER_SEEN = Reason(
 )
 LOYAL_SELLER = Reason("LOYAL_SELLER", "老用户加价", "A bonus for a regular seller")
 BAND_LIMIT = Reason("BAND_LIMIT", "报价受该卡种价格区间限制", "Limited by the price band of this card type")
+DAILY_MOVE = Reason(
+    "DAILY_MOVE",
+    "行情变化较大，按每日调价上限逐步调整",
+    "The market moved far; the price follows in steps, at most so much a day",
+)
 MARKET_PRICE = Reason("MARKET_PRICE", "按当前市场行情定价", "Priced at the current market")
 
 
@@ -61,7 +78,8 @@ class Step:
 
 
 def waterfall(offers: Offers, row: int) -> tuple[Step, ...]:
-    """The steps from face value to payout of one offer; their amounts add up to ``payout_fen`` exactly.
+    """The steps from face value to payout of one offer; their amounts add up to ``payout_fen`` exactly. A partly used
+    card begins with the face value that was issued and what of it was spent.
 
     Every balance is a whole number of fen and every amount the difference of two of them, so nothing is lost
     to rounding. Costs and risk are those of the shown rate; the margin is what bargaining leaves between the
@@ -84,13 +102,18 @@ def _balances(offers: Offers, row: int) -> tuple[tuple[str, str, str, int], ...]
         return _fen(face * float(rate[row]))
 
     resale = at(offers.resale_mean)
-    reserved = resale - int(offers.reserve_fen[row])
+    valid = resale if np.isnan(offers.resale_if_valid[row]) else at(offers.resale_if_valid)
+    partial = resale - int(offers.partial_fen[row])
+    reserved = partial - int(offers.reserve_fen[row])
     shipped = reserved - int(offers.logistics_fen[row])
     paid = shipped - int(offers.fixed_fen[row]) - int(offers.capital_fen[row])
     payout = int(offers.payout_fen[row])
     return (
-        ("FACE_VALUE", "面值", "Face value", face),
-        ("RESALE", "预期出货价", "Expected resale value", resale),
+        ("FACE_VALUE", "面值", "Face value", face + int(offers.spent_fen[row])),
+        ("SPENT", "已使用金额", "Already spent", face),
+        ("RESALE", "预期出货价", "Expected resale value", valid),
+        ("REACTIVATION", "过期卡激活成功率", "Chance that the issuer re-activates an expired card", resale),
+        ("PARTIAL_BALANCE", "余额卡折价", "Partly used card: harder to resell", partial),
         ("RESERVE", "行情波动预留", "Reserve for a moving market", reserved),
         ("LOGISTICS", "实体卡物流", "Shipping of a physical card", shipped),
         ("COSTS", "处理与资金成本", "Handling and capital", paid),
@@ -107,7 +130,8 @@ def _balances(offers: Offers, row: int) -> tuple[tuple[str, str, str, int], ...]
             "Competitors above or below their usual bids",
             at(offers.free_rate),
         ),
-        ("GUARD_RAILS", "价格护栏", "Guard rails", at(offers.centre_rate)),
+        ("GUARD_RAILS", "价格护栏", "Guard rails", at(offers.uncapped_rate)),
+        ("DAILY_MOVE", "每日调价上限", "Cap on daily moves", at(offers.centre_rate)),
         (
             "EXPLORATION",
             "小幅试价与取整",
@@ -147,6 +171,7 @@ def reasons_of_all(*, columns: Columns, offers: Offers) -> list[tuple[Reason, ..
         (NEVER_SEEN, offers.never_seen),
         (LOYAL_SELLER, offers.loyalty_bonus > 0),
         (BAND_LIMIT, to_band < 1e-4),
+        (DAILY_MOVE, np.abs(offers.centre_rate - offers.uncapped_rate) >= NOTABLE_MOVE),
     )
     applies = np.stack([np.asarray(rule, dtype=bool) for _, rule in rules], axis=1)
     return [

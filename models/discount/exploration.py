@@ -38,7 +38,7 @@ class Curvatures:
 
     def half_width(self, context: CardContext, *, most: float, cost_share: float) -> np.ndarray:
         """Half width (n,) of each card's moves: ``most``, or what ``cost_share`` of the profit pays for."""
-        curvature = np.array([self.of_type.get(name, self.overall) for name in context.type_state])
+        curvature = context.by_kind(lambda kind: self.of_type.get(kind.type_state, self.overall))
         return np.minimum(most, np.sqrt(6.0 * cost_share / curvature))
 
     def to_dict(self) -> dict[str, object]:

@@ -16,13 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
-from models.discount.context import CardContext
-from models.discount.inputs import design, hour_waves, kind_groups, log_face, weighted
+from models.discount.context import HOUR_WAVES, CardContext
+from models.discount.inputs import (
+    Group,
+    Numbers,
+    design,
+    kind_groups,
+    log_face,
+    weighted,
+)
 from models.discount.pooled import sigmoid
 
 RIDGE_C = 0.02
 """Inverse strength of the prior: a weight has a standard deviation of about a seventh before the data speak."""
-EXPIRY_EDGES = (-np.inf, 0.0, 30.0, 90.0, 180.0, 365.0, 730.0, np.inf)
+EXPIRY_EDGES = np.array([-np.inf, 0.0, 30.0, 90.0, 180.0, 365.0, 730.0, np.inf])
+EXPIRY_LABELS = (*map(str, range(len(EXPIRY_EDGES))), "none")
+NUMBERS = ("face", "face_squared", "odd_face", *HOUR_WAVES)
 MATURE_SHARE = 0.95
 WEEK_MS = 7 * 86_400_000
 
@@ -52,7 +61,7 @@ class FraudShare:
         pricing by it keeps the order of prices."""
         if not self.weights:
             return self.share(context)
-        return np.array([self.of_type.get(name, self.overall) for name in context.type_state])
+        return context.by_kind(lambda kind: self.of_type.get(kind.type_state, self.overall))
 
     def save(self, folder: Path) -> None:
         """``fraud_share.json``."""
@@ -102,14 +111,14 @@ def fit_fraud_share(*, context: CardContext, taken_by_fraud: np.ndarray, default
     )
 
 
-def _numbers(context: CardContext) -> dict[str, np.ndarray]:
-    """The inputs that are numbers, (n,) each."""
+def _numbers(context: CardContext) -> Numbers:
+    """The inputs that are numbers."""
     face = log_face(context)
-    odd_face = (context.face_is_usual == 0).astype(np.float64)
-    return {"face": face, "face_squared": face**2 / 2, "odd_face": odd_face, **hour_waves(context)}
+    own = np.stack([face, face**2 / 2, context.face_is_usual == 0])
+    return Numbers(NUMBERS, np.concatenate([own, context.hour_waves]))
 
 
-def _groups(context: CardContext) -> dict[str, np.ndarray]:
-    """The inputs that are groups, (n,) object each."""
-    bucket = np.digitize(context.days_to_expiry, EXPIRY_EDGES).astype(str).astype(object)
-    return kind_groups(context) | {"expiry": np.where(np.isnan(context.days_to_expiry), "none", bucket)}
+def _groups(context: CardContext) -> dict[str, Group]:
+    """The inputs that are groups; a card without expiry has the label after the last bucket's."""
+    bucket = np.searchsorted(EXPIRY_EDGES, context.days_to_expiry, side="right")
+    return kind_groups(context) | {"expiry": Group(EXPIRY_LABELS, bucket)}

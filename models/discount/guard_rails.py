@@ -19,7 +19,8 @@ class GuardRails:
     """Rates (n,). The band is absolute; low..high is what is left of it after margin floor and log support.
 
     reachable: whether some rate of the band still earns the margin floor. Where none does, low = high = the
-    band's lower end, so that a rate can be shown, but the card must not be bought at it.
+    band's lower end, so that a rate can be shown, but the card must not be bought at it. most: the highest rate of the
+    band that earns the margin floor, the band's lower end where none does.
     """
 
     band_low: np.ndarray
@@ -27,6 +28,7 @@ class GuardRails:
     low: np.ndarray
     high: np.ndarray
     reachable: np.ndarray
+    most: np.ndarray
 
 
 def price_band(*, context: CardContext, policy: PricePolicy) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +43,7 @@ def price_band(*, context: CardContext, policy: PricePolicy) -> tuple[np.ndarray
     near_expiry = context.days_to_expiry < ORDINARY_DAYS
     low[near_expiry] = np.minimum(low, policy.expired_max_rate)[near_expiry]
     low[context.expired], high[context.expired] = policy.expired_min_rate, policy.expired_max_rate
-    return _shown(low, up=True), np.maximum(_shown(high, up=False), _shown(low, up=True))
+    return shown(low, up=True), np.maximum(shown(high, up=False), shown(low, up=True))
 
 
 def guard_rails(
@@ -66,22 +68,23 @@ def guard_rails(
     logistics = policy.physical_logistics_share * context.physical
     fixed = fixed_fen(context=context, costs=costs, policy=policy)
     room = value - logistics - fixed / face_value_fen - policy.margin_floor
-    ceiling = _shown(room / (1.0 + capital_share), up=False)
+    ceiling = shown(room / (1.0 + capital_share), up=False)
     reachable = ceiling >= band_low
     window_low = np.minimum(table_rate, ceiling) - support_half_width
-    high = np.clip(
-        np.minimum(_shown(table_rate + support_half_width, up=False), ceiling), band_low, band_high
+    most = np.clip(ceiling, band_low, band_high)
+    high = np.clip(shown(table_rate + support_half_width, up=False), band_low, most)
+    low = np.clip(shown(window_low, up=True), band_low, high)
+    return GuardRails(
+        band_low=band_low, band_high=band_high, low=low, high=high, reachable=reachable, most=most
     )
-    low = np.clip(_shown(window_low, up=True), band_low, high)
-    return GuardRails(band_low=band_low, band_high=band_high, low=low, high=high, reachable=reachable)
 
 
 def fixed_fen(*, context: CardContext, costs: Costs, policy: PricePolicy) -> np.ndarray:
     """Fixed cost (n,) of a bought card: handling, complaints, and the re-activation of an expired one."""
-    return costs.trade_fen + context.expired * round(policy.expired_handling_cny * 100)
+    return costs.trade_fen + context.expired * policy.reactivation_fen
 
 
-def _shown(rate: np.ndarray, *, up: bool) -> np.ndarray:
+def shown(rate: np.ndarray, *, up: bool) -> np.ndarray:
     """The nearest rate with the shown decimals, on the safe side."""
     scaled = np.asarray(rate, dtype=np.float64) * RATE_SCALE
     return (np.ceil(scaled - 1e-6) if up else np.floor(scaled + 1e-6)) / RATE_SCALE

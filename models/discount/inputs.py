@@ -6,7 +6,9 @@ seen in training simply weighs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -14,59 +16,63 @@ import scipy.sparse
 from models.discount.context import CardContext
 
 USUAL_FACE_CNY = 300.0
-HARMONICS = (1, 2, 3)
 CATEGORY_FACE_SCALE = 0.5
 """How a category's own slope by face value is scaled: it is shrunk more than the common slope."""
 
-Numbers = Mapping[str, np.ndarray]
-Groups = Mapping[str, np.ndarray]
+
+@dataclass(frozen=True)
+class Numbers:
+    """Inputs of n cards that are numbers: k names, and values (k, n)."""
+
+    names: tuple[str, ...]
+    values: np.ndarray
+
+
+class Group(NamedTuple):
+    """An input of n cards with one weight for each label: the labels, and the place (n,) of each card's."""
+
+    labels: Sequence[str]
+    place: np.ndarray
+
+
+Groups = Mapping[str, Group]
 
 
 def log_face(context: CardContext) -> np.ndarray:
     """Logarithm (n,) of the face value over a usual one; 0 where unknown."""
-    face = np.nan_to_num(context.face_cny, nan=USUAL_FACE_CNY)
+    face = np.where(np.isnan(context.face_cny), USUAL_FACE_CNY, context.face_cny)
     return np.log(np.maximum(face, 1.0) / USUAL_FACE_CNY)
 
 
-def hour_waves(context: CardContext) -> dict[str, np.ndarray]:
-    """The hour of the day as sines and cosines, (n,) each; 0 where unknown."""
-    angle = 2.0 * np.pi * np.nan_to_num(context.hour) / 24.0
-    known = np.isfinite(context.hour)
+def kind_groups(context: CardContext) -> dict[str, Group]:
+    """Card type, category and form."""
+    kinds, place = context.kinds
     return {
-        f"hour/{name}{turns}": known * wave(turns * angle)
-        for turns in HARMONICS
-        for name, wave in (("sin", np.sin), ("cos", np.cos))
+        "type": Group([kind.card_type for kind in kinds], place),
+        "category": Group([kind.category for kind in kinds], place),
+        "form": Group([kind.form for kind in kinds], place),
     }
 
 
-def kind_groups(context: CardContext) -> dict[str, np.ndarray]:
-    """Card type, category and form, (n,) object each."""
-    return {
-        "type": context.card_type.astype(str).astype(object),
-        "category": context.category.astype(str).astype(object),
-        "form": context.form.astype(str).astype(object),
-    }
-
-
-def face_of_category(context: CardContext) -> tuple[np.ndarray, np.ndarray]:
-    """The category (n,) of each card, and the scaled logarithm of its face value (n,): a slope per category."""
-    return context.category.astype(str).astype(object), CATEGORY_FACE_SCALE * log_face(context)
+def face_of_category(context: CardContext) -> tuple[Group, np.ndarray]:
+    """The category of each card, and the scaled logarithm (n,) of its face value: a slope per category."""
+    return kind_groups(context)["category"], CATEGORY_FACE_SCALE * log_face(context)
 
 
 def design(
     context: CardContext, numbers: Numbers, groups: Groups
 ) -> tuple[list[str], scipy.sparse.csr_matrix]:
     """Names (k,) and values (n, k) of all inputs of a fit."""
-    names = list(numbers)
-    blocks = [scipy.sparse.csr_matrix(np.stack([numbers[name] for name in names], axis=1).astype(np.float64))]
+    names = list(numbers.names)
+    blocks = [scipy.sparse.csr_matrix(numbers.values.T)]
     ones = np.ones(len(context))
     category, slope = face_of_category(context)
-    for group, values, weight in (
-        *((group, values, ones) for group, values in groups.items()),
+    for name, group, weight in (
+        *((name, group, ones) for name, group in groups.items()),
         ("face_of", category, slope),
     ):
-        found, position = np.unique(values.astype(str), return_inverse=True)
-        names += [f"{group}/{name}" for name in found.tolist()]
+        found, position = np.unique(np.array(group.labels)[group.place], return_inverse=True)
+        names += [f"{name}/{label}" for label in found.tolist()]
         shape = (len(context), len(found))
         blocks.append(scipy.sparse.csr_matrix((weight, (np.arange(len(context)), position)), shape=shape))
     return names, scipy.sparse.csr_matrix(scipy.sparse.hstack(blocks))
@@ -75,15 +81,14 @@ def design(
 def weighted(
     context: CardContext, numbers: Numbers, groups: Groups, weights: Mapping[str, float]
 ) -> np.ndarray:
-    """Sum (n,) of all inputs times their weights."""
-    total = np.zeros(len(context))
-    for name, values in numbers.items():
-        total += weights.get(name, 0.0) * values
-    for group, values in groups.items():
-        total += _of_each(weights, group, values)
+    """Sum (n,) of all inputs times their weights, added one after another: the same bits for one card and for many."""
+    own = np.array([weights.get(name, 0.0) for name in numbers.names])
+    total = np.cumsum(own[:, None] * numbers.values, axis=0)[-1]
+    for name, group in groups.items():
+        total = total + _of_each(weights, name, group)
     category, slope = face_of_category(context)
     return total + _of_each(weights, "face_of", category) * slope
 
 
-def _of_each(weights: Mapping[str, float], group: str, values: np.ndarray) -> np.ndarray:
-    return np.array([weights.get(f"{group}/{name}", 0.0) for name in values.tolist()])
+def _of_each(weights: Mapping[str, float], name: str, group: Group) -> np.ndarray:
+    return np.array([weights.get(f"{name}/{label}", 0.0) for label in group.labels])[group.place]

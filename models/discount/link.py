@@ -25,6 +25,7 @@ MOST_STRETCH = 4.0
 MOST_SHIFT = 4.0
 MIN_TYPE_ROWS = 100
 SMALLEST = 1e-12
+TINY = float(np.finfo(float).tiny)
 LEAST_SHARE = 0.10
 """Of honest sellers who take an offer; one that fewer would take is no offer."""
 MOST_FLOOR = 0.0075
@@ -47,16 +48,16 @@ class Link:
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """F at raw scores (n,) or (n, g)."""
-        return self.with_slope(scores)[0]
+        alpha, beta, stretch, shift = self._along(scores)
+        _, log_rest = _logs(alpha, stretch * scores + shift)
+        return -np.expm1(beta * log_rest)
 
     def with_slope(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """F and its derivative by the raw score."""
-        alpha, beta, stretch, shift = (_like(x, scores) for x in vars(self).values())
-        z = np.clip(stretch * scores + shift, -500.0, 500.0)
-        log_u, log_one_less = -np.logaddexp(0.0, -z), -np.logaddexp(0.0, z)
-        rest = -np.expm1(alpha * log_u)
-        log_rest = np.log(np.maximum(rest, np.finfo(float).tiny))
-        slope = np.exp(alpha * log_u + (beta - 1.0) * log_rest + log_one_less)
+        alpha, beta, stretch, shift = self._along(scores)
+        z = stretch * scores + shift
+        log_u, log_rest = _logs(alpha, z)
+        slope = np.exp(alpha * log_u + (beta - 1.0) * log_rest - np.logaddexp(0.0, _bounded(z)))
         return -np.expm1(beta * log_rest), stretch * alpha * beta * slope
 
     def score(self, probability: float) -> np.ndarray:
@@ -66,15 +67,16 @@ class Link:
         return (np.log(u) - np.log1p(-u) - self.shift) / self.stretch
 
     def least_score(self) -> np.ndarray:
-        """The raw score at the least share, see :func:`least_share`: one number, or (n,)."""
+        """The raw score (n,) at the least share, see :func:`least_share`; (1,) for one number."""
         numbers = np.broadcast_arrays(*np.atleast_1d(*vars(self).values()))
-        links = [Link(*values) for values in zip(*(x.tolist() for x in numbers), strict=True)]
-        return np.array(
-            [float(link.score(least_share(float(link.alpha), float(link.beta)))) for link in links]
-        )
+        return np.array(list(map(_least_score, *(x.tolist() for x in numbers))))
 
     def rows(self, rows: slice | np.ndarray) -> Link:
         return Link(*(x[rows] if isinstance(x, np.ndarray) else x for x in vars(self).values()))
+
+    def _along(self, scores: np.ndarray) -> tuple[Number, ...]:
+        """The four numbers, shaped to go along scores."""
+        return tuple(along(x, scores) if isinstance(x, np.ndarray) else x for x in vars(self).values())
 
 
 @cache
@@ -89,6 +91,11 @@ def least_share(alpha: float, beta: float) -> float:
     share, fall = share[inside], np.diff(slope[inside] / (share[inside] + MOST_FLOOR))
     rising = np.flatnonzero(fall > 0)
     return float(share[rising[-1] + 1]) if len(rising) else LEAST_SHARE
+
+
+@cache
+def _least_score(alpha: float, beta: float, stretch: float, shift: float) -> float:
+    return float(Link(alpha, beta, stretch, shift).score(least_share(alpha, beta)))
 
 
 PLAIN = Link()
@@ -167,6 +174,12 @@ def _likelihood(
     return loss
 
 
-def _like(value: Number, scores: np.ndarray) -> Number:
-    """One number as it is; numbers (n,) shaped to go along scores."""
-    return along(value, scores) if isinstance(value, np.ndarray) else value
+def _logs(alpha: Number, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of sigmoid(z) and of 1 - sigmoid(z)^alpha."""
+    log_u = -np.logaddexp(0.0, -_bounded(z))
+    return log_u, np.log(np.maximum(-np.expm1(alpha * log_u), TINY))
+
+
+def _bounded(z: np.ndarray) -> np.ndarray:
+    """Scores that exp can take. (np.clip takes several times as long for the few numbers of one card.)"""
+    return np.minimum(np.maximum(z, -500.0), 500.0)

@@ -9,15 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from models.discount.acceptance import AcceptanceCurve, AcceptanceModel
-from models.discount.context import CardContext, card_context
+from models.discount.context import card_context
 from models.discount.exploration import Curvatures, draws, place
 from models.discount.fraud_share import FraudShare
 from models.discount.guard_rails import GuardRails, fixed_fen, guard_rails
+from models.discount.known import Known, Placed
+from models.discount.move_cap import DayBefore, capped, with_day_before
 from models.discount.offers import Offers
-from models.discount.optimiser import Economics, best_rates
-from models.discount.rate_table import LOGGED_SOURCES, RateTable
+from models.discount.optimiser import Economics, WholeBand, best_rates
+from models.discount.rate_table import RateTable, is_logged
 from models.discount.resale import ResaleEstimate, ResaleModel
 from models.discount.sale_time import SaleTime
+from models.discount.special import SpecialCards, as_usual, ordinary_cards, resale_if_valid, with_rows
 from models.matrix import Columns
 from models.money import payout_fen, round_rate
 from models.policy import Costs, PricePolicy
@@ -50,17 +53,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the model's parts say about n cards, before any price."""
-
-    context: CardContext
-    resale: ResaleEstimate
-    curve: AcceptanceCurve
-    economics: Economics
-    days_to_sell: np.ndarray
-
-
-@dataclass(frozen=True)
 class DiscountModel:
     """Resale value, acceptance, fraud share of the card kind, time to sell and rate table of one training run.
 
@@ -77,18 +69,27 @@ class DiscountModel:
     training: Training
 
     def know(
-        self, *, columns: Columns, face_value_fen: np.ndarray, costs: Costs, policy: PricePolicy
+        self,
+        *,
+        columns: Columns,
+        face_value_fen: np.ndarray,
+        costs: Costs,
+        policy: PricePolicy,
+        special: SpecialCards | None = None,
     ) -> Known:
-        """Resale, acceptance curve and economics of n cards. face_value_fen: int64 (n,), > 0."""
+        """Resale, acceptance curve and economics of n cards. face_value_fen: int64 (n,), > 0; special: None: whole
+        cards."""
         face = np.asarray(face_value_fen, dtype=np.int64)
         context = card_context(columns, len(face))
         resale = self.resale.estimate(columns=columns, context=context)
+        partial = 0.0 if special is None else policy.partial_balance_share * special.partial
+        resale_mean = resale.mean * (1.0 - partial)
         floor = self.fraud_share.share(context)
         days = self.sale_time.expected(context, usual=costs.days_to_sell)
         economics = Economics(
             face_value_fen=face,
-            resale_mean=resale.mean,
-            value=resale.mean - policy.range_margin * resale.usual_width,
+            resale_mean=resale_mean,
+            value=resale_mean - policy.range_margin * resale.usual_width,
             logistics_share=policy.physical_logistics_share * context.physical,
             capital_share=costs.capital_rate_daily * days,
             fraud_share=floor,
@@ -107,12 +108,62 @@ class DiscountModel:
         submitted_at: np.ndarray,
         costs: Costs,
         policy: PricePolicy,
+        special: SpecialCards | None = None,
+        before: DayBefore | None = None,
     ) -> Offers:
-        """The offer for each of n cards. face_value_fen: int64 (n,), > 0; submitted_at: int64 ms (n,)."""
-        known = self.know(columns=columns, face_value_fen=face_value_fen, costs=costs, policy=policy)
-        context, economics = known.context, known.economics
+        """The offer for each of n cards. face_value_fen: int64 (n,), > 0; submitted_at: int64 ms (n,).
+
+        special: None: whole cards of usual face values. An odd card has the rate of its ``usual_fen``; everything
+        else that is said about it is its own. before: what the cap of daily moves measures from; None: no cap.
+        """
+        cards = special or ordinary_cards(face_value_fen)
+        placed = self._place(columns=columns, costs=costs, policy=policy, cards=cards, before=before)
+        uncapped, centre, rails = placed.centre[: len(cards)], placed.centre, placed.rails
+        if before is not None and len(centre) > len(cards):
+            placed = placed.first(len(cards))
+            centre, rails = capped(
+                centre=centre,
+                expired=placed.rated.context.expired,
+                before=before,
+                rails=placed.rails,
+                policy=policy,
+            )
+        rate, density, middle = self._explore(centre, rails, placed.rated, submitted_at, policy)
+        bonus = _loyalty(columns, rate, rails, policy)
+        return _offers(
+            rate=rate + bonus,
+            bonus=bonus,
+            density=density,
+            offer_centre=middle + bonus,
+            centre=centre,
+            uncapped=uncapped,
+            whole_band=self._whole_band(placed.rated, rails),
+            table=(placed.table_rate, placed.table_source),
+            known=placed.known,
+            never_seen=self.resale.never_seen(placed.known.context),
+            rails=rails,
+            cards=cards,
+        )
+
+    def _place(
+        self,
+        *,
+        columns: Columns,
+        costs: Costs,
+        policy: PricePolicy,
+        cards: SpecialCards,
+        before: DayBefore | None,
+    ) -> Placed:
+        """The best rates of n cards, or of the (n + 2k,) of :func:`models.discount.move_cap.with_day_before`."""
+        if before is not None and policy.caps_moves and len(before.known):
+            columns, cards = with_day_before(columns, cards, before)
+        known = self.know(
+            columns=columns, face_value_fen=cards.value_fen, costs=costs, policy=policy, special=cards
+        )
+        rated = self._as_usual(known, columns=columns, costs=costs, policy=policy, special=cards)
+        context, economics = rated.context, rated.economics
         table_rate, table_source = self.table.rate(context)
-        logged = np.isin(table_source.astype(str), LOGGED_SOURCES)
+        logged = is_logged(table_source)
         rails = guard_rails(
             context=context,
             face_value_fen=economics.face_value_fen,
@@ -123,21 +174,43 @@ class DiscountModel:
             costs=costs,
             policy=policy,
         )
-        best = best_rates(economics=economics, curve=known.curve, low=rails.low, high=rails.high)
+        best = best_rates(economics=economics, curve=rated.curve, low=rails.low, high=rails.high)
         start = np.clip(table_rate, rails.low, rails.high)
-        centre = np.where(logged, start + self.trust * (best - start), best)
-        rate, density = self._explore(centre, rails, known, submitted_at, policy)
-        bonus = _loyalty(columns, rate, rails, policy)
-        return _offers(
-            rate=rate + bonus,
-            bonus=bonus,
-            density=density,
-            centre=centre,
-            free=self._free_rates(known, rails),
-            table=(table_rate, table_source),
+        return Placed(
             known=known,
-            never_seen=self.resale.never_seen(context),
+            rated=rated,
             rails=rails,
+            table_rate=table_rate,
+            table_source=table_source,
+            centre=np.where(logged, start + self.trust * (best - start), best),
+        )
+
+    def _as_usual(
+        self,
+        known: Known,
+        *,
+        columns: Columns,
+        costs: Costs,
+        policy: PricePolicy,
+        special: SpecialCards,
+    ) -> Known:
+        """``known`` of n cards, with every odd card as one of its ``usual_fen``, by which its rate is found."""
+        odd = np.flatnonzero(special.odd)
+        if not len(odd):
+            return known
+        own = special.rows(odd)
+        usual = self.know(
+            columns=as_usual({name: column[odd] for name, column in columns.items()}, own),
+            face_value_fen=own.usual_fen,
+            costs=costs,
+            policy=policy,
+            special=own,
+        )
+        return replace(
+            known,
+            context=with_rows(known.context, odd, usual.context),
+            curve=with_rows(known.curve, odd, usual.curve),
+            economics=with_rows(known.economics, odd, usual.economics),
         )
 
     def _explore(
@@ -147,8 +220,8 @@ class DiscountModel:
         known: Known,
         submitted_at: np.ndarray,
         policy: PricePolicy,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Shown rates (n,) after exploration, and the density of each draw."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Shown rates (n,) after exploration, the density of each draw, and the middle of what it was drawn from."""
         context = known.context
         draw = draws(
             seed=policy.exploration_seed,
@@ -160,17 +233,18 @@ class DiscountModel:
             context, most=policy.exploration_half_width, cost_share=policy.exploration_cost_share
         )
         rate, density = place(centre=centre, draw=draw, low=rails.low, high=rails.high, half_width=half_width)
-        return np.clip(round_rate(rate), rails.low, rails.high), density
+        middle = np.where(np.isnan(density), rate, rate - 0.5 * draw / density)
+        return np.clip(round_rate(rate), rails.low, rails.high), density, middle
 
-    def _free_rates(self, known: Known, rails: GuardRails) -> tuple[np.ndarray, np.ndarray]:
-        """Best rates of the whole band: as things are, and if the best competitor bid what it usually bids."""
-        band = {"economics": known.economics, "low": rails.band_low, "high": rails.band_high}
-        free = best_rates(curve=known.curve, **band)
-        move = self.acceptance.pooled.competitor_part * self.table.competitor_move(known.context)
-        if not move.any():
-            return free, free
-        usual = replace(known.curve, location=known.curve.location - move)
-        return free, best_rates(curve=usual, **band)
+    def _whole_band(self, known: Known, rails: GuardRails) -> WholeBand:
+        competitor_part = self.acceptance.pooled.competitor_part
+        return WholeBand(
+            economics=known.economics,
+            curve=known.curve,
+            low=rails.band_low,
+            high=rails.band_high,
+            competitor_move=competitor_part * self.table.competitor_move(known.context),
+        )
 
     def resale_estimate(self, *, columns: Columns, rows: int) -> ResaleEstimate:
         """Resale rate and range alone, without an offer."""
@@ -240,33 +314,38 @@ def _offers(
     rate: np.ndarray,
     bonus: np.ndarray,
     density: np.ndarray,
+    offer_centre: np.ndarray,
     centre: np.ndarray,
-    free: tuple[np.ndarray, np.ndarray],
+    uncapped: np.ndarray,
+    whole_band: WholeBand,
     table: tuple[np.ndarray, np.ndarray],
     known: Known,
     never_seen: np.ndarray,
     rails: GuardRails,
+    cards: SpecialCards,
 ) -> Offers:
     """Put the parts of the answer together, amounts in whole fen."""
     economics, curve, resale = known.economics, known.curve, known.resale
-    rate = round_rate(rate)
-    honest = curve.honest(rate)
+    face, rate = economics.face_value_fen, round_rate(rate)
+    shown_and_best = np.stack([rate, centre], axis=1)
+    honest_of_both = curve.honest(shown_and_best)
+    honest = honest_of_both[:, 0]
+    profit, best_profit = economics.expected_profit_fen(shown_and_best, honest_of_both).T
     fraud = economics.fraud_share
-    payout = payout_fen(economics.face_value_fen, rate)
+    payout = payout_fen(face, rate)
     bought = np.maximum((1.0 - fraud) * honest, 1e-9)
-    best_profit = economics.expected_profit_fen(centre, curve.honest(centre))
     return Offers(
-        face_value_fen=economics.face_value_fen,
+        face_value_fen=face,
         rate=rate,
         loyalty_bonus=bonus,
         payout_fen=payout,
         centre_rate=centre,
-        free_rate=free[0],
-        usual_rate=free[1],
+        uncapped_rate=uncapped,
         table_rate=table[0],
         table_source=table[1],
         offer_density=density,
-        acceptance_probability=curve.probability(rate),
+        offer_centre=offer_centre,
+        acceptance_probability=curve.floor + (1.0 - curve.floor) * honest,
         resale_mean=resale.mean,
         resale_p05=resale.p05,
         resale_p10=resale.p10,
@@ -280,14 +359,18 @@ def _offers(
         band_low=rails.band_low,
         band_high=rails.band_high,
         fraud_share=fraud,
-        expected_profit_fen=_whole(economics.expected_profit_fen(rate, honest)),
+        expected_profit_fen=_whole(profit),
         no_offer=(best_profit <= 0) | ~rails.reachable,
+        spent_fen=cards.spent_fen,
+        resale_if_valid=resale_if_valid(known.context, resale.mean),
+        partial_fen=_whole(face * (resale.mean - economics.resale_mean)),
         days_to_sell=known.days_to_sell,
-        reserve_fen=_whole(economics.face_value_fen * (economics.resale_mean - economics.value)),
+        reserve_fen=_whole(face * (economics.resale_mean - economics.value)),
         fixed_fen=_whole(economics.fixed_fen),
         capital_fen=_whole(payout * economics.capital_share),
-        logistics_fen=_whole(economics.face_value_fen * economics.logistics_share),
+        logistics_fen=_whole(face * economics.logistics_share),
         risk_fen=_whole(np.minimum(fraud / bought, 1.0) * economics.fraud_loss_fen(rate)),
+        whole_band=whole_band,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from models.discount.boosters import BoosterSettings, TrainingRows, fit_rounds, predict
 from models.discount.pooled import RATE_UNIT
-from models.matrix import Columns, Encoding
+from models.matrix import Encoding
 
 EXPLAINING_ROUNDS = 80
 MOSTLY = 0.5
@@ -45,14 +45,19 @@ class OfferMovement:
 
 
 def offer_movement(
-    *, inputs: Columns, distance: np.ndarray, density: np.ndarray, settings: BoosterSettings
+    *,
+    inputs: np.ndarray,
+    encoding: Encoding,
+    distance: np.ndarray,
+    density: np.ndarray,
+    settings: BoosterSettings,
 ) -> OfferMovement:
     """Take apart the movement of n > 0 offers.
 
-    inputs: columns (n,) that a pricing policy could know; distance: offered rate less the anchor; density: of the
+    inputs: what a pricing policy could know, encoded (n, k); distance: offered rate less the anchor; density: of the
     random draw, NaN where there was none.
     """
-    free = _unexplained(inputs, distance, settings)
+    free = _unexplained(inputs, encoding, distance, settings)
     drawn = np.isfinite(density) & (density > 0)
     nothing = np.zeros(len(free))
     if drawn.mean() < MOSTLY:
@@ -66,9 +71,10 @@ def offer_movement(
     return OfferMovement(np.where(drawn, share, 1.0) * free, share, error)
 
 
-def _unexplained(inputs: Columns, distance: np.ndarray, settings: BoosterSettings) -> np.ndarray:
-    encoding = Encoding.fit(inputs, tuple(inputs))
-    rows = TrainingRows(encoding.matrix(inputs), distance, encoding.names, encoding.categorical)
+def _unexplained(
+    inputs: np.ndarray, encoding: Encoding, distance: np.ndarray, settings: BoosterSettings
+) -> np.ndarray:
+    rows = TrainingRows(inputs, distance, encoding.names, encoding.categorical)
     explaining = replace(settings, learning_rate=0.1, leaves=31, max_depth=6)
     booster = fit_rounds(
         rows=rows, rounds=EXPLAINING_ROUNDS, parameters={"objective": "regression"}, settings=explaining

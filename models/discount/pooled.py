@@ -14,13 +14,21 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
-from models.discount.context import CardContext
-from models.discount.inputs import design, hour_waves, kind_groups, weighted
+from models.discount.context import HOUR_WAVES, CardContext
+from models.discount.inputs import Group, Numbers, design, kind_groups, weighted
 
 RATE_UNIT = 0.05
 """Slopes and places are counted in units of five points of face value."""
 FACE_STEPS_CNY = (50, 100, 150, 200, 300, 500, 800, 1000, 2000)
 EXPIRY_STEPS_DAYS = (0, 7, 15, 30, 45, 60, 90, 135, 180, 365, 730)
+STEPS = (
+    *(f"face>={edge}" for edge in FACE_STEPS_CNY),
+    *(f"days>={edge}" for edge in EXPIRY_STEPS_DAYS),
+    "no_expiry",
+    "odd_face",
+    *HOUR_WAVES,
+)
+"""Names of the inputs that are numbers."""
 RISING = ("face>=", "days>=", "face_of/")
 """Inputs with which sellers' expectations may only rise."""
 MIN_SLOPE = 0.3
@@ -151,16 +159,21 @@ class _Problem:
         )
 
 
-def _steps(context: CardContext) -> dict[str, np.ndarray]:
+def _steps(context: CardContext) -> Numbers:
     """Face value and days to expiry as steps (1.0 from the edge on), an odd face, no expiry, and the hour."""
-    face, days = context.face_cny, context.days_to_expiry
-    numbers = {f"face>={edge}": (face >= edge).astype(np.float64) for edge in FACE_STEPS_CNY}
-    numbers |= {f"days>={edge}": (days >= edge).astype(np.float64) for edge in EXPIRY_STEPS_DAYS}
-    numbers["no_expiry"] = np.isnan(days).astype(np.float64)
-    numbers["odd_face"] = (context.face_is_usual == 0).astype(np.float64)
-    return numbers | hour_waves(context)
+    days = context.days_to_expiry
+    values = np.concatenate(
+        [
+            context.face_cny >= np.array(FACE_STEPS_CNY)[:, None],
+            days >= np.array(EXPIRY_STEPS_DAYS)[:, None],
+            np.stack([np.isnan(days), context.face_is_usual == 0]),
+            context.hour_waves,
+        ]
+    )
+    return Numbers(STEPS, values)
 
 
-def _groups(context: CardContext) -> dict[str, np.ndarray]:
+def _groups(context: CardContext) -> dict[str, Group]:
     """Card type and validity, category and form."""
-    return kind_groups(context) | {"type": context.type_state}
+    kinds, place = context.kinds
+    return kind_groups(context) | {"type": Group([kind.type_state for kind in kinds], place)}

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import scipy.optimize
 
-from models.discount.context import CardContext
+from models.discount.context import CardContext, Kind
 
 MIN_CELL_ROWS = 30
 HALF_LIFE_DAYS = 30.0
@@ -31,6 +31,8 @@ SOURCES = (DEFAULT, BAND, EXPIRED, CATEGORY, COMPETITOR, TYPE, TYPE_EXPIRY, TYPE
 """Where a rate of the table can come from, weakest first."""
 LOGGED_SOURCES = (TYPE, TYPE_EXPIRY, TYPE_EXPIRY_FORM)
 """Sources that stand on logged offers of the card's own type."""
+CELL_LEVELS = (CATEGORY, *LOGGED_SOURCES)
+"""Levels of the table's cells, the coarsest first."""
 VALID_BUCKETS = ("under_30_days", "30_to_90_days", "90_days_or_more")
 """Expiry buckets of valid cards, in the order in which the table's rates may not fall."""
 
@@ -52,28 +54,28 @@ class RateTable:
 
     def rate(self, context: CardContext) -> tuple[np.ndarray, np.ndarray]:
         """Rates (n,) and where each came from (n,) object: see SOURCES."""
-        cells = cell_keys(context)
-        found = {
-            level: np.array([self.cells.get(key, np.nan) for key in keys]) for level, keys in cells.items()
-        }
+        found = context.by_kind(lambda kind: [self.cells.get(key, np.nan) for key in cells_of(kind)])
+        category, *logged = found.reshape(len(context), len(CELL_LEVELS)).T
         follow = self.competitor_share * self.competitor_move(context)
-        candidates = {
-            BAND: (context.min_rate + context.max_rate) / 2,
-            EXPIRED: np.where(context.expired, EXPIRED_RATE, np.nan),
-            CATEGORY: found[CATEGORY],
-            COMPETITOR: context.competitor_best - UNDER_COMPETITOR,
-            **{level: found[level] + follow for level in LOGGED_SOURCES},
-        }
-        rate, source = np.full(len(context), DEFAULT_RATE), np.full(len(context), DEFAULT, dtype=object)
-        for name, values in candidates.items():
-            known = np.isfinite(values)
-            rate[known], source[known] = values[known], name
-        return np.clip(rate, 0.0, 1.0), source
+        candidates = np.stack(
+            [
+                np.full(len(context), DEFAULT_RATE),
+                (context.min_rate + context.max_rate) / 2,
+                np.where(context.expired, EXPIRED_RATE, np.nan),
+                category,
+                context.competitor_best - UNDER_COMPETITOR,
+                *(cell + follow for cell in logged),
+            ]
+        )
+        strongest = len(SOURCES) - 1 - np.isfinite(candidates[::-1]).argmax(axis=0)
+        rate = candidates[strongest, np.arange(len(context))]
+        return np.minimum(np.maximum(rate, 0.0), 1.0), np.array(SOURCES, dtype=object)[strongest]
 
     def competitor_move(self, context: CardContext) -> np.ndarray:
         """Best competitor's bid less its usual one (n,), 0 where either is unknown."""
-        usual = np.array([self.competitor_usual.get(name, np.nan) for name in context.card_type])
-        return np.nan_to_num(context.competitor_best - usual)
+        usual = context.by_kind(lambda kind: self.competitor_usual.get(kind.card_type, np.nan))
+        move = context.competitor_best - usual
+        return np.where(np.isnan(move), 0.0, move)
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -83,20 +85,23 @@ class RateTable:
         return cls(**data)  # type: ignore[arg-type]
 
 
-def cell_keys(context: CardContext) -> dict[str, np.ndarray]:
-    """Source name -> cell key (n,) object of each row.
+def cells_of(kind: Kind) -> tuple[str, ...]:
+    """The cells of a kind of card, one for each of CELL_LEVELS.
 
     An expired card only ever reads cells of expired cards, whose price says nothing about the others.
     """
-    card_type, category = context.card_type.astype(str), context.category.astype(str)
-    bucket, form = context.expiry_bucket.astype(str), context.form.astype(str)
-    state = np.where(context.expired, "expired", "valid")
-    return {
-        CATEGORY: _join("category", category, state),
-        TYPE: _join("type", card_type, state),
-        TYPE_EXPIRY: _join("type", card_type, "expiry", bucket),
-        TYPE_EXPIRY_FORM: _join("type", card_type, "expiry", bucket, form),
-    }
+    by_expiry = f"type/{kind.card_type}/expiry/{kind.expiry}"
+    return (
+        f"category/{kind.category}/{kind.state}",
+        f"type/{kind.type_state}",
+        by_expiry,
+        f"{by_expiry}/{kind.form}",
+    )
+
+
+def is_logged(source: np.ndarray) -> np.ndarray:
+    """Which sources (n,) object stand on logged offers of the card's own type: bool (n,)."""
+    return np.array([name in LOGGED_SOURCES for name in source.tolist()], dtype=bool)
 
 
 def fit_rate_table(*, context: CardContext, offered_rate: np.ndarray, submitted_at: np.ndarray) -> RateTable:
@@ -109,7 +114,10 @@ def fit_rate_table(*, context: CardContext, offered_rate: np.ndarray, submitted_
     usual = _weighted_means(context.card_type.astype(str), context.competitor_best, weight)
     own_usual = np.array([usual.get(name, np.nan) for name in context.card_type.astype(str)])
     move = np.nan_to_num(context.competitor_best - own_usual)
-    cells = cell_keys(context)
+    cells = {
+        level: context.by_kind(lambda kind, place=place: cells_of(kind)[place])
+        for place, level in enumerate(CELL_LEVELS)
+    }
     own_move = move - _own_mean(cells[TYPE_EXPIRY_FORM], move, weight)
     own_rate = offered_rate - _own_mean(cells[TYPE_EXPIRY_FORM], offered_rate, weight)
     slope = (weight * own_move) @ own_rate / max(float((weight * own_move) @ own_move), 1e-12)
@@ -144,13 +152,6 @@ def _in_order(
 def _counts(keys: np.ndarray) -> dict[str, int]:
     names, counts = np.unique(keys.astype(str), return_counts=True)
     return dict(zip(names.tolist(), counts.tolist(), strict=True))
-
-
-def _join(*parts: str | np.ndarray) -> np.ndarray:
-    joined: str | np.ndarray = parts[0]
-    for part in parts[1:]:
-        joined = joined + "/" + (part if isinstance(part, str) else part.astype(object))
-    return np.asarray(joined, dtype=object)
 
 
 def _weighted_means(keys: np.ndarray, values: np.ndarray, weight: np.ndarray) -> dict[str, float]:

@@ -20,9 +20,10 @@ from models.discount.boosters import (
     predict,
     save_booster,
 )
-from models.discount.context import CardContext, relative_columns
+from models.discount.context import CardContext, relative_matrix
 from models.discount.directions import COMPETITOR_COLUMNS, UNDIRECTED, constraints
 from models.discount.ranges import RangeTable, fit_ranges
+from models.discount.resale_errors import ResaleErrors, resale_errors
 from models.matrix import Columns, Encoding
 
 ERROR_HEAD: dict[str, object] = {"objective": "gamma"}
@@ -34,6 +35,7 @@ HIGHEST_RATE = 1.5
 """Bound of a resale rate in the trades table."""
 USUAL_SHARE = 0.99
 HEADS = ("mean", "error")
+ERRORS_FILE = "resale_errors.npz"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class ResaleModel:
     """Boosters for the mean of (resale rate - anchor) and for its expected absolute error, and the ranges.
 
     The mean rises with face value, days to expiry and competitors' bids (:mod:`models.discount.directions`).
-    expired_learnt: whether training saw enough expired cards for the boosters to speak about them. types: card
+    errors: of resales held back in training, kept for :meth:`recalibrated`. expired_learnt: whether training saw enough expired cards for the boosters to speak about them. types: card
     types with resales in training; another one is answered from its category, band and market. ceilings: highest
     distance from the anchor at which each competitor's column still counts.
     """
@@ -68,6 +70,7 @@ class ResaleModel:
     encoding: Encoding
     boosters: dict[str, lightgbm.Booster]
     ranges: RangeTable
+    errors: ResaleErrors
     expired_rate: float
     expired_learnt: bool
     types: frozenset[str]
@@ -79,10 +82,10 @@ class ResaleModel:
         distance, error = self._predict(columns=columns, anchor=anchor)
         if not self.expired_learnt:
             distance[context.expired], error[context.expired] = 0.0, self.expired_rate
-        mean = np.clip(distance + anchor, 0.0, HIGHEST_RATE)
+        mean = _possible(distance + anchor)
         quantiles, usual_width = self.ranges.of(context)
         bounds = mean[:, None] + error[:, None] * quantiles
-        p05, p10, p50, p90, p95 = np.clip(bounds, 0.0, HIGHEST_RATE).T
+        p05, p10, p50, p90, p95 = _possible(bounds).T
         return ResaleEstimate(
             mean=mean,
             p05=p05,
@@ -96,29 +99,41 @@ class ResaleModel:
         )
 
     def recalibrated(
-        self, *, columns: Columns, context: CardContext, resale_rate: np.ndarray, resold_at: np.ndarray
+        self,
+        *,
+        columns: Columns,
+        context: CardContext,
+        resale_rate: np.ndarray,
+        submitted_at: np.ndarray,
+        resold_at: np.ndarray,
     ) -> ResaleModel:
-        """The same boosters with the ranges of newer resales (n,): a rolling conformal range."""
+        """The same boosters with the ranges of newer resales (n,) beside those held back in training: a rolling
+        conformal range. submitted_at, resold_at: int64 ms."""
         anchor, _ = resale_anchor(context, expired_rate=self.expired_rate)
         distance, error = self._predict(columns=columns, anchor=anchor)
-        residual = resale_rate - anchor - distance
-        ranges = fit_ranges(context=context, residual=residual, error=error, resold_at=resold_at)
-        return replace(self, ranges=ranges)
+        newer = resale_errors(
+            context=context,
+            submitted_at=submitted_at,
+            resold_at=resold_at,
+            residual=resale_rate - anchor - distance,
+            error=error,
+        )
+        return replace(self, ranges=fit_ranges(self.errors.with_newer(newer), rolling=True))
 
     def never_seen(self, context: CardContext) -> np.ndarray:
         """Bool (n,): no card of this type was resold in training."""
-        return ~np.isin(context.card_type.astype(str), list(self.types))
+        return np.array([str(name) not in self.types for name in context.card_type.tolist()], dtype=bool)
 
     def _predict(self, *, columns: Columns, anchor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distance of the mean from the anchor, and expected absolute error."""
-        relative = _capped(relative_columns(columns, self.encoding.names, anchor), self.ceilings)
-        matrix = self.encoding.matrix(relative)
+        matrix = _capped(relative_matrix(columns, self.encoding, anchor), self.encoding.names, self.ceilings)
         return predict(self.boosters["mean"], matrix), _expected_error(self.boosters["error"], matrix)
 
     def save(self, folder: Path) -> None:
         """LightGBM text files and ``resale.json``."""
         for name, booster in self.boosters.items():
             save_booster(booster, folder / f"resale_{name}.txt")
+        self.errors.save(folder / ERRORS_FILE)
         data = {
             "encoding": self.encoding.to_dict(),
             "ranges": self.ranges.to_dict(),
@@ -136,6 +151,7 @@ class ResaleModel:
             encoding=Encoding.from_dict(data["encoding"]),
             boosters={name: load_booster(folder / f"resale_{name}.txt") for name in HEADS},
             ranges=RangeTable.from_dict(data["ranges"]),
+            errors=ResaleErrors.load(folder / ERRORS_FILE),
             expired_rate=data["expired_rate"],
             expired_learnt=data["expired_learnt"],
             types=frozenset(data["types"]),
@@ -149,11 +165,12 @@ def fit_resale(
     names: tuple[str, ...],
     context: CardContext,
     resale_rate: np.ndarray,
+    submitted_at: np.ndarray,
     resold_at: np.ndarray,
     calibration_share: float,
     settings: BoosterSettings,
 ) -> ResaleModel:
-    """Fit on n resold rows in time order. resold_at: int64 ms.
+    """Fit on n resold rows in time order. submitted_at, resold_at: int64 ms.
 
     The last ``calibration_share`` of them chooses the number of rounds and gives the ranges; then the boosters are
     fitted again on every row, so that the newest month is not lost to them.
@@ -162,11 +179,12 @@ def fit_resale(
     learnt = expired_count >= MIN_EXPIRED_ROWS
     expired_rate = float(resale_rate[context.expired].mean()) if learnt else DEFAULT_EXPIRED_RESALE_RATE
     anchor, _ = resale_anchor(context, expired_rate=expired_rate)
-    relative = relative_columns(columns, tuple(name for name in names if name not in UNDIRECTED), anchor)
-    ceilings = _ceilings(relative)
-    relative = _capped(relative, ceilings)
-    encoding = Encoding.fit(relative, tuple(relative))
-    rows = TrainingRows(encoding.matrix(relative), resale_rate - anchor, encoding.names, encoding.categorical)
+    known = tuple(name for name in names if name not in UNDIRECTED and name in columns)
+    encoding = Encoding.fit(columns, known)
+    matrix = relative_matrix(columns, encoding, anchor)
+    ceilings = _ceilings(matrix, encoding.names)
+    matrix = _capped(matrix, encoding.names, ceilings)
+    rows = TrainingRows(matrix, resale_rate - anchor, encoding.names, encoding.categorical)
     mean_head = {"objective": "regression", **constraints(encoding.names)}
     train_until = round(len(resale_rate) * (1 - calibration_share))
     early = {"rows": rows, "train_until": train_until, "settings": settings}
@@ -175,11 +193,12 @@ def fit_resale(
     errors = replace(rows, target=np.maximum(np.abs(residual), LEAST_ERROR))
     error = fit_with_early_stop(parameters=ERROR_HEAD, **{**early, "rows": errors})
     later = slice(train_until, None)
-    ranges = fit_ranges(
+    held_back = resale_errors(
         context=context.rows(later),
+        submitted_at=submitted_at[later],
+        resold_at=resold_at[later],
         residual=residual[later],
         error=_expected_error(error, rows.matrix[later]),
-        resold_at=resold_at[later],
     )
     final = {"settings": settings}
     return ResaleModel(
@@ -188,7 +207,8 @@ def fit_resale(
             "mean": fit_rounds(rows=rows, rounds=mean.best_iteration, parameters=mean_head, **final),
             "error": fit_rounds(rows=errors, rounds=error.best_iteration, parameters=ERROR_HEAD, **final),
         },
-        ranges=ranges,
+        ranges=fit_ranges(held_back, rolling=False),
+        errors=held_back,
         expired_rate=expired_rate,
         expired_learnt=learnt,
         types=frozenset(np.unique(context.card_type.astype(str)).tolist()),
@@ -196,22 +216,23 @@ def fit_resale(
     )
 
 
-def _ceilings(relative: Columns) -> dict[str, float]:
+def _possible(rate: np.ndarray) -> np.ndarray:
+    return np.minimum(np.maximum(rate, 0.0), HIGHEST_RATE)
+
+
+def _ceilings(matrix: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
     """A competitor's bid above nearly all others is a rumour about a resale: it counts as the highest usual one."""
     return {
-        name: float(np.nanquantile(relative[name], USUAL_SHARE))
-        for name in COMPETITOR_COLUMNS
-        if name in relative and np.isfinite(relative[name]).any()
+        name: float(np.nanquantile(column, USUAL_SHARE))
+        for name, column in zip(names, matrix.T, strict=True)
+        if name in COMPETITOR_COLUMNS and np.isfinite(column).any()
     }
 
 
-def _capped(relative: Columns, ceilings: Mapping[str, float]) -> dict[str, np.ndarray]:
-    return {
-        name: np.minimum(column, ceilings[name]) if name in ceilings else column
-        for name, column in relative.items()
-    }
+def _capped(matrix: np.ndarray, names: tuple[str, ...], ceilings: Mapping[str, float]) -> np.ndarray:
+    return np.minimum(matrix, [ceilings.get(name, np.inf) for name in names])
 
 
 def _expected_error(booster: lightgbm.Booster, matrix: np.ndarray) -> np.ndarray:
     """Expected absolute error (n,) of the mean, in rate."""
-    return np.exp(np.clip(predict(booster, matrix), np.log(LEAST_ERROR), 0.0))
+    return np.exp(np.minimum(np.maximum(predict(booster, matrix), np.log(LEAST_ERROR)), 0.0))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from models.discount.context import CardContext
+from models.discount.context import CardContext, Kind
 
 POOLING_STRENGTH = 20.0
 """A card type's mean is drawn to its category's as if by so many sales, a category's to that of all."""
@@ -24,13 +24,12 @@ class SaleTime:
     def expected(self, context: CardContext, *, usual: float) -> np.ndarray:
         """Expected days (n,); ``usual`` where no sale was ever seen."""
         overall = usual if self.overall is None else self.overall
-        types, categories = _keys(context)
-        return np.array(
-            [
-                self.days.get(own, self.days.get(wider, overall))
-                for own, wider in zip(types.tolist(), categories.tolist(), strict=True)
-            ]
-        )
+
+        def of(kind: Kind) -> float:
+            own, wider = _keys(kind)
+            return self.days.get(own, self.days.get(wider, overall))
+
+        return context.by_kind(of)
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -46,7 +45,9 @@ def fit_sale_time(*, context: CardContext, days: np.ndarray) -> SaleTime:
         return SaleTime()
     days = np.clip(days, 0.0, MOST_DAYS)
     overall = float(days.mean())
-    types, categories = (keys.astype(str) for keys in _keys(context))
+    types, categories = (
+        context.by_kind(lambda kind, place=place: _keys(kind)[place]).astype(str) for place in range(2)
+    )
     wider = _pooled(categories, days, dict.fromkeys(np.unique(categories).tolist(), overall))
     own = dict(zip(types.tolist(), categories.tolist(), strict=True))
     return SaleTime(
@@ -55,10 +56,8 @@ def fit_sale_time(*, context: CardContext, days: np.ndarray) -> SaleTime:
     )
 
 
-def _keys(context: CardContext) -> tuple[np.ndarray, np.ndarray]:
-    state = np.where(context.expired, "/expired", "/valid").astype(object)
-    category = context.category.astype(str).astype(object)
-    return "type/" + context.type_state, "category/" + category + state
+def _keys(kind: Kind) -> tuple[str, str]:
+    return f"type/{kind.type_state}", f"category/{kind.category}/{kind.state}"
 
 
 def _pooled(keys: np.ndarray, days: np.ndarray, towards: Mapping[str, float]) -> dict[str, float]:

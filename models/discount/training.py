@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.discount.acceptance import AcceptanceModel, place_columns
+from models.discount.acceptance import AcceptanceModel, place_encoding, place_matrix
 from models.discount.acceptance_fit import fit_acceptance
 from models.discount.boosters import BoosterSettings
 from models.discount.context import card_context
@@ -178,6 +178,7 @@ def _fit_resale(log: _Log, names: tuple[str, ...], settings: DiscountFitSettings
         names=names,
         context=card_context(log.columns, len(log)),
         resale_rate=log.resale_rate,
+        submitted_at=log.submitted_at,
         resold_at=log.resold_at,
         calibration_share=settings.calibration_share,
         settings=settings.resale,
@@ -207,8 +208,10 @@ def _fit_acceptance(
         return AcceptanceModel(pooled=PooledLogit()), OfferMovement(np.zeros(len(log)), 0.0, NOTHING)
     context = card_context(log.columns, len(log))
     estimate = resale.estimate(columns=log.columns, context=context)
+    encoding = place_encoding(log.columns, names)
     movement = offer_movement(
-        inputs=place_columns(log.columns, names, estimate),
+        inputs=place_matrix(log.columns, encoding, estimate),
+        encoding=encoding,
         distance=log.offered_rate - estimate.anchor_rate,
         density=log.offer_density,
         settings=settings.acceptance,

@@ -18,15 +18,62 @@ class UnknownAction(ValueError):
     """A decision is none of pay, hold, review, refuse."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """n trades whose label has matured, what a model said of them and what it would have done. All are (n,).
+
+    fraud bool. probability in [0, 1], without NaN. submitted_at int64 milliseconds UTC. seller_id. action: one of
+    ``models.fraud.decision.ACTIONS``. Amounts int64 fen. weight: how many trades a row stands for (1 / share let
+    through where blocked trades have no label); None: one each.
+    """
+
+    fraud: np.ndarray
+    probability: np.ndarray
+    submitted_at: np.ndarray
+    seller_id: np.ndarray
+    action: np.ndarray
+    payout_fen: np.ndarray
+    face_value_fen: np.ndarray
+    weight: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.fraud)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(n,) float64."""
+        return np.ones(len(self)) if self.weight is None else np.asarray(self.weight, dtype=np.float64)
+
+    def rows(self, chosen: np.ndarray) -> Judged:
+        """The rows of a mask (n,) bool or of positions."""
+        parts = {name: value for name, value in vars(self).items() if value is not None}
+        return Judged(**{name: value[chosen] for name, value in parts.items()})
+
+    def cost_fen(self, *, costs: Costs, decision: DecisionCosts) -> np.ndarray:
+        """What each trade's decision cost (n,), see :func:`realised_cost_fen`."""
+        return realised_cost_fen(
+            fraud=self.fraud,
+            action=self.action,
+            payout_fen=self.payout_fen,
+            face_value_fen=self.face_value_fen,
+            costs=costs,
+            decision=decision,
+        )
+
+
 @dataclass(frozen=True)
 class FraudMetrics:
     """Figures of one model on one period; NaN where a figure is not defined (no fraud, no trade).
 
+    trades, frauds: rows; every other figure counts a row by its weight.
+
     Ranking: average_precision, auc, recall_at_1pct_fpr (share of fraud found while 1 % of honest trades are
-    flagged), seller_precision_at_k (see :func:`seller_precision_at_k`). Probabilities: mean_probability,
-    rate, calibration_ratio (the first by the second), ece, brier. Decisions: cost_per_1000_fen (realised, per
-    1,000 trades), fraud_value_stopped (share of the payout of fraudulent trades), honest_refused (share of
-    honest trades), and the share of trades per action.
+    flagged), card_precision_at_k and seller_precision_at_k (share of frauds among the k riskiest trades, and of
+    fraudulent sellers among the k riskiest sellers, of a day; k is alerts_per_day). Probabilities:
+    mean_probability, rate, calibration_ratio (the first by the second), ece, brier. Decisions: cost_per_1000_fen
+    (realised, per 1,000 trades), fraud_value_stopped (share of the payout of fraudulent trades that is not lost,
+    holds and reviews by what they catch), fraud_value_refused_or_reviewed (the same without holds, a review
+    counted in full), honest_refused (share of honest trades), and the share of trades per action.
     """
 
     trades: int
@@ -34,6 +81,8 @@ class FraudMetrics:
     average_precision: float
     auc: float
     recall_at_1pct_fpr: float
+    alerts_per_day: int
+    card_precision_at_k: float
     seller_precision_at_k: float
     mean_probability: float
     rate: float
@@ -42,6 +91,7 @@ class FraudMetrics:
     brier: float
     cost_per_1000_fen: float
     fraud_value_stopped: float
+    fraud_value_refused_or_reviewed: float
     honest_refused: float
     share_paid: float
     share_held: float
@@ -53,46 +103,30 @@ class FraudMetrics:
 
 
 def evaluate_fraud(
-    *,
-    fraud: np.ndarray,
-    probability: np.ndarray,
-    submitted_at: np.ndarray,
-    seller_id: np.ndarray,
-    action: np.ndarray,
-    payout_fen: np.ndarray,
-    face_value_fen: np.ndarray,
-    costs: Costs,
-    decision: DecisionCosts,
-    alerts_per_day: int = 100,
+    judged: Judged, *, costs: Costs, decision: DecisionCosts, alerts_per_day: int = 100
 ) -> FraudMetrics:
-    """Judge probabilities and decisions on trades whose label has matured. All arrays are (n,).
-
-    fraud bool, probability in [0, 1] without NaN, submitted_at int64 milliseconds UTC, action one of
-    ``models.fraud.decision.ACTIONS``, amounts in fen. Raises UnknownAction.
-    """
-    fraud = np.asarray(fraud, dtype=bool)
-    level = calibration(probability=probability, outcome=fraud)
-    code = action_codes(action)
-    cost = realised_cost_fen(
-        fraud=fraud,
-        action=action,
-        payout_fen=payout_fen,
-        face_value_fen=face_value_fen,
-        costs=costs,
-        decision=decision,
-    )
-    share = np.bincount(code, minlength=len(ACTIONS)) / max(len(code), 1)
+    """Judge probabilities and decisions on trades whose label has matured. Raises UnknownAction."""
+    fraud, probability, weight = np.asarray(judged.fraud, dtype=bool), judged.probability, judged.weight
+    level = calibration(probability=probability, outcome=fraud, weight=weight)
+    weights, code = judged.weights, action_codes(judged.action)
+    share = np.bincount(code, weights, minlength=len(ACTIONS)) / max(weights.sum(), 1e-300)
+    caught, strictly = _caught(decision), np.array([0.0, 0.0, 1.0, 1.0])
+    value = weights * judged.payout_fen * fraud
     return FraudMetrics(
         trades=len(fraud),
         frauds=int(fraud.sum()),
-        average_precision=average_precision(fraud=fraud, probability=probability),
-        auc=area_under_roc(fraud=fraud, probability=probability),
-        recall_at_1pct_fpr=recall_at_fpr(fraud=fraud, probability=probability, fpr=0.01),
+        average_precision=average_precision(fraud=fraud, probability=probability, weight=weight),
+        auc=area_under_roc(fraud=fraud, probability=probability, weight=weight),
+        recall_at_1pct_fpr=recall_at_fpr(fraud=fraud, probability=probability, fpr=0.01, weight=weight),
+        alerts_per_day=alerts_per_day,
+        card_precision_at_k=card_precision_at_k(
+            fraud=fraud, probability=probability, submitted_at=judged.submitted_at, k=alerts_per_day
+        ),
         seller_precision_at_k=seller_precision_at_k(
             fraud=fraud,
             probability=probability,
-            submitted_at=submitted_at,
-            seller_id=seller_id,
+            submitted_at=judged.submitted_at,
+            seller_id=judged.seller_id,
             k=alerts_per_day,
         ),
         mean_probability=level.mean_probability,
@@ -100,9 +134,10 @@ def evaluate_fraud(
         calibration_ratio=level.ratio,
         ece=level.ece,
         brier=level.brier,
-        cost_per_1000_fen=1000 * _mean(cost),
-        fraud_value_stopped=_fraud_value_stopped(fraud, code, payout_fen, decision),
-        honest_refused=_mean(code[~fraud] == REFUSE),
+        cost_per_1000_fen=1000 * weighted_mean(judged.cost_fen(costs=costs, decision=decision), weights),
+        fraud_value_stopped=weighted_mean(caught[code], value),
+        fraud_value_refused_or_reviewed=weighted_mean(strictly[code], value),
+        honest_refused=weighted_mean(code == REFUSE, weights * ~fraud),
         share_paid=float(share[PAY]),
         share_held=float(share[HOLD]),
         share_reviewed=float(share[REVIEW]),
@@ -119,17 +154,57 @@ def average_precision(
     return float(average_precision_score(fraud, probability, sample_weight=weight))
 
 
-def area_under_roc(*, fraud: np.ndarray, probability: np.ndarray) -> float:
+def area_under_roc(*, fraud: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None) -> float:
     """Chance that a fraudulent trade ranks above an honest one; NaN without one of them."""
-    return float(roc_auc_score(fraud, probability)) if _both_classes(fraud, None) else float("nan")
-
-
-def recall_at_fpr(*, fraud: np.ndarray, probability: np.ndarray, fpr: float) -> float:
-    """Most fraud found while at most ``fpr`` of honest trades are flagged; NaN without one of the classes."""
-    if not _both_classes(fraud, None):
+    if not _both_classes(fraud, weight):
         return float("nan")
-    false_rate, true_rate, _ = roc_curve(fraud, probability)
+    return float(roc_auc_score(fraud, probability, sample_weight=weight))
+
+
+def recall_at_fpr(
+    *, fraud: np.ndarray, probability: np.ndarray, fpr: float, weight: np.ndarray | None = None
+) -> float:
+    """Most fraud found while at most ``fpr`` of honest trades are flagged; NaN without one of the classes."""
+    if not _both_classes(fraud, weight):
+        return float("nan")
+    false_rate, true_rate, _ = _roc(fraud, probability, weight)
     return float(true_rate[false_rate <= fpr].max())
+
+
+def cut_at_fpr(
+    *, fraud: np.ndarray, probability: np.ndarray, fpr: float, weight: np.ndarray | None = None
+) -> float:
+    """The lowest probability from which at most ``fpr`` of honest trades are flagged.
+
+    Infinite where even the highest one flags too many; NaN without one of the classes.
+    """
+    if not _both_classes(fraud, weight):
+        return float("nan")
+    false_rate, _, cut = _roc(fraud, probability, weight)
+    return float(cut[false_rate <= fpr].min())
+
+
+def _roc(
+    fraud: np.ndarray, probability: np.ndarray, weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return roc_curve(fraud, probability, sample_weight=weight, drop_intermediate=False)
+
+
+def card_precision_at_k(
+    *, fraud: np.ndarray, probability: np.ndarray, submitted_at: np.ndarray, k: int
+) -> float:
+    """Share of frauds among the k riskiest trades of a day, averaged over days: what an analyst with k places sees.
+
+    Days are UTC; those with fewer than k trades still count k places. Of equal probabilities the earlier row is
+    taken. NaN without a trade.
+    """
+    day = submitted_at // DAY_MS
+    precision = []
+    for today in np.unique(day):
+        rows = np.flatnonzero(day == today)
+        top = rows[np.argsort(-probability[rows], kind="stable")[:k]]
+        precision.append(float(np.sum(fraud[top])) / k)
+    return _mean(np.array(precision))
 
 
 def seller_precision_at_k(
@@ -198,14 +273,19 @@ def action_codes(action: np.ndarray) -> np.ndarray:
     return np.array([positions[name] for name in action], dtype=np.int64)
 
 
-def _fraud_value_stopped(
-    fraud: np.ndarray, code: np.ndarray, payout_fen: np.ndarray, decision: DecisionCosts
-) -> float:
-    """Share of the payout of fraudulent trades that is not lost; holds and reviews by what they catch."""
+def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
+    """Mean of values (n,) by weights (n,) that are not negative; NaN where they sum to nothing."""
+    total = float(np.sum(weights))
+    return (
+        float(np.sum(np.asarray(values, dtype=np.float64) * weights) / total) if total > 0 else float("nan")
+    )
+
+
+def _caught(decision: DecisionCosts) -> np.ndarray:
+    """Share of a fraud's payout that each action (in the order of ACTIONS) saves."""
     caught = np.zeros(len(ACTIONS))
     caught[[HOLD, REVIEW, REFUSE]] = decision.hold_catches, review_catches(decision), 1.0
-    value = np.asarray(payout_fen, dtype=np.float64)[fraud]
-    return float(caught[code[fraud]] @ value / value.sum()) if value.sum() > 0 else float("nan")
+    return caught
 
 
 def _both_classes(fraud: np.ndarray, weight: np.ndarray | None) -> bool:

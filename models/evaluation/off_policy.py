@@ -118,12 +118,13 @@ class OffPolicyValue:
 
 @dataclass(frozen=True)
 class _Draws:
-    """Where n offers were drawn from: evenly within ``centre ± half``; half NaN: not drawn. (n,) each."""
+    """Where n offers were drawn from: evenly within ``centre ± half``; half NaN: not drawn; error: of the centre, its
+    standard deviation. (n,) each."""
 
     rate: np.ndarray
     centre: np.ndarray
     half: np.ndarray
-    error: float
+    error: np.ndarray
 
     @property
     def count(self) -> int:
@@ -133,6 +134,11 @@ class _Draws:
     def length(self) -> float:
         """Mean length of the intervals."""
         return float(2 * np.nanmean(self.half)) if self.count else float("nan")
+
+    @property
+    def usual_error(self) -> float:
+        """Of the offers that were drawn: root of the mean square."""
+        return float(np.sqrt(np.mean(self.error[np.isfinite(self.half)] ** 2))) if self.count else 0.0
 
 
 def off_policy_value(
@@ -144,6 +150,7 @@ def off_policy_value(
     accepted: np.ndarray,
     clusters: Sequence[np.ndarray],
     rng: np.random.Generator,
+    estimated: np.ndarray | None = None,
     bandwidth: float | None = None,
     least_overlap: float = 0.95,
 ) -> OffPolicyValue:
@@ -154,7 +161,8 @@ def off_policy_value(
     unit of rate; NaN: not drawn. centre: the middle of the interval each was drawn from, as the module says.
     accepted: 0/1 or bool; rows with NaN, and rows without a logged rate, are left out. clusters: what is
     resampled for the intervals, such as [day, seller]: sellers who come again have a taste of their own.
-    bandwidth: h as a share of the interval's length, instead of the rule.
+    estimated: rows (n,) bool whose centre was estimated, not logged: how far off centres are is measured for both
+    kinds apart; None: all are of one kind. bandwidth: h as a share of the interval's length, instead of the rule.
 
     Raises OutsideSupport below ``least_overlap``, FollowsTheDraw for a target that moves with the draw,
     TooFewClusters as :func:`paired_bootstrap` does.
@@ -162,7 +170,8 @@ def off_policy_value(
     answer = np.asarray(accepted, dtype=np.float64)
     rows = np.flatnonzero(np.isfinite(answer) & np.isfinite(logged.rate))
     target, logged, answer = target.rows(rows), logged.rows(rows), answer[rows]
-    draws = _draws(logged.rate, np.asarray(density)[rows], np.asarray(centre)[rows])
+    kind = np.zeros(len(rows), dtype=bool) if estimated is None else np.asarray(estimated, dtype=bool)[rows]
+    draws = _draws(logged.rate, np.asarray(density)[rows], np.asarray(centre)[rows], kind)
     earned = logged.fixed_fen + logged.profit_fen * answer
     surprise = answer - logged.acceptance
     width = bandwidth if bandwidth is not None else min(BANDWIDTH * max(draws.count, 1) ** POWER, WIDEST)
@@ -186,7 +195,7 @@ def off_policy_value(
         gain_high=gain.high,
         model_fen=float(believed.mean()),
         overlap=overlap,
-        centre_error=draws.error,
+        centre_error=draws.usual_error,
         bandwidth=width * draws.length,
         rows=len(rows),
     )
@@ -233,6 +242,26 @@ def estimated_centre(
     return centre
 
 
+def logged_or_estimated_centre(
+    *,
+    logged: np.ndarray,
+    density: np.ndarray,
+    columns: Columns,
+    names: Sequence[str],
+    offered_rate: np.ndarray,
+    fold_by: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the offers (n,) were centred, and which of that was estimated (n,) bool. logged: NaN where unknown.
+
+    Nothing is estimated where every drawn offer has its centre. The rest as :func:`estimated_centre`.
+    """
+    missing = np.isnan(logged)
+    if not (missing & np.isfinite(density)).any():
+        return logged, np.zeros(len(logged), dtype=bool)
+    found = estimated_centre(columns=columns, names=names, offered_rate=offered_rate, fold_by=fold_by)
+    return np.where(missing, found, logged), missing
+
+
 def _mean_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
     """Weighted mean, summed without BLAS: its threads, woken for every resample, are slow on a busy machine."""
     return lambda weight: float((values * weight).sum() / weight.sum())
@@ -243,14 +272,17 @@ def _believed(pricing: Pricing, acceptance: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(pricing.rate), 0.0, pricing.fixed_fen + pricing.profit_fen * acceptance)
 
 
-def _draws(rate: np.ndarray, density: np.ndarray, centre: np.ndarray) -> _Draws:
+def _draws(rate: np.ndarray, density: np.ndarray, centre: np.ndarray, estimated: np.ndarray) -> _Draws:
     drawn = np.isfinite(density) & (density > 0) & np.isfinite(centre)
     half = np.where(drawn, 0.5 / np.where(drawn, density, 1.0), np.nan)
-    distance = np.abs(rate - centre)[drawn]
-    if (distance <= half[drawn] + ROUNDING).all():
-        return _Draws(rate, centre, half, 0.0)
-    excess = np.mean(distance**2) - np.mean(half[drawn] ** 2) / 3
-    return _Draws(rate, centre, half, float(np.sqrt(max(excess, ROUNDING**2))))
+    error = np.zeros(len(rate))
+    for kind in (estimated, ~estimated):
+        rows = np.flatnonzero(drawn & kind)
+        distance, own = np.abs(rate - centre)[rows], half[rows]
+        if (distance > own + ROUNDING).any():
+            excess = np.mean(distance**2) - np.mean(own**2) / 3
+            error[kind] = np.sqrt(max(excess, ROUNDING**2))
+    return _Draws(rate, centre, half, error)
 
 
 def _support(
@@ -259,7 +291,7 @@ def _support(
     """Which rows (n,) the log can judge, and the overlap. Raises OutsideSupport and FollowsTheDraw."""
     none = np.isnan(target)
     distance, reach = target - draws.centre, draws.half + ROUNDING
-    error = max(draws.error, 1e-9)
+    error = np.maximum(draws.error, 1e-9)
     likely = ndtr((reach - distance) / error) - ndtr((-reach - distance) / error)
     likely = np.where(none, 1.0, np.nan_to_num(likely))
     shares = [
@@ -283,7 +315,8 @@ def _slope_on_draw(draws: _Draws, target: np.ndarray) -> float:
     both = np.flatnonzero(np.isfinite(target) & np.isfinite(draws.half))
     if len(both) < 2:
         return 0.0
-    shared = np.cov((draws.rate - draws.centre)[both], (target - draws.centre)[both])[0, 1] - draws.error**2
+    shared = np.cov((draws.rate - draws.centre)[both], (target - draws.centre)[both])[0, 1]
+    shared -= np.mean(draws.error[both] ** 2)
     return float(shared / (np.mean(draws.half[both] ** 2) / 3))
 
 
@@ -296,7 +329,7 @@ def _refusal(draws: _Draws, target: np.ndarray, overlap: float, least: float) ->
     distance = np.abs(target - draws.centre)
     return (
         f"overlap is {overlap:.1%}, needed is {least:.0%}: {1 - draws.count / len(target):.1%} of the offers "
-        f"were not drawn, the others within ±{draws.length / 2:.4f} of a centre (known to ±{draws.error:.4f}), "
+        f"were not drawn, the others within ±{draws.length / 2:.4f} of a centre (known to ±{draws.usual_error:.4f}), "
         f"and the target lies {np.nanmedian(distance):.4f} away from it (median). Needed is a target nearer to "
         f"the logged offers, or a log with a wider draw"
     )
@@ -306,10 +339,11 @@ def _weights(draws: _Draws, target: np.ndarray, inside: np.ndarray, width: float
     """weight(r, t) (n,) of the module's formula; 0 where nothing is to be corrected."""
     rows = np.flatnonzero(inside & np.isfinite(target))
     rate, at, centre, half = draws.rate[rows], target[rows], draws.centre[rows], draws.half[rows]
+    error = draws.error[rows]
     bandwidth = width * 2 * half
     moments = np.zeros((5, len(rows)))
     for node, share in zip(NODES, SHARES, strict=True):
-        middle = centre + node * draws.error
+        middle = centre + node * error
         low, high = (middle - half - at) / bandwidth, (middle + half - at) / bandwidth
         moments += share * (_moments(np.clip(high, -1, 1)) - _moments(np.clip(low, -1, 1)))
     gram = moments[np.add.outer(np.arange(3), np.arange(3))].transpose(2, 0, 1)

@@ -1,8 +1,9 @@
-"""How to pay: the cheapest expected cost among pay, hold, review and refuse, under the review capacity."""
+"""How to pay: the cheapest expected cost among pay, hold, review and refuse, within what the platform can bear."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -15,12 +16,37 @@ PAY, HOLD, REVIEW, REFUSE = range(len(ACTIONS))
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """What an action must save, in fen and beyond its own cost, to be taken: its price while its places are few.
+
+    Learned by :func:`models.fraud.capacity.learned_thresholds`; 0 where an action is cheapest seldom enough. Added to
+    the expected costs they keep each action within its share of trades, and give its places to those that gain most.
+    """
+
+    hold_fen: float = 0.0
+    review_fen: float = 0.0
+    refuse_fen: float = 0.0
+
+    @property
+    def by_action(self) -> np.ndarray:
+        """(4,) in the order of ACTIONS; paying is never rationed."""
+        return np.array([0.0, self.hold_fen, self.review_fen, self.refuse_fen])
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, float]) -> Thresholds:
+        return cls(**data)
+
+
+@dataclass(frozen=True)
 class Decisions:
     """One decision per trade.
 
     action: (n,) object, one of :data:`ACTIONS`. expected_cost_fen: (n, 4) float64 in the order of ACTIONS,
-    NaN where the probability is unknown. review_saving_fen: (n,) what a review saves against the cheapest of
-    the other three, negative where it costs more; the order in which a queue is worked.
+    NaN where the probability is unknown. review_saving_fen: (n,) what a review saves against what would be done
+    without analysts, negative where it costs more; the order in which a queue is worked.
     """
 
     action: np.ndarray
@@ -46,12 +72,12 @@ def action_costs_fen(
     With p the probability of fraud, L = loss_given_fraud · payout, M = margin_share · face value:
 
     - pay    = p · L
-    - hold   = hold cost + p · (1 − hold_catches) · L
-    - review = review cost + p · (1 − review_catches) · L + (1 − p) · review_wrongly_refuses · M
+    - hold   = hold cost + p · (1 − hold_catches) · L + (1 − p) · hold_drop_share · M
+    - review = review cost + p · (1 − review_catches) · L + (1 − p) · max(review_wrongly_refuses, hold_drop_share) · M
     - refuse = (1 − p) · (M + complaint_probability · complaint cost)
 
-    That a review catches at least what a hold catches (:func:`review_catches`) is also what keeps the
-    cheapest action from becoming less strict as p rises. With the outcome (0 or 1) in place of p the same
+    A review includes a verification and a wait, so it catches and loses at least what a hold does. That is also what
+    keeps the cheapest action from becoming less strict as p rises. With the outcome (0 or 1) in place of p the same
     formulas give the realised cost. A NaN probability gives NaN costs.
     """
     fraud = np.asarray(probability, dtype=np.float64)
@@ -59,9 +85,11 @@ def action_costs_fen(
     margin = decision.margin_share * np.asarray(face_value_fen, dtype=np.float64)
     complaint = decision.complaint_probability * costs.complaint_cny * 100
     honest = 1 - fraud
+    lost_in_review = max(decision.review_wrongly_refuses, decision.hold_drop_share)
     hold = decision.hold_cny * 100 + fraud * (1 - decision.hold_catches) * loss
+    hold = hold + honest * decision.hold_drop_share * margin
     review = costs.review_cny * 100 + fraud * (1 - review_catches(decision)) * loss
-    review = review + honest * decision.review_wrongly_refuses * margin
+    review = review + honest * lost_in_review * margin
     return np.column_stack([fraud * loss, hold, review, honest * (margin + complaint)])
 
 
@@ -72,14 +100,12 @@ def decide(
     face_value_fen: np.ndarray,
     costs: Costs,
     decision: DecisionCosts,
-    review_threshold_fen: float | None = None,
+    thresholds: Thresholds | None = None,
 ) -> Decisions:
     """Decide n trades. Arrays are (n,), amounts in fen, probability in [0, 1] or NaN where there is none.
 
-    A trade goes to review when that saves more than ``review_threshold_fen`` (None: more than nothing)
-    against the cheapest of pay, hold and refuse; otherwise that cheapest action is taken. At equal cost the
-    less strict one wins. Without a probability the trade is held: a fault of the fraud model never pays
-    automatically.
+    The action with the least expected cost and threshold together is taken; at equal cost the less strict one.
+    Without a probability the trade is held: a fault of the fraud model never pays automatically.
 
     Raises ValueError for a probability outside [0, 1].
     """
@@ -93,27 +119,12 @@ def decide(
         costs=costs,
         decision=decision,
     )
-    automatic = expected.copy()
-    automatic[:, REVIEW] = np.inf
     known = ~np.isnan(probability)
-    automatic[~known] = 0.0
-    choice = np.argmin(automatic, axis=1)
-    saving = np.where(known, automatic.min(axis=1) - expected[:, REVIEW], np.nan)
-    threshold = 0.0 if review_threshold_fen is None else max(review_threshold_fen, 0.0)
-    choice[known & (saving > threshold)] = REVIEW
+    priced = np.where(known[:, None], expected, 0.0) + (thresholds or Thresholds()).by_action
+    automatic = priced.copy()
+    automatic[:, REVIEW] = np.inf
+    without_analysts = np.argmin(automatic, axis=1)
+    choice = np.argmin(priced, axis=1)
     choice[~known] = HOLD
+    saving = expected[np.arange(len(expected)), without_analysts] - expected[:, REVIEW]
     return Decisions(np.array(ACTIONS, dtype=object)[choice], expected, saving)
-
-
-def review_threshold_fen(*, review_saving_fen: np.ndarray, capacity_share: float) -> float:
-    """The saving above which a trade goes to review so that at most ``capacity_share`` of all trades do.
-
-    review_saving_fen: (n,) from :func:`decide` on a past period the model was not fitted on; NaN counts as
-    a trade that needs no review. A fixed threshold lets single live trades be decided without a queue, and
-    keeps the capacity as long as trades stay like those of that period. At least 0; with no rows 0.
-    """
-    known = review_saving_fen[~np.isnan(review_saving_fen)]
-    places = int(np.floor(capacity_share * len(review_saving_fen)))
-    if places >= len(known):
-        return 0.0
-    return max(float(np.sort(known)[::-1][places]), 0.0)

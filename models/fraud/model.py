@@ -12,6 +12,8 @@ import lightgbm
 import numpy as np
 
 from models.fraud.calibrator import Calibrator
+from models.fraud.decision import Thresholds
+from models.fraud.extras import EXTRAS, ExtraInputs
 from models.matrix import Columns, Encoding
 
 ONE_THREAD_ROWS = 64
@@ -44,8 +46,8 @@ class FraudModel:
     encoding: the inputs in matrix order. booster: trees whose raw score is a log-odds. calibrator: maps that
     score to the log-odds of the answer. families: family of every input. base_rate: share of fraud among the
     training rows. absent_signals: features that were empty in training, which the model had to do without.
-    review_threshold_fen: least saving that sends a trade to review, or None while none is learned.
-    metadata: plain figures about the fit, JSON types only.
+    thresholds: what each action must save to be taken, so that its share of trades stays bearable.
+    extras: inputs made from the platform's own extras. metadata: plain figures about the fit, JSON types only.
     """
 
     encoding: Encoding
@@ -54,31 +56,50 @@ class FraudModel:
     families: dict[str, str]
     base_rate: float
     absent_signals: tuple[str, ...] = ()
-    review_threshold_fen: float | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    extras: ExtraInputs = field(default_factory=ExtraInputs)
     metadata: dict[str, object] = field(default_factory=dict)
 
     @property
     def trained_signals(self) -> tuple[str, ...]:
-        """Features the model was trained on, in matrix order."""
-        return self.encoding.names
+        """Features the model was trained on."""
+        own = set(self.extras.names)
+        plain = tuple(name for name in self.encoding.names if name not in own)
+        return (*plain, EXTRAS) if own else plain
+
+    def matrix(self, columns: Columns) -> np.ndarray:
+        """The inputs (n, inputs) float64, built once for all that is asked of the same trades. Raises MissingFeature
+        naming absent columns."""
+        return self.encoding.matrix(self.extras.expand(columns))
 
     def probability(self, columns: Columns) -> np.ndarray:
         """Calibrated probabilities (n,) float64 of fraud. Raises MissingFeature naming absent columns."""
-        return self.calibrator.probability(self._predict(self.encoding.matrix(columns)))
+        return self.probability_of(self.matrix(columns))
+
+    def probability_of(self, matrix: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities (n,) of inputs (n, inputs)."""
+        return self.calibrator.probability(self._predict(matrix))
 
     def contributions(self, columns: Columns) -> FamilyContributions:
         """Exact tree contributions (TreeSHAP) by family. Raises MissingFeature naming absent columns."""
-        matrix = self.encoding.matrix(columns)
+        return self.contributions_of(self.matrix(columns))
+
+    def contributions_of(self, matrix: np.ndarray) -> FamilyContributions:
+        """Exact tree contributions by family, of inputs (n, inputs)."""
         names, summing = self._family_sum
         log_odds = np.empty((len(matrix), len(names)))
         for start in range(0, len(matrix), CONTRIBUTION_ROWS):
             rows = slice(start, start + CONTRIBUTION_ROWS)
-            log_odds[rows] = self._predict(matrix[rows], pred_contrib=True)[:, :-1] @ summing
-        return FamilyContributions(names, self.calibrator.slope * log_odds, self._base_log_odds)
+            log_odds[rows] = self.input_contributions(matrix[rows]) @ summing
+        return FamilyContributions(names, log_odds, self._base_log_odds)
 
-    def with_review_threshold(self, threshold_fen: float) -> FraudModel:
-        """The same model with a learned review threshold (``models.fraud.decision.review_threshold_fen``)."""
-        return replace(self, review_threshold_fen=threshold_fen)
+    def input_contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """What each input adds to the log-odds (n, inputs), in matrix order, of inputs (n, inputs)."""
+        return self.calibrator.slope * self._predict(matrix, pred_contrib=True)[:, :-1]
+
+    def with_thresholds(self, thresholds: Thresholds) -> FraudModel:
+        """The same model with learned thresholds (``models.fraud.capacity.learned_thresholds``)."""
+        return replace(self, thresholds=thresholds)
 
     def save(self, folder: Path) -> None:
         """Write ``model.txt`` (LightGBM text) and ``model.json`` into the folder, creating it."""
@@ -89,7 +110,8 @@ class FraudModel:
             "families": self.families,
             "base_rate": self.base_rate,
             "absent_signals": list(self.absent_signals),
-            "review_threshold_fen": self.review_threshold_fen,
+            "thresholds": self.thresholds.to_dict(),
+            "extras": self.extras.to_dict(),
             "metadata": self.metadata,
         }
         (folder / TREES_FILE).write_text(self.booster.model_to_string(), encoding="utf-8")
@@ -108,7 +130,8 @@ class FraudModel:
             families=dict(facts["families"]),
             base_rate=facts["base_rate"],
             absent_signals=tuple(facts["absent_signals"]),
-            review_threshold_fen=facts["review_threshold_fen"],
+            thresholds=Thresholds.from_dict(facts["thresholds"]),
+            extras=ExtraInputs.from_dict(facts["extras"]),
             metadata=dict(facts["metadata"]),
         )
 

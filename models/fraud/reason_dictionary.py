@@ -42,6 +42,31 @@ NO_RISK_SIGNALS = Reason(
     "NO_RISK_SIGNALS", "卖家方面未发现明显风险信号", "No notable sign of risk about the seller"
 )
 
+NO_FRAUD_SCORE = Reason(
+    "NO_FRAUD_SCORE",
+    "风控评分暂不可用，打款前需再次核验",
+    "No fraud score is available; a second check comes before payment",
+)
+
+AMOUNT_AT_RISK = Reason(
+    "AMOUNT_AT_RISK",
+    "金额较大，付款前需再次核验",
+    "The amount is large enough for a second check before payment",
+)
+
+OVERALL_RISK = Reason(
+    "OVERALL_RISK",
+    "综合各项情况，本平台目前无法受理该笔交易",
+    "Taken together, the circumstances of this trade do not allow us to accept it",
+)
+
+HUMAN_REVIEW = Reason(
+    "HUMAN_REVIEW",
+    "如对拒绝有异议，可凭交易编号申请人工复核，由工作人员重新审核",
+    "You may ask for a review by a person, who will look at this trade again; please name the trade's id",
+)
+"""Offered with every refusal."""
+
 OTHER_RISK_SIGNALS = Reason(
     "OTHER_RISK_SIGNALS", "交易的其他特征需要进一步核实", "Other traits of this trade need a closer look"
 )
@@ -85,6 +110,24 @@ CASES: dict[str, tuple[Case, ...]] = {
     "kind": (
         Case(
             Reason("CARD_TYPE_RISK", "该卡种近期的风险偏高", "This card type has carried more risk of late")
+        ),
+    ),
+    "origin": (
+        Case(
+            Reason(
+                "ORIGIN_TO_CHECK",
+                "提交地区或渠道需要核实",
+                "The region or channel of the submission needs checking",
+            )
+        ),
+    ),
+    "extras": (
+        Case(
+            Reason(
+                "FURTHER_DETAILS",
+                "随卡提供的其他信息需要核实",
+                "Further details given with the card need checking",
+            )
         ),
     ),
     "time": (Case(Reason("UNUSUAL_TIME", "提交时段需要留意", "The time of submission calls for attention")),),

@@ -6,6 +6,7 @@ the decision is computed from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -13,6 +14,7 @@ import lightgbm
 import numpy as np
 
 from models.fraud.calibrator import Calibrator, fit_calibrator_if_it_helps
+from models.fraud.extras import EXTRAS, ExtraInputs, learn_extras
 from models.fraud.model import FraudModel
 from models.matrix import Columns, Encoding
 
@@ -141,7 +143,10 @@ def fit_fraud(
     settings = settings or FraudFitSettings()
     weight = np.ones(len(fraud)) if weight is None else np.asarray(weight, dtype=np.float64)
     _check_labels(fraud, settings)
-    present = [name for name in names if _has_values(columns[name])]
+    extras = learn_extras(list(columns[EXTRAS])) if EXTRAS in names else ExtraInputs()
+    columns = extras.expand(columns)
+    plain = [name for name in names if name != EXTRAS and _has_values(columns[name])]
+    present = [*plain, *extras.names]
     if not present:
         raise NoSignals("every feature column is empty")
     chosen, chosen_weight = _thin(np.asarray(fraud, dtype=bool), weight, settings)
@@ -156,9 +161,10 @@ def fit_fraud(
         encoding=encoding,
         booster=_booster(rows, encoding, settings, trees=trees),
         calibrator=calibrator,
-        families={name: families[name] for name in present},
+        families={name: families[name] for name in plain} | dict.fromkeys(extras.names, EXTRAS),
         base_rate=base_rate,
-        absent_signals=tuple(name for name in names if name not in set(present)),
+        absent_signals=_absent(names, plain, extras),
+        extras=extras,
         metadata={
             "rows": len(fraud),
             "rows_used": len(order),
@@ -170,6 +176,12 @@ def fit_fraud(
             "settings": asdict(settings),
         },
     )
+
+
+def _absent(names: Sequence[str], plain: Sequence[str], extras: ExtraInputs) -> tuple[str, ...]:
+    """Features that the training rows know nothing of."""
+    known = {*plain, *([EXTRAS] if extras.names else [])}
+    return tuple(name for name in names if name not in known)
 
 
 def _check_labels(fraud: np.ndarray, settings: FraudFitSettings) -> None:
@@ -250,6 +262,15 @@ def _dataset(rows: _Rows, encoding: Encoding, *, bins_of: lightgbm.Dataset | Non
         label=rows.fraud,
         weight=rows.weight,
         reference=bins_of,
-        feature_name=list(encoding.names),
+        feature_name=_tree_names(encoding.names),
         categorical_feature=encoding.categorical,
     )
+
+
+def _tree_names(names: Sequence[str]) -> list[str]:
+    """Names as LightGBM takes them, which knows neither blanks nor JSON's own signs."""
+    return [
+        f"{re.sub(r'[^A-Za-z0-9_.@]', '_', name)}"
+        + ("" if name.isascii() and name.replace(".", "_").isidentifier() else f"_{place}")
+        for place, name in enumerate(names)
+    ]

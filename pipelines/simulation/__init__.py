@@ -35,9 +35,10 @@ Assumptions of the author, without a public source
       keep their entities apart, a third of their members use old accounts, and honest sellers offer a
       declined card again: no single sign is proof. Fraudsters take 97 % of all offers, prefer liquid types,
       larger faces, virtual cards and the night.
-    * Screening by rules (:mod:`history`), of which a random 5 % pass nevertheless: those turned away have
-      neither offer nor label. Fraud becomes known 1–20 days after the purchase, honesty after 21–30; what
-      lies beyond the end of the log is not known.
+    * Screening by rules (:mod:`history`), of which a random 5 % pass nevertheless, and the log says which: those
+      turned away have neither offer nor label. Fraud becomes known 1–20 days after the purchase, from an analyst in
+      the first four days, by chargeback later; honesty after 21–30, for want of a complaint. What lies beyond the
+      end of the log is not known.
 
 Other shapes, for a model must not be good at one kind of market only (:mod:`worlds` names those that judge)
     * ``acceptance``: the least rates of a card's sellers are ``logistic``; or ``skewed``, with a long tail of

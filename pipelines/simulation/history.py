@@ -37,6 +37,8 @@ LARGE_FACE_FEN, NIGHT_FACE_FEN, HURRIED_CARDS = 100_000, 50_000, 5
 SELLER_MINUTES, FRAUD_MINUTES, DECISION_SIGMA, LONGEST_MINUTES = 5.0, 1.6, 0.9, 30.0
 FRAUD_KNOWN_DAYS, FRAUD_KNOWN_SIGMA, FRAUD_KNOWN_RANGE = 5.0, 0.7, (1.0, 20.0)
 HONEST_KNOWN_DAYS = (21.0, 30.0)
+ANALYST_DAYS = 4.0
+"""Fraud known so soon was found by an analyst; later the money is charged back. Honesty is the want of a complaint."""
 RESALE_NOISE = 0.010
 EXPIRED_PAYS = 0.8
 """A re-activated expired card resells at this rate; the others bring nothing."""
@@ -205,6 +207,14 @@ def add_outcomes(world: World, kinds: Kinds, prices: Prices, cards: Rows) -> Row
         "resold_us": np.maximum(resold_us, decided_us),
         "resale_realised": np.where(fraud, 0.0, realised),
     }
+
+
+def label_source(cards: Rows) -> np.ndarray:
+    """Who labels each card (n,) object, once it is labelled."""
+    quick = cards["known_us"] - cards["decided_us"] < ANALYST_DAYS * DAY_US
+    return np.where(
+        cards["fraud_kind"] > 0, np.where(quick, "analyst", "chargeback"), np.array("matured", dtype=object)
+    )
 
 
 def _realised(

@@ -13,6 +13,7 @@ from features.tables import CARD_TYPES, MARKET, TRADES, Table
 from pipelines.simulation.acceptance import Reservations
 from pipelines.simulation.cards import NO_EXPIRY
 from pipelines.simulation.fraudsters import FRAUD_KINDS
+from pipelines.simulation.history import LET_THROUGH, label_source
 from pipelines.simulation.kinds import Kinds
 from pipelines.simulation.people import CHANNELS, REGIONS, Rows
 from pipelines.simulation.prices import SOURCES, MarketRows
@@ -41,23 +42,32 @@ def trades_table(world: World, kinds: Kinds, cards: Rows) -> pa.Table:
     bought = decided & cards["accepted"]
     resold = bought & (cards["fraud_kind"] == 0) & (cards["resold_us"] < world.end_us)
     known = bought & (cards["known_us"] < world.end_us)
-    density = np.full(len(decided), 1 / (2 * world.jitter_half_width))
+    count = len(decided)
+    density = np.full(count, 1 / (2 * world.jitter_half_width))
+    passed = cards["screen_flagged"] & ~cards["was_screened_out"]
     columns = _identity_columns(kinds, cards) | {
         "face_value_cny": cards["face_fen"] / 100,
+        "balance_cny": pa.nulls(count, pa.float64()),  # an odd remainder is told as a face value
         "expires_on": pa.array(cards["expires_day"], pa.int32(), mask=cards["expires_day"] == NO_EXPIRY).cast(
             pa.date32()
         ),
         "offered_rate": _known(cards["offered_rate"], cards["offered"]),
         "offer_density": _known(density, cards["offered"] & world.jitter),
+        "decision": _choice(("pay", "refuse"), cards["was_screened_out"].astype(np.int64)),
+        "let_through": _known(np.full(count, LET_THROUGH), passed),
         "accepted": _known(cards["accepted"], decided),
         "decided_at": _times(cards["decided_us"], decided),
         "resale_rate": _known(cards["resale_realised"], resold),
         "resold_at": _times(cards["resold_us"], resold),
         "fraud": _known(cards["fraud_kind"] > 0, known),
         "fraud_known_at": _times(cards["known_us"], known),
+        "label_source": _known(label_source(cards), known),
     }
     schema = file_schema(TRADES)
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+    # What this platform never knew or kept is null: balances, further facts, the centre of its draw.
+    return pa.table(
+        [columns.get(name, pa.nulls(count, schema.field(name).type)) for name in schema.names], schema=schema
+    )
 
 
 def _identity_columns(kinds: Kinds, cards: Rows) -> dict[str, pa.Array]:

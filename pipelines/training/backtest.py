@@ -24,12 +24,13 @@ from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS, microseconds, to_microseconds
 from features.training_set import Progress, build_training_set, columns_of, compute_features
 from models.quoting import ModelPair, Terms
-from pipelines.answering import terms_of
 from pipelines.settings import Settings
 from pipelines.simulation.oracle import Oracle, read_oracle
+from pipelines.terms import terms_of
 from pipelines.training.backtest_figures import Figures, figures_of
 from pipelines.training.backtest_ledger import Answered, Ledger, answered, joined, logged, truth
 from pipelines.training.backtest_models import NO_PAIR, StepModels, fit_pair, moment, registered_pair
+from pipelines.training.backtest_moves import MoveFigures, Moves
 from pipelines.training.backtest_series import Series, series_of, stock_figures
 from pipelines.training.backtest_trust import BeliefFigures
 from pipelines.training.collecting import collect_workspace
@@ -105,13 +106,15 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Backtest:
-    """A whole backtest. Steps without any trade are left out. notes: what to know before believing a figure."""
+    """A whole backtest. Steps without any trade are left out. moves: of reference prices, from day to day. notes: what
+    to know before believing a figure."""
 
     job: BacktestJob
     fingerprint: str
     steps: tuple[StepResult, ...]
     total: Figures
     series: Series
+    moves: MoveFigures
     notes: tuple[str, ...]
 
 
@@ -204,21 +207,30 @@ def backtest(workspace: Workspace, *, past: Past, listener: Listener) -> Backtes
     if past.fixed is not None:
         own = _with_columns(workspace, own, past.fixed.models.pinned_columns)
         models_at = partial(_always, past.fixed)
-    terms = terms_of(settings)
-    steps, said = replay(own, job=past.job, models_at=models_at, terms=terms, listener=listener)
+    terms = terms_of(workspace)
+    moves = Moves(workspace_catalogue(workspace.tables))
+    steps, said = replay(own, job=past.job, models_at=models_at, terms=terms, listener=listener, moves=moves)
     listener.say("figures")
     log = logged(own, settings)
     known = None
     if past.oracle is not None:
         known = truth(oracle=past.oracle, log=log, said=said, settings=settings)
     number = np.repeat(np.arange(len(steps)), [step.trades for step in steps])
-    return _judged(past, steps, Ledger(step=number, log=log, said=said, truth=known), settings)
+    ledger = Ledger(step=number, log=log, said=said, truth=known)
+    return _judged(past, steps, ledger, moves=moves.figures(), settings=settings)
 
 
 def replay(
-    examples: Examples, *, job: BacktestJob, models_at: ModelsAt, terms: Terms, listener: Listener
+    examples: Examples,
+    *,
+    job: BacktestJob,
+    models_at: ModelsAt,
+    terms: Terms,
+    listener: Listener,
+    moves: Moves,
 ) -> tuple[tuple[Step, ...], Answered]:
-    """Answer the period's trades, in the order of time, step by step; answers in that order."""
+    """Answer the period's trades, in the order of time, step by step; answers in that order. moves: remembers what
+    daily moves are measured from."""
     steps: list[Step] = []
     parts: list[Answered] = []
     pair, done = NO_PAIR, 0
@@ -230,9 +242,12 @@ def replay(
         found = models_at(cut=since, before=pair)
         pair = found.models
         steps.append(Step(since=since, until=until, trades=len(rows), models=found))
+        before = moves.before(examples.rows(rows), models=pair, terms=terms)
         for start in range(0, len(rows), QUOTES_AT_ONCE):
-            chunk = examples.rows(rows[start : start + QUOTES_AT_ONCE])
-            parts.append(answered(chunk, models=pair, terms=terms))
+            part = slice(start, start + QUOTES_AT_ONCE)
+            chunk = examples.rows(rows[part])
+            then = None if before is None else before.rows(part)
+            parts.append(answered(chunk, models=pair, terms=terms, before=then))
             done += len(chunk)
             listener.answered(done, len(examples))
     return tuple(steps), joined(parts)
@@ -269,7 +284,9 @@ def _with_columns(workspace: Workspace, examples: Examples, names: Sequence[str]
     return replace(examples, columns=examples.columns | columns)
 
 
-def _judged(past: Past, steps: Sequence[Step], ledger: Ledger, settings: Settings) -> Backtest:
+def _judged(
+    past: Past, steps: Sequence[Step], ledger: Ledger, *, moves: MoveFigures, settings: Settings
+) -> Backtest:
     series = series_of(ledger)
 
     def figures(part: Ledger) -> Figures:
@@ -286,6 +303,7 @@ def _judged(past: Past, steps: Sequence[Step], ledger: Ledger, settings: Setting
         steps=results,
         total=total,
         series=series,
+        moves=moves,
         notes=_notes(past.job, steps, total),
     )
 

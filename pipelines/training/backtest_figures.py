@@ -66,7 +66,7 @@ class ModelFigures:
 @dataclass(frozen=True)
 class FraudFigures:
     """The decisions on trades whose label is known. at_risk_fen: paid for known frauds, or offered, or the face value
-    where no offer is logged. stopped_fen: what refusing, reviewing and holding would have kept of it."""
+    where no offer is logged. stopped_fen: what refusing, reviewing, holding or not offering would have kept of it."""
 
     frauds: int
     at_risk_fen: int
@@ -173,7 +173,7 @@ def _fraud(ledger: Ledger, decision: DecisionCosts) -> FraudFigures:
     log, said = ledger.log, ledger.said
     fraud, honest = (log.fraud == 1) & (log.accepted != 0), log.fraud == 0
     share = {"pay": 0.0, "hold": decision.hold_catches, "review": review_catches(decision), "refuse": 1.0}
-    kept = np.array([share[action] for action in said.action[fraud]])
+    kept = np.where(said.no_offer[fraud], 1.0, [share[action] for action in said.action[fraud]])
     at_risk = log.at_risk_fen[fraud]
     return FraudFigures(
         frauds=int(fraud.sum()),

@@ -13,10 +13,11 @@ from features.moment import CHINA_OFFSET
 from features.windows import DAY
 from models.discount.context import card_context
 from models.discount.guard_rails import fixed_fen
-from models.discount.model import Known
+from models.discount.known import Known
+from models.discount.move_cap import DayBefore
 from models.discount.optimiser import Economics
 from models.evaluation.bootstrap import TooFewClusters
-from models.evaluation.off_policy import Pricing, estimated_centre
+from models.evaluation.off_policy import Pricing, logged_or_estimated_centre
 from models.evaluation.profit import Outcomes, realised_profit_fen
 from models.quoting import Answers, Asked, ModelPair, Terms, as_trained, quote
 from pipelines.settings import Settings
@@ -50,11 +51,11 @@ def china_day(time_us: np.ndarray) -> np.ndarray:
 class Logged:
     """The log's n trades, (n,) each; money in fen, times int64 µs, rates NaN where there was no offer.
 
-    kind: card type and whether the card is still valid. centre: estimated middle of the offer's random move, NaN
-    where there was none. bought: accepted at a known rate. settled: what a bought card brought is known: resold, or
-    known as fraud. labelled: as in :class:`models.evaluation.profit.Outcomes`. profit_fen: of a settled honest card;
-    loss_fen: of a bought known fraud; both 0 elsewhere. in_stock_from, in_stock_until: from bought to resold (or
-    known as fraud), NEVER where not.
+    kind: card type and whether the card is still valid. centre: middle of the offer's random move, NaN where there was
+    none; centre_estimated: whether it was estimated and not logged. bought: accepted at a known rate. settled: what a
+    bought card brought is known: resold, or known as fraud. labelled: as in
+    :class:`models.evaluation.profit.Outcomes`. profit_fen: of a settled honest card; loss_fen: of a bought known fraud;
+    both 0 elsewhere. in_stock_from, in_stock_until: from bought to resold (or known as fraud), NEVER where not.
     """
 
     day: np.ndarray
@@ -64,6 +65,7 @@ class Logged:
     offered_rate: np.ndarray
     density: np.ndarray
     centre: np.ndarray
+    centre_estimated: np.ndarray
     accepted: np.ndarray
     resale_rate: np.ndarray
     fraud: np.ndarray
@@ -91,6 +93,7 @@ def logged(examples: Examples, settings: Settings) -> Logged:
     lost = bought & (examples.fraud == 1)
     until = np.where(lost, examples.fraud_known_at, np.where(resold, examples.resold_at, NEVER))
     days = np.where(resold | lost, until - examples.decided_at, 0) / DAY_US
+    centre, estimated = _centres(examples)
     brought = realised_profit_fen(economics=_economics(examples, days, settings), outcomes=outcomes)
     return Logged(
         day=china_day(examples.submitted_at),
@@ -99,7 +102,8 @@ def logged(examples: Examples, settings: Settings) -> Logged:
         face_value_fen=examples.face_value_fen,
         offered_rate=examples.offered_rate,
         density=examples.offer_density,
-        centre=_centres(examples),
+        centre=centre,
+        centre_estimated=estimated,
         accepted=examples.accepted,
         resale_rate=examples.resale_rate,
         fraud=examples.fraud,
@@ -133,20 +137,20 @@ def _economics(examples: Examples, days: np.ndarray, settings: Settings) -> Econ
     )
 
 
-def _centres(examples: Examples) -> np.ndarray:
-    """Where the drawn offers (n,) were centred; NaN everywhere where it cannot be told."""
-    unknown = np.full(len(examples), np.nan)
-    if not np.isfinite(examples.offer_density).any():
-        return unknown
+def _centres(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """Where the drawn offers (n,) were centred, NaN where it cannot be told, and which of that was estimated."""
+    nothing = np.zeros(len(examples), dtype=bool)
     try:
-        return estimated_centre(
+        return logged_or_estimated_centre(
+            logged=examples.offer_centre,
+            density=examples.offer_density,
             columns=examples.columns,
             names=FEATURES.names("discount"),
             offered_rate=examples.offered_rate,
             fold_by=china_day(examples.submitted_at),
         )
     except TooFewClusters:
-        return unknown
+        return examples.offer_centre, nothing
 
 
 @dataclass(frozen=True)
@@ -154,9 +158,9 @@ class Answered:
     """What the models said about n trades, (n,) each; money in fen.
 
     modelled: a discount model priced; without one, everything but rate, payout, action and no_offer is NaN.
-    expected_profit_fen, acceptance: at ``rate``. centre_*: of the best rate, before exploration moved it; logged_*:
-    the same model on the offer that the log made. acceptance, profit_fen, fixed_fen of both: see
-    :class:`models.evaluation.off_policy.Pricing`.
+    expected_profit_fen, acceptance: at ``rate``. centre_*: of the best rate, before exploration moved it;
+    uncapped_rate: the same without the cap of daily moves; logged_*: the same model on the offer that the log made.
+    acceptance, profit_fen, fixed_fen of both: see :class:`models.evaluation.off_policy.Pricing`.
     """
 
     modelled: np.ndarray
@@ -174,6 +178,7 @@ class Answered:
     resale_p90: np.ndarray
     resale_p95: np.ndarray
     centre_rate: np.ndarray
+    uncapped_rate: np.ndarray
     centre_acceptance: np.ndarray
     centre_profit_fen: np.ndarray
     centre_fixed_fen: np.ndarray
@@ -187,13 +192,17 @@ class Answered:
         return ~self.no_offer & (self.action != "refuse")
 
 
-def answered(examples: Examples, *, models: ModelPair, terms: Terms) -> Answered:
-    """Answer trades as the live service does, and ask the same discount model about the logged offers."""
+def answered(
+    examples: Examples, *, models: ModelPair, terms: Terms, before: DayBefore | None = None
+) -> Answered:
+    """Answer trades as the live service does, and ask the same discount model about the logged offers. before: what
+    daily moves are measured from; None: no move is capped."""
     asked = Asked(
         columns=examples.columns,
         face_value_fen=examples.face_value_fen,
         submitted_at=examples.submitted_ms,
         submitted={"trade_id": examples.trade_id, "seller_id": examples.seller_id},
+        before=before,
     )
     answers = quote(asked, models=models, terms=terms)
     nothing = np.full(len(examples), np.nan)
@@ -246,6 +255,7 @@ def _columns(answers: Answers, *, centre: Pricing, logged: Pricing) -> Answered:
         resale_p90=of("resale_p90"),
         resale_p95=of("resale_p95"),
         centre_rate=of("centre_rate"),
+        uncapped_rate=of("uncapped_rate"),
         centre_acceptance=centre.acceptance,
         centre_profit_fen=centre.profit_fen,
         centre_fixed_fen=np.asarray(centre.fixed_fen),

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.fraud.decision import ACTIONS
+from pipelines.reporting.numbers import NOTHING, count, percent, rate, ratio, yuan
 from pipelines.training.backtest_figures import Figures
 from pipelines.training.backtest_intervals import Interval
 from pipelines.training.backtest_trust import RANGES, OffPolicyFigures, RangeFigures
-
-NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ def _outcome(figures: Figures) -> tuple[Line, ...]:
         ),
         Line("卡种日均价变动", "daily move of a type's mean rate", rate(moves.logged_mean), rate(moves.mean)),
         Line("… 95 % 分位", "… its 95 % quantile", rate(moves.logged_p95), rate(moves.p95)),
+        Line("受每日调价上限约束", "held by the cap of daily moves", NOTHING, percent(moves.held)),
     )
 
 
@@ -183,26 +183,3 @@ def interval(found: Interval, shown: Callable[[float], str]) -> str:
     if not math.isfinite(found.low):
         return shown(found.estimate)
     return f"{shown(found.estimate)} ({shown(found.low)} to {shown(found.high)})"
-
-
-def count(value: float) -> str:
-    return f"{value:,.0f}" if math.isfinite(value) else NOTHING
-
-
-def percent(value: float) -> str:
-    return f"{value:.1%}" if math.isfinite(value) else NOTHING
-
-
-def rate(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else NOTHING
-
-
-def ratio(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else NOTHING
-
-
-def yuan(fen: float, decimals: int = 0) -> str:
-    """Money given in fen."""
-    if not math.isfinite(fen):
-        return NOTHING
-    return f"{'-' if fen < 0 else ''}¥{abs(fen) / 100:,.{decimals}f}"

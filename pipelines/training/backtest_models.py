@@ -103,12 +103,12 @@ def _fit_discount(known: Examples, settings: Settings) -> DiscountModel:
 
 
 def _fit_fraud(known: Examples, settings: Settings) -> FraudModel:
-    """The review threshold is that of a model which had not seen the trades it is set on."""
+    """The thresholds are those of a model which had not seen the trades they are set on."""
     split = fraud.split_fraud(known, settings)
     judged = fraud.fit(known.rows(split.train), registry=FEATURES, settings=settings)
-    threshold = fraud.review_threshold(judged, known.rows(split.test), settings)
+    thresholds = fraud.thresholds(judged, known, split, settings)
     final = fraud.fit(known.rows(split.final), registry=FEATURES, settings=settings)
-    return final.with_review_threshold(threshold)
+    return final.with_thresholds(thresholds)
 
 
 def registered_pair(registry: ModelRegistry, *, alias: str, submitted_at: np.ndarray) -> StepModels:

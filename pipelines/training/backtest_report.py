@@ -11,26 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from features.definitions import FEATURES
+from pipelines.reporting.numbers import count, percent, rate, ratio, yuan
+from pipelines.reporting.page import render, write_whole
 from pipelines.settings import Settings
 from pipelines.training import backtest_charts as charts
 from pipelines.training.backtest import Backtest, StepResult
 from pipelines.training.backtest_ledger import china_day
-from pipelines.training.backtest_lines import (
-    count,
-    percent,
-    rate,
-    ratio,
-    sections_of,
-    yuan,
-)
+from pipelines.training.backtest_lines import sections_of
 from pipelines.training.backtest_models import moment
 from pipelines.training.training import code_version
 
-TEMPLATE = "backtest_report.html"
+TEMPLATE = Path(__file__).with_name("backtest_report.html")
 STEP_COLUMNS = (
     ("起始", "from"),
     ("交易", "trades"),
@@ -51,13 +45,10 @@ STEP_COLUMNS = (
 
 def write_report(result: Backtest, *, settings: Settings, folder: Path, now: datetime) -> tuple[Path, Path]:
     """Write both files into ``folder``, each whole or not at all; returns (JSON, page)."""
-    folder.mkdir(parents=True, exist_ok=True)
     figures, page = folder / "backtest.json", folder / "backtest.html"
     data = json.dumps(as_data(result, settings=settings), ensure_ascii=False, indent=1, allow_nan=False)
-    for path, text in ((figures, data), (page, page_of(result, now=now))):
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+    write_whole(figures, data)
+    write_whole(page, page_of(result, now=now))
     return figures, page
 
 
@@ -79,6 +70,7 @@ def as_data(result: Backtest, *, settings: Settings) -> dict[str, Any]:
         "notes": list(result.notes),
         "steps": [_step(item) for item in result.steps],
         "total": _plain(result.total),
+        "moves": _plain(result.moves),
         "series": _plain(result.series),
     }
 
@@ -115,27 +107,25 @@ def _plain(value: Any) -> Any:
 
 def page_of(result: Backtest, *, now: datetime) -> str:
     """The page, with its charts inside."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
     starts = [np.datetime64(int(china_day(np.array(item.step.since))), "D") for item in result.steps[1:]]
-    return environment.get_template(TEMPLATE).render(
-        job=result.job,
-        total=result.total,
-        notes=result.notes,
-        headline=headline(result),
-        sections=sections_of(result.total),
-        step_columns=STEP_COLUMNS,
-        steps=[step_row(item) for item in result.steps],
-        charts={
+    values = {
+        "job": result.job,
+        "total": result.total,
+        "notes": result.notes,
+        "headline": headline(result),
+        "sections": sections_of(result.total),
+        "step_columns": STEP_COLUMNS,
+        "steps": [step_row(item) for item in result.steps],
+        "charts": {
             "profit": Markup(charts.profit_chart(result.series, starts)),
             "stock": Markup(charts.stock_chart(result.series, starts)),
             "coverage": Markup(charts.coverage_chart(result.series, starts)),
             "rates": Markup(charts.rates_chart(result.series, starts)),
         },
-        moment=f"{now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
-        fingerprint=result.fingerprint,
-    )
+        "moment": f"{now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "fingerprint": result.fingerprint,
+    }
+    return render(TEMPLATE, values)
 
 
 def headline(result: Backtest) -> list[tuple[str, str, str]]:

@@ -21,6 +21,7 @@ from pipelines.training.backtest_ledger import Ledger
 
 LEAST_A_DAY = 5
 """Offers of a card type on a day whose mean rate counts for the daily move."""
+NOTHING = 1e-9
 RANGES = {"80": ("resale_p10", "resale_p90"), "90": ("resale_p05", "resale_p95")}
 
 
@@ -57,13 +58,15 @@ class RangeFigures:
 @dataclass(frozen=True)
 class StabilityFigures:
     """How far the mean rate of a card type moves from one day to the next, of face value: mean and 95 % quantile over
-    ``moves`` pairs of days; of the models' rates and of the log's on the same trades."""
+    ``moves`` pairs of days; of the models' rates and of the log's on the same trades. held: share of the cards that a
+    model priced whose price the cap of daily moves changed."""
 
     moves: int
     mean: float
     p95: float
     logged_mean: float
     logged_p95: float
+    held: float
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,9 @@ def stability_figures(ledger: Ledger) -> StabilityFigures:
     (mean, p95), (logged_mean, logged_p95) = (
         (float(move.mean()), float(np.quantile(move, 0.95))) if len(move) else (NAN, NAN) for move in moves
     )
-    return StabilityFigures(int(followed.sum()), mean, p95, logged_mean, logged_p95)
+    changed = np.abs(said.centre_rate - said.uncapped_rate)[said.modelled] > NOTHING
+    held = float(changed.mean()) if len(changed) else NAN
+    return StabilityFigures(int(followed.sum()), mean, p95, logged_mean, logged_p95, held)
 
 
 def off_policy_figures(ledger: Ledger) -> OffPolicyFigures:
@@ -156,6 +161,7 @@ def off_policy_figures(ledger: Ledger) -> OffPolicyFigures:
             logged=made,
             density=log.density,
             centre=log.centre,
+            estimated=log.centre_estimated,
             accepted=log.accepted,
             clusters=[log.day, log.seller_id],
             rng=np.random.default_rng(0),

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.tables import ARROW_TYPES, Kind
+from pipelines.training.casting_extras import read_extras
 from pipelines.training.casting_times import NAIVE_TIME, UTC_TIME, read_date, read_time
 from pipelines.training.cells import (
     Cast,
@@ -47,6 +48,10 @@ REASONS: dict[tuple[str, str], tuple[str, str]] = {
     ("wrong_type", "integer"): ("不是整数", "not a whole number"),
     ("wrong_type", "flag"): ("不是 true、false、1 或 0", "not true, false, 1 or 0"),
     ("wrong_type", "date"): ("不是 2024-05-01 这样的日期", "not a date like 2024-05-01"),
+    ("wrong_type", "object"): (
+        "不是由数字、文本或 null 组成的 JSON 对象，如 {\"score\": 0.7}",
+        "not a JSON object of numbers, texts and nulls like {\"score\": 0.7}",
+    ),
     ("wrong_type", "time"): (
         "不是 2024-05-01T12:00:00+08:00 这样的时间",
         "not a time like 2024-05-01T12:00:00+08:00",
@@ -107,16 +112,25 @@ def _text_of(value: object) -> str:
 
 
 def read_text(values: pa.Array, rule: ColumnRule) -> Cast:
-    """Texts as they are; whole numbers without a decimal point, so that an id read as a float stays an id."""
+    """Texts as they are or as ``rule.words`` has them; whole numbers without a decimal point, so that an id read
+    as a float stays an id."""
     if pa.types.is_floating(values.type):
         numbers, misses = read_number(values, ColumnRule(column=""))
         whole = pc.and_(pc.equal(pc.round(numbers), numbers), pc.less(pc.abs(numbers), 2.0**53))
         integers = pc.if_else(whole, numbers, None).cast(pa.int64()).cast(pa.string())
-        return pc.coalesce(integers, numbers.cast(pa.string())), misses
+        return _reworded(pc.coalesce(integers, numbers.cast(pa.string())), rule), misses
     if pa.types.is_nested(values.type):
         return nothing_fits(values, pa.string())
     texts, bad = cast_where_possible(values, pa.string())
-    return texts, misses_of("wrong_type", bad)
+    return _reworded(texts, rule), misses_of("wrong_type", bad)
+
+
+def _reworded(texts: pa.Array, rule: ColumnRule) -> pa.Array:
+    if not rule.words:
+        return texts
+    place = pc.index_in(texts, value_set=pa.array(list(rule.words), pa.string()))
+    ours = pa.array([word or None for word in rule.words.values()], pa.string())
+    return pc.if_else(place.is_valid(), ours.take(place), texts)
 
 
 def read_number(values: pa.Array, rule: ColumnRule) -> Cast:
@@ -188,4 +202,5 @@ READERS: dict[Kind, Callable[[pa.Array, ColumnRule], Cast]] = {
     "number": read_number,
     "flag": read_flag,
     "integer": read_integer,
+    "object": read_extras,
 }

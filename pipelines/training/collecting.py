@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from features.table_store import TableStore
 from features.tables import MARKET, TRADES, Table
+from models.fraud.labels import Label, label_of
 from pipelines.application_data import ApplicationData
 from pipelines.live_log import trade_from_json
 from pipelines.live_state import fingerprints, follow_tables
-from pipelines.live_trades import stored_trades
+from pipelines.live_trades import LABEL_KINDS, stored_label, stored_trades, told_labels
 from pipelines.training.merging import Join
 from pipelines.training.work_folder import work_folder
 from pipelines.workspace import Workspace
@@ -31,7 +32,8 @@ class Collected:
 def collect(*, data: ApplicationData, store: TableStore) -> Collected:
     """Merge all quotes and events into the stored tables. Doing it twice changes nothing.
 
-    An outcome counts from when it became known here, and never replaces one that became known later.
+    An outcome counts from when it became known here, and never replaces one that became known later; of fraud labels
+    the one holds that :func:`models.fraud.labels.label_of` says, beginning with the stored one.
     """
     events = data.all_events()
     answers = data.all_quotes()
@@ -39,14 +41,20 @@ def collect(*, data: ApplicationData, store: TableStore) -> Collected:
     stored = {row["trade_id"]: row for row in stored_trades(store, ids)}
     live = _quoted_trades(answers, stored)
     market: dict[tuple[Any, ...], dict[str, Any]] = {}
+    labels: dict[str, list[Mapping[str, Any]]] = {}
     for event in events:
         if event["kind"] == "market_observed":
             row = _market_row(event)
             market.setdefault(tuple(row[name] for name in MARKET.key), row)
+        elif event["kind"] in LABEL_KINDS:
+            labels.setdefault(event["trade_id"], []).append(event)
         elif event["trade_id"] in live:
             live[event["trade_id"]] |= _outcome(event, stored.get(event["trade_id"]))
+    for trade_id in labels.keys() & live.keys():
+        held = stored_label(live[trade_id])
+        live[trade_id] |= _label_columns(label_of(told_labels(labels[trade_id]), held=held))
     if live:
-        _merge(store, TRADES, list(live.values()))
+        _merge(store, TRADES, list(live.values()), whole=True)
     if market:
         _merge(store, MARKET, list(market.values()))
     return Collected(trades=len(live), market=len(market))
@@ -64,18 +72,23 @@ def _quoted_trades(
     answers: Sequence[Mapping[str, Any]], stored: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Trades as rows: as stored, or as first submitted, with the offer last made."""
-    first = {row["trade_id"]: dict(trade_from_json(row["trade"])) for row in answers if row["first"]}
+    blank = dict.fromkeys(TRADES.schema.names)
+    first = {row["trade_id"]: blank | dict(trade_from_json(row["trade"])) for row in answers if row["first"]}
     trades = first | {trade_id: dict(row) for trade_id, row in stored.items()}
     for row in answers:
         answer, trade = row["answer"], trades.get(row["trade_id"])
         if trade is not None:
-            refused = answer["decision"] == "refuse"  # a refused seller was made no offer
-            trade["offered_rate"] = None if refused else answer["rate"]
-            trade["offer_density"] = None if refused else answer["offer_density"]
+            none = answer["decision"] == "refuse" or answer["no_offer"]  # nothing was offered
+            trade["offered_rate"] = None if none else answer["rate"]
+            trade["offer_density"] = None if none else answer["offer_density"]
+            trade["offer_centre"] = None if none else answer.get("offer_centre")
+            trade["decision"] = answer["decision"]
+            trade["let_through"] = answer.get("let_through")
     return trades
 
 
-def _merge(store: TableStore, table: Table, rows: list[dict[str, Any]]) -> None:
+def _merge(store: TableStore, table: Table, rows: list[dict[str, Any]], *, whole: bool = False) -> None:
+    """Store rows. whole: each says all there is to know about its key, so what it leaves out is unknown."""
     schema = table.schema.append(pa.field("_row", pa.int64()))
     numbered = [row | {"_row": number} for number, row in enumerate(rows, start=1)]
     with work_folder(store.root) as work:
@@ -83,7 +96,7 @@ def _merge(store: TableStore, table: Table, rows: list[dict[str, Any]]) -> None:
         pq.write_table(pa.Table.from_pylist(numbered, schema=schema), incoming)
         staged = store.staging(table.name)
         with Join(table, incoming=incoming, stored=store.path(table.name), work=work) as join:
-            join.write(staged)
+            join.write(staged, whole=whole)
         store.publish(table.name, staged)
 
 
@@ -95,12 +108,16 @@ def _outcome(event: Mapping[str, Any], stored: Mapping[str, Any] | None) -> dict
             outcome = {"accepted": event["kind"] == "accepted", "decided_at": at}
         case "resold":
             outcome = {"resale_rate": event["body"]["rate"], "resold_at": at}
-        case "fraud_confirmed" | "fraud_cleared":
-            outcome = {"fraud": event["kind"] == "fraud_confirmed", "fraud_known_at": at}
         case kind:
             raise ValueError(f"unknown event kind {kind}")
     known = None if stored is None else stored[list(outcome)[1]]
     return {} if known is not None and known > at else outcome
+
+
+def _label_columns(label: Label | None) -> dict[str, Any]:
+    if label is None:
+        return {}
+    return {"fraud": label.fraud, "fraud_known_at": label.known_at, "label_source": label.source}
 
 
 def _market_row(event: Mapping[str, Any]) -> dict[str, Any]:

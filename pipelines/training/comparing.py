@@ -174,6 +174,7 @@ def _newer(workspace: Workspace, name: str, since: datetime) -> Examples:
     split = fraud.split_fraud if name == "fraud" else discount.split_discount
     try:
         rows = split(examples, workspace.settings).final
+        rows = rows[fraud.taught_by(examples).fair[rows]] if name == "fraud" else rows
     except TooLittleHistory:
         raise NothingToCompare(_no_newer(name, 0, since)) from None
     if len(rows) < LEAST_OUTCOMES:

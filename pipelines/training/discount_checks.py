@@ -18,7 +18,7 @@ from models.evaluation.off_policy import (
     FollowsTheDraw,
     OffPolicyValue,
     OutsideSupport,
-    estimated_centre,
+    logged_or_estimated_centre,
     off_policy_value,
 )
 from models.evaluation.referee import NothingDecided, Referee, fit_referee
@@ -35,7 +35,7 @@ COVERAGE_90 = (0.88, 0.92)
 LEAST_WORST_TYPE = 0.80
 OFF_POLICY = "off-policy gain over the logged offers"
 OFF_POLICY_ROWS = 20_000
-"""The newest offers judge a policy's value: where the logged ones were centred is estimated, which takes its time."""
+"""The newest offers judge a policy's value: estimating where old ones were centred takes its time."""
 CHANCE_ROUNDS = 200
 """Of the draws that say how large a calibration error chance alone makes."""
 
@@ -139,16 +139,20 @@ def _off_policy(challenger: Contender, referee: Referee) -> OffPolicyValue:
     newest = offered[np.argsort(examples.submitted_at[offered], kind="stable")[-OFF_POLICY_ROWS:]]
     part = examples.rows(newest)
     target, logged = referee.pricing(challenger.centre), referee.pricing(examples.offered_rate)
+    centre, estimated = logged_or_estimated_centre(
+        logged=part.offer_centre,
+        density=part.offer_density,
+        columns=part.columns,
+        names=tuple(part.columns),
+        offered_rate=part.offered_rate,
+        fold_by=part.submitted_at // DAY_US,
+    )
     return off_policy_value(
         target=target.rows(newest),
         logged=logged.rows(newest),
         density=part.offer_density,
-        centre=estimated_centre(
-            columns=part.columns,
-            names=tuple(part.columns),
-            offered_rate=part.offered_rate,
-            fold_by=part.submitted_at // DAY_US,
-        ),
+        centre=centre,
+        estimated=estimated,
         accepted=part.accepted,
         clusters=clusters(part),
         rng=np.random.default_rng(0),

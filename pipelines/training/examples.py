@@ -19,7 +19,8 @@ from pipelines.workspace import Workspace
 @dataclass(frozen=True)
 class Examples:
     """Columns and outcomes of n trades in one order. Times are int64 µs, -1 where unknown; rates NaN where
-    unknown; ``accepted`` and ``fraud`` are 1, 0 or NaN."""
+    unknown; ``accepted`` and ``fraud`` are 1, 0 or NaN; ``decision`` and ``label_source`` object, None where
+    unknown; ``let_through`` NaN where a trade was not let through by a random draw."""
 
     columns: dict[str, np.ndarray]
     trade_id: np.ndarray
@@ -28,12 +29,16 @@ class Examples:
     submitted_at: np.ndarray
     offered_rate: np.ndarray
     offer_density: np.ndarray
+    offer_centre: np.ndarray
+    decision: np.ndarray
+    let_through: np.ndarray
     accepted: np.ndarray
     decided_at: np.ndarray
     resale_rate: np.ndarray
     resold_at: np.ndarray
     fraud: np.ndarray
     fraud_known_at: np.ndarray
+    label_source: np.ndarray
 
     def __len__(self) -> int:
         return len(self.submitted_at)
@@ -50,11 +55,14 @@ class Examples:
         def until(values: np.ndarray, known_at: np.ndarray) -> np.ndarray:
             return np.where((known_at >= 0) & (known_at < moment), values, np.nan)
 
+        fraud, source = until(part.fraud, part.fraud_known_at), part.label_source.copy()
+        source[np.isnan(fraud)] = None
         return replace(
             part,
             accepted=until(part.accepted, part.decided_at),
             resale_rate=until(part.resale_rate, part.resold_at),
-            fraud=until(part.fraud, part.fraud_known_at),
+            fraud=fraud,
+            label_source=source,
         )
 
     @property
@@ -83,12 +91,16 @@ def examples_of(trades: pa.Table, columns: Columns) -> Examples:
         submitted_at=microseconds(trades["submitted_at"]),
         offered_rate=_number(trades["offered_rate"]),
         offer_density=_number(trades["offer_density"]),
+        offer_centre=_number(trades["offer_centre"]),
+        decision=_words(trades["decision"]),
+        let_through=_number(trades["let_through"]),
         accepted=_number(trades["accepted"]),
         decided_at=_time(trades["decided_at"]),
         resale_rate=_number(trades["resale_rate"]),
         resold_at=_time(trades["resold_at"]),
         fraud=_number(trades["fraud"]),
         fraud_known_at=_time(trades["fraud_known_at"]),
+        label_source=_words(trades["label_source"]),
     )
 
 
@@ -111,6 +123,10 @@ def stored_examples(workspace: Workspace, *, model: str, since: datetime) -> Exa
 
 def _number(column: pa.ChunkedArray) -> np.ndarray:
     return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _words(column: pa.ChunkedArray) -> np.ndarray:
+    return column.to_numpy(zero_copy_only=False).astype(object)
 
 
 def _time(column: pa.ChunkedArray) -> np.ndarray:

@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from features.definitions import FEATURES
 from features.registry import Registry
-from models.evaluation.fraud import FraudMetrics, evaluate_fraud
-from models.fraud.decision import Decisions, decide, review_threshold_fen
+from models.evaluation.fraud import DAY_MS, FraudMetrics, Judged, evaluate_fraud
+from models.fraud.capacity import learned_thresholds, most_shares
+from models.fraud.decision import Decisions, Thresholds, decide
+from models.fraud.family_words import absent_families
+from models.fraud.labels import Lessons, label_figures, lessons
 from models.fraud.model import FraudModel
 from models.fraud.training import FraudFitSettings, fit_fraud
 from pipelines.settings import Settings
 from pipelines.training.examples import Examples
 from pipelines.training.splitting import Split, split_by_time
 
+ABSENT_TAG = "absent_signals"
+
 
 def split_fraud(examples: Examples, settings: Settings) -> Split:
-    """Time-forward split on labels; honest labels tell how long maturity takes."""
-    return split_by_time(
+    """Time-forward split on the labels that count (:class:`models.fraud.labels.Lessons`).
+
+    Honest labels tell how long maturity takes: those given for want of a complaint where there are any, for an
+    analyst clears a trade sooner. Refused trades may train the model, but do not judge it.
+    """
+    taught = taught_by(examples)
+    honest = taught.counts & (examples.fraud == 0)
+    matured = honest & np.isin(examples.label_source.astype(str), ("matured", "None"))
+    split = split_by_time(
         submitted_at=examples.submitted_at,
-        known_at=np.where(np.isfinite(examples.fraud), examples.fraud_known_at, -1),
-        slow=examples.fraud == 0,
+        known_at=np.where(taught.counts, examples.fraud_known_at, -1),
+        slow=matured if matured.any() else honest,
         test_share=settings.training.test_share,
     )
+    fair = split.test[taught.fair[split.test]]
+    return replace(split, test=fair) if len(fair) else split
+
+
+def taught_by(examples: Examples) -> Lessons:
+    """Which labels count, and how many trades each stands for."""
+    return lessons(
+        fraud=examples.fraud,
+        decision=examples.decision,
+        source=examples.label_source,
+        let_through=examples.let_through,
+    )
+
+
+def label_facts(examples: Examples) -> dict[str, float]:
+    """Where the labels of all examples come from, how late, and what was left out or weighted."""
+    return label_figures(
+        fraud=examples.fraud,
+        decision=examples.decision,
+        source=examples.label_source,
+        let_through=examples.let_through,
+        delay_us=examples.fraud_known_at - examples.submitted_at,
+    )
+
+
+def with_label_facts(model: FraudModel, facts: Mapping[str, float]) -> FraudModel:
+    """The model with :func:`label_facts` in its metadata."""
+    return replace(model, metadata={**model.metadata, "labels": dict(facts)})
 
 
 def fit(examples: Examples, *, registry: Registry, settings: Settings) -> FraudModel:
@@ -32,22 +74,36 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> FraudM
         columns=examples.columns,
         fraud=examples.fraud == 1,
         submitted_at=examples.submitted_ms,
+        weight=taught_by(examples).weight,
         names=registry.names("fraud"),
         families=registry.families(),
         settings=replace(FraudFitSettings(), seed=settings.training.seed, threads=settings.training.threads),
     )
 
 
-def review_threshold(model: FraudModel, examples: Examples, settings: Settings) -> float:
-    """The saving from which a review is worth an analyst's time, on examples the model was not fitted on."""
-    saving = decisions(model, examples, settings).review_saving_fen
-    capacity = settings.decision.review_capacity_share
-    return review_threshold_fen(review_saving_fen=saving, capacity_share=capacity)
+def absent_tag(model: FraudModel) -> dict[str, str]:
+    """What the model had to do without, by family, as a tag of its version; none where nothing was missing."""
+    families = absent_families(model.absent_signals, registry=FEATURES)
+    return {ABSENT_TAG: "; ".join(map(str, families))} if families else {}
 
 
-def judge(model: FraudModel, examples: Examples, settings: Settings) -> FraudMetrics:
-    """The model's figures on examples it was not fitted on."""
-    return evaluate_fraud(
+def thresholds(model: FraudModel, examples: Examples, split: Split, settings: Settings) -> Thresholds:
+    """What each action must save so that no more trades are held, reviewed and refused than the settings allow.
+
+    model: one that was not fitted on trades from ``split.cut`` on. All trades since then count, labelled or not: a
+    decision is made on every one.
+    """
+    later = examples.rows(np.flatnonzero(examples.submitted_at >= split.cut))
+    days = len(np.unique(later.submitted_ms // DAY_MS))
+    return learned_thresholds(
+        expected_cost_fen=decisions(model, later, settings).expected_cost_fen,
+        most_share=most_shares(settings.decision, trades_per_day=len(later) / max(days, 1)),
+    )
+
+
+def judged(model: FraudModel, examples: Examples, settings: Settings) -> Judged:
+    """What the model says of examples it was not fitted on, and what it would have done with each."""
+    return Judged(
         fraud=examples.fraud == 1,
         probability=model.probability(examples.columns),
         submitted_at=examples.submitted_ms,
@@ -55,9 +111,29 @@ def judge(model: FraudModel, examples: Examples, settings: Settings) -> FraudMet
         action=decisions(model, examples, settings).action,
         payout_fen=examples.at_risk_fen,
         face_value_fen=examples.face_value_fen,
+        weight=taught_by(examples).weight,
+    )
+
+
+def judge(model: FraudModel, examples: Examples, settings: Settings) -> FraudMetrics:
+    """The model's figures on examples it was not fitted on; alerts are counted up to the analysts' capacity."""
+    return figures_of(judged(model, examples, settings), settings)
+
+
+def figures_of(judged: Judged, settings: Settings) -> FraudMetrics:
+    """Figures of trades and decisions, by the platform's costs."""
+    return evaluate_fraud(
+        judged,
         costs=settings.costs,
         decision=settings.decision,
+        alerts_per_day=alerts_per_day(judged, settings),
     )
+
+
+def alerts_per_day(judged: Judged, settings: Settings) -> int:
+    """How many trades the analysts can look at on a usual day of the judged ones, 1 at least."""
+    days = len(np.unique(judged.submitted_at // DAY_MS))
+    return max(1, round(settings.decision.review_capacity_share * len(judged) / max(days, 1)))
 
 
 def decisions(model: FraudModel, examples: Examples, settings: Settings) -> Decisions:
@@ -68,5 +144,5 @@ def decisions(model: FraudModel, examples: Examples, settings: Settings) -> Deci
         face_value_fen=examples.face_value_fen,
         costs=settings.costs,
         decision=settings.decision,
-        review_threshold_fen=model.review_threshold_fen,
+        thresholds=model.thresholds,
     )

@@ -11,7 +11,7 @@ Every refusal is an :class:`ImportProblem` and carries a stable ``code``::
           reading       wrong_column_count, bad_encoding, wrong_type, not_finite, too_many_decimals,
                         naive_time, out_of_range
           checking      missing_value, out_of_range, not_in_set, future_time, label_before_trade,
-                        wrong_order, missing_time
+                        wrong_order, missing_time, balance_above_face
           joining       conflicting_duplicate, unknown_card_type
 
 :func:`pipelines.training.importing.import_tables` raises the first two and ImportRefused; a SourceProblem
@@ -29,7 +29,7 @@ import numpy as np
 EXAMPLES = 20
 """So many rows are listed for each rule; all are counted."""
 
-HIDDEN = frozenset({"card_fingerprint", "card_prefix", "payout_account", "ip"})
+HIDDEN = frozenset({"card_fingerprint", "card_prefix", "payout_account", "ip", "extras"})
 """Values of these columns are never printed or put into a report."""
 
 SHOWN_LENGTH = 48

@@ -10,15 +10,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.tables import Table
+from features.tables import ISSUED_FACE, Table
 from pipelines.training.casting import cast_column, constant_column, extra_column, reason
+from pipelines.training.casting_extras import gathered_extras
 from pipelines.training.cells import Miss
 from pipelines.training.checks import ChunkChecker
 from pipelines.training.import_problems import EXAMPLES, Example, Findings, Rule, RuleResult, SourceProblem
 from pipelines.training.import_sources import Chunk, RaggedRow, Source, open_source
 from pipelines.training.mapping import Binding, TableMapping, bind
+
+BALANCE = "balance_cny"
+ABOVE_FACE = Rule(
+    "trades",
+    BALANCE,
+    "balance_above_face",
+    "余额不得高于面值；未使用过的卡请留空",
+    "not above the face value; leave it empty for a card that was never used",
+)
 
 Progress = Callable[[str, float], None]
 """Called with a stage and the share of it that is done, 0 to 1."""
@@ -83,6 +94,7 @@ def _write_cast(
             cast = _cast_chunk(draft, binding, chunk)
             if cast.num_rows:
                 checker.check(cast, cast.column("_row").to_numpy(), draft.findings)
+                cast = _settle_balances(draft, binding, cast)
             writer = writer or pq.ParquetWriter(draft.cast, cast.schema)
             writer.write_table(cast)
             draft.rows += chunk.data.num_rows
@@ -94,6 +106,27 @@ def _write_cast(
         raise SourceProblem(
             "not_a_table", "没有一行的字段数与表头一致", "no row has as many fields as the header"
         )
+
+
+def _settle_balances(draft: Draft, binding: Binding, cast: pa.Table) -> pa.Table:
+    """The rows of partly used cards with the balance as ``face_value_fen`` and the issued face value beside it; notes
+    those whose balance is above the face value."""
+    if BALANCE not in binding.rules or ISSUED_FACE not in cast.column_names:
+        return cast
+    face, balance = cast["face_value_fen"], cast[ISSUED_FACE]
+    above = np.flatnonzero(pc.fill_null(pc.greater(balance, face), False).to_numpy())
+    draft.findings.note(
+        ABOVE_FACE,
+        checked=len(balance) - balance.null_count,
+        failed=len(above),
+        rows=cast["_row"].to_numpy()[above],
+        values=[f"{fen / 100:.2f}" for fen in balance.take(pa.array(above[:EXAMPLES])).to_pylist()],
+    )
+    partial = pc.less(balance, face)
+    sold, issued = pc.if_else(partial, balance, face), pc.if_else(partial, face, None)
+    for name, values in (("face_value_fen", pc.coalesce(sold, face)), (ISSUED_FACE, issued)):
+        cast = cast.set_column(cast.column_names.index(name), name, values)
+    return cast
 
 
 def _note_ragged(draft: Draft) -> None:
@@ -146,6 +179,8 @@ def _cast_columns(table: Table, binding: Binding, data: pa.Table) -> Iterator[Ca
         source = None
         if rule is None:
             values, misses = pa.nulls(data.num_rows, column.arrow_type), []
+        elif rule.columns is not None:
+            values, misses = gathered_extras({name: _array(data, name) for name in rule.columns})
         elif rule.column is None:
             values, misses = constant_column(rule, data.num_rows, kind=column.kind)
         else:

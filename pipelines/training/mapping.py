@@ -2,7 +2,7 @@
 
 One TOML table per input table; a key is a column of :mod:`features.tables`, its value the user's column or
 a rule with ``column`` or ``constant`` and, where the column's kind allows it, ``timezone``, ``format``,
-``plus_days``, ``scale``, ``true`` and ``false``.
+``plus_days``, ``scale``, ``true``, ``false``, ``words`` and ``columns``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ FITS: Mapping[str, frozenset[Kind]] = {
     "scale": frozenset({"money", "number", "integer"}),
     "true": frozenset({"flag"}),
     "false": frozenset({"flag"}),
+    "words": frozenset({"text"}),
+    "columns": frozenset({"object"}),
 }
 """Which kinds of column a rule's key makes sense for."""
 
@@ -40,7 +42,9 @@ class ColumnRule(BaseModel):
 
     ``timezone`` is the zone of times written without one; ``format`` a strptime pattern without a zone;
     ``plus_days`` is added to every time; ``scale`` multiplies numbers (0.01 for percent or fen);
-    ``true`` and ``false`` list the values that mean so (without ``false``: all others).
+    ``true`` and ``false`` list the values that mean so (without ``false``: all others); ``words`` gives our
+    word for a text of the user's, or an empty one where it means that nothing is known. Other texts stay.
+    ``columns`` gathers several of the user's columns by their names (extras).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,11 +57,13 @@ class ColumnRule(BaseModel):
     scale: float = 1.0
     true: tuple[Scalar, ...] | None = None
     false: tuple[Scalar, ...] | None = None
+    words: Mapping[str, str] | None = None
+    columns: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
     def _is_usable(self) -> ColumnRule:
-        if (self.column is None) == (self.constant is None):
-            raise ValueError("give either column or constant")
+        if sum(given is not None for given in (self.column, self.constant, self.columns)) != 1:
+            raise ValueError("give either column or constant (or, for extras, columns)")
         if self.format and "%z" in self.format.lower():
             raise ValueError("format cannot hold a zone; ISO 8601 times with a zone need no format")
         if self.timezone:
@@ -66,6 +72,12 @@ class ColumnRule(BaseModel):
             except (ZoneInfoNotFoundError, OSError, ValueError) as error:
                 raise ValueError(f"unknown timezone {self.timezone!r}") from error
         return self
+
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The user's columns that the rule reads."""
+        return self.columns or (() if self.column is None else (self.column,))
 
 
 TableMapping = Mapping[str, ColumnRule]
@@ -127,8 +139,9 @@ def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding
     fills, and ``duplicate_column`` where names differ in nothing but case or clash with a stored column.
     """
     for name, rule in mapping.items():
-        if rule.column is not None and rule.column not in columns:
-            raise _missing(rule.column, f"映射到 {name}", f"mapped to {name}", columns)
+        for read in rule.read:
+            if read not in columns:
+                raise _missing(read, f"映射到 {name}", f"mapped to {name}", columns)
     zones = {rule.column: rule.timezone for rule in mapping.values() if rule.timezone}
     rules = {
         name: rule if rule.timezone else rule.model_copy(update={"timezone": zones.get(rule.column)})
@@ -141,7 +154,7 @@ def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding
             rules[column.name] = ColumnRule(column=column.name)
         elif column.required:
             raise _missing(column.name, "必需列", "required", columns)
-    used = {rule.column for rule in rules.values()} | OWN_COLUMNS
+    used = {read for rule in rules.values() for read in rule.read} | OWN_COLUMNS
     extras = tuple(sorted(column for column in columns if column not in used))
     _refuse_clashes(table, extras)
     return Binding(rules=rules, extras=extras)

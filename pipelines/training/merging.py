@@ -185,13 +185,28 @@ class Join:
         rows, matched, updated = self._tuple(query)
         return Changes(added=rows - matched, updated=updated, unchanged=matched - updated)
 
-    def write(self, target: Path, *, on_rows: Callable[[int], None] = lambda count: None) -> None:
+    def write(
+        self,
+        target: Path,
+        *,
+        on_rows: Callable[[int], None] = lambda count: None,
+        whole: bool = False,
+    ) -> None:
         """Write stored and fresh rows as one table, sorted, into ``target``; the same rows give the same
-        bytes. A value that the fresh row lacks stays as it was stored. ``on_rows`` is told the rows written.
+        bytes. A value that the fresh row lacks stays as it was stored, unless it said something about a value that
+        the fresh row changes (``Table.belongs``) or, with ``whole``, the fresh row stands for all listed columns.
+        ``on_rows`` is told the rows written.
         """
         schema = pa.unify_schemas([self.table.schema, self._extras])
         new, old = self._columns("fresh"), self._columns("stored")
-        picks = [_pick(field, field.name.lower() in new, field.name.lower() in old) for field in schema]
+        stale = {pair.column: self._changes_one_of(pair.to, old) for pair in self.table.belongs}
+        if whole:
+            told = f"n.{_name(self.table.key[0])} is not null"
+            stale |= dict.fromkeys(self.table.schema.names, told)
+        picks = [
+            _pick(field, field.name.lower() in new, field.name.lower() in old, stale.get(field.name))
+            for field in schema
+        ]
         order = ", ".join(f"{name} nulls first" for name in _names(self.table.order))
         joined = f"fresh n full join stored s on {self._on('n', 's')}"
         query = f"select {', '.join(picks)} from {joined} order by {order}"
@@ -200,6 +215,15 @@ class Join:
             for number, group in enumerate(_groups(reader, schema)):
                 writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
                 on_rows(number * ROW_GROUP_ROWS + group.num_rows)
+
+    def _changes_one_of(self, names: Sequence[str], stored: Collection[str]) -> str:
+        """SQL that is true where the fresh row gives one of the columns another value than the stored one."""
+        tests = [
+            f"n.{_name(name)} is not null"
+            + (f" and n.{_name(name)} is distinct from s.{_name(name)}" if name in stored else "")
+            for name in names
+        ]
+        return " or ".join(f"({test})" for test in tests)
 
     def _on(self, left: str, right: str) -> str:
         return " and ".join(f"{left}.{name} = {right}.{name}" for name in _names(self.table.key))
@@ -234,12 +258,16 @@ def _difference(column: Column, new: Any, old: Any, other: int | None) -> str:
     return f"{new} ≠ {old}" + ("" if other is None else f" (row {other})")
 
 
-def _pick(field: pa.Field, in_new: bool, in_old: bool) -> str:
+def _pick(field: pa.Field, in_new: bool, in_old: bool, stale: str | None) -> str:
+    """SQL for a column: the fresh value, else the stored one unless ``stale`` is true."""
     name = _name(field.name)
     sources = [f"{alias}.{name}" for alias, there in (("n", in_new), ("s", in_old)) if there]
     if pa.types.is_string(field.type):
         sources = [f"cast({source} as varchar)" for source in sources]
-    return f"coalesce({', '.join(sources)}) as {name}"
+    value = f"coalesce({', '.join(sources)})"
+    if stale is not None and in_new and in_old:
+        value = f"case when {stale} then {sources[0]} else {value} end"
+    return f"{value} as {name}"
 
 
 def _extras(table: Table, incoming: Path, stored: Path | None) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""Plots logged with a model: what the figures look like on the trades that judged it."""
+"""What the plots of both models have in common."""
 
 from __future__ import annotations
 
@@ -13,25 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def fraud_plots(*, fraud: np.ndarray, probability: np.ndarray, folder: Path) -> tuple[Path, ...]:
-    """Precision over recall, and calibration."""
-    from sklearn.metrics import precision_recall_curve
-
-    figure, (left, right) = two_panels()
-    if fraud.any():
-        precision, recall, _ = precision_recall_curve(fraud, probability)
-        left.plot(recall, precision)
-    left.set(
-        xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1), title="Fraud found on later trades"
-    )
-    draw_calibration(right, probability=probability, outcome=fraud, title="Fraud probability")
-    right.set(xscale="symlog", yscale="symlog")
-    return (save(figure, folder / "fraud.png"),)
-
-
-def draw_calibration(axes: Axes, *, probability: np.ndarray, outcome: np.ndarray, title: str) -> None:
+def draw_calibration(
+    axes: Axes,
+    *,
+    probability: np.ndarray,
+    outcome: np.ndarray,
+    title: str,
+    weight: np.ndarray | None = None,
+) -> None:
     """What was predicted against what happened, in parts of equal size."""
-    table = reliability_table(probability=probability, outcome=outcome)
+    table = reliability_table(probability=probability, outcome=outcome, weight=weight)
     axes.plot([row.mean_probability for row in table], [row.rate for row in table], "o-")
     top = max([0.01, *(max(row.mean_probability, row.rate) for row in table)])
     axes.plot([0, top], [0, top], "--", color="grey")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -23,11 +23,13 @@ from models.frames import frame_of_columns
 from models.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion, Submission
 from pipelines.feature_pins import write_versions
 from pipelines.settings import Settings
-from pipelines.training import discount, fraud, plots
+from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
 from pipelines.training.comparing import trained_until
 from pipelines.training.discount_plots import discount_plots
 from pipelines.training.examples import Examples, examples_of
+from pipelines.training.fraud_details import fraud_details
+from pipelines.training.fraud_plots import fraud_plots
 from pipelines.training.splitting import DAY_US, Split
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
@@ -125,6 +127,8 @@ class _Fitted:
     metrics: Metrics
     split: Split
     figures: tuple[Path, ...]
+    details: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def _train_one(
@@ -148,9 +152,12 @@ def _train_one(
             loader=f"models.{name}.pyfunc",
             example=frame_of_columns(examples.columns, EXAMPLE_ROWS),
             params=_params(examples, fitted.split, settings),
-            metrics=fitted.metrics.to_dict(),
+            metrics={**fitted.metrics.to_dict(), **fitted.details},
             plots=fitted.figures,
-            tags=_tags(name, training_set, job, examples.submitted_at[examples.has_outcome]),
+            tags={
+                **_tags(name, training_set, job, examples.submitted_at[examples.has_outcome]),
+                **fitted.tags,
+            },
         )
         version = registry.register(submission, alias=alias)
     return Trained(
@@ -166,13 +173,17 @@ def _fit_fraud(examples: Examples, settings: Settings, work: Path) -> _Fitted:
     split = fraud.split_fraud(examples, settings)
     judged = fraud.fit(examples.rows(split.train), registry=FEATURES, settings=settings)
     test = examples.rows(split.test)
-    threshold = fraud.review_threshold(judged, test, settings)
-    metrics = fraud.judge(judged.with_review_threshold(threshold), test, settings)
-    figures = plots.fraud_plots(
-        fraud=test.fraud == 1, probability=judged.probability(test.columns), folder=work
-    )
+    thresholds = fraud.thresholds(judged, examples, split, settings)
+    seen = fraud.judged(judged.with_thresholds(thresholds), test, settings)
+    details = fraud_details(seen, columns=test.columns, trained_until_us=split.cut, settings=settings)
+    figures = fraud_plots(seen, weeks=details.weeks, settings=settings, folder=work)
     final = fraud.fit(examples.rows(split.final), registry=FEATURES, settings=settings)
-    return _Fitted(final.with_review_threshold(threshold), metrics, split, figures)
+    metrics = fraud.figures_of(seen, settings)
+    facts = fraud.label_facts(examples)
+    final = fraud.with_label_facts(final.with_thresholds(thresholds), facts)
+    return _Fitted(
+        final, metrics, split, figures, {**details.to_dict(), **facts}, tags=fraud.absent_tag(final)
+    )
 
 
 def _fit_discount(examples: Examples, settings: Settings, work: Path) -> _Fitted:

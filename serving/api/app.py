@@ -15,10 +15,13 @@ from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
 from starlette.routing import Match
 
+from pipelines.explaining import NothingToExplain
 from serving.api import schemas
 from serving.api.board import PriceBoards
 from serving.api.desk import Desk, Receipt
+from serving.api.explanations import QuoteExplanation, check_analyst, explanation_body
 from serving.api.problems import MEDIA_TYPE, Problem, install_problem_handlers, invalid_body
+from serving.api.swaps import swaps_of
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
@@ -29,7 +32,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(lifespan: Lifespan) -> FastAPI:
-    """The app. ``lifespan`` sets ``app.state.desk`` and ``app.state.boards`` before the first request."""
+    """The app. ``lifespan`` sets ``desk``, ``boards``, ``explainer`` and ``analyst_token`` in ``app.state`` before the
+    first request."""
     app = FastAPI(
         title="Huika 回卡",
         description="What a gift card is worth now, and whether to pay for it.",
@@ -77,15 +81,19 @@ def _add_quote_routes(app: FastAPI) -> None:
         """Price a card and screen its seller. The quote is binding until ``valid_until``."""
         return _once(desk, receipt, lambda now: desk.quote(submission, now=now, receipt=receipt))
 
-    @app.post("/v1/quotes/batch", responses=PROBLEMS, tags=["quotes"])
+    @app.post(
+        "/v1/quotes/batch", response_model=schemas.QuoteBatchAnswer, responses=PROBLEMS, tags=["quotes"]
+    )
     async def post_quotes(batch: schemas.QuoteBatch, desk: TheDesk, receipt: TheReceipt) -> Response:
-        """Price up to 500 cards; each succeeds or fails alone, in the order given."""
+        """Price up to 500 cards; each succeeds or fails alone, in the order given. Expired cards of one seller that are
+        worth more as one are proposed as a swap."""
 
         def answer(now: datetime) -> dict[str, Any]:
             # Each a microsecond after the one before: a trade sees those that stand earlier in the batch.
             moments = (now + timedelta(microseconds=place) for place in itertools.count())
             items = zip(batch.submissions, moments, strict=False)
-            return {"results": [_one_of_batch(desk, item, moment) for item, moment in items]}
+            results = [_one_of_batch(desk, item, moment) for item, moment in items]
+            return {"results": results, "swaps": swaps_of(batch.submissions, results, engine=desk.engine)}
 
         return _once(desk, receipt, answer)
 
@@ -93,6 +101,22 @@ def _add_quote_routes(app: FastAPI) -> None:
     async def get_quote(quote_id: str, desk: TheDesk) -> Response:
         """The quote exactly as it was given, with its price waterfall and its reasons."""
         return JSONResponse(desk.stored_quote(quote_id))
+
+    @app.get(
+        "/v1/quotes/{quote_id}/explanation",
+        response_model=QuoteExplanation,
+        responses=PROBLEMS,
+        tags=["fraud"],
+    )
+    async def get_explanation(quote_id: str, request: Request) -> Response:
+        """For risk analysts: what moved the probability, feature by feature, and what each action was expected to
+        cost. Needs ``Authorization: Bearer`` with the platform's analyst token."""
+        check_analyst(request.headers, request.app.state.analyst_token)
+        try:
+            found = request.app.state.explainer.quote(quote_id)
+        except NothingToExplain:
+            raise Problem(404, "quote_not_found", "there is no quote with this id") from None
+        return JSONResponse(explanation_body(found))
 
     @app.post("/v1/fraud-scores", response_model=schemas.FraudScore, responses=PROBLEMS, tags=["fraud"])
     async def post_score(submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,12 +13,13 @@ from sqlalchemy.exc import IntegrityError
 
 from features.events import Accepted, Event, Labelled, Observed, Resold, Submitted
 from features.rows import SPINE_COLUMNS
+from models.fraud.labels import DEFAULT_SOURCE, Label, label_of
 from pipelines.application_data import ApplicationData, events, quotes, replies
 from pipelines.feature_log import FeatureLog
 from pipelines.live_log import LiveLog
-from pipelines.live_trades import TradeFinder
+from pipelines.live_trades import FRAUD_CONFIRMED, LABEL_KINDS, TradeFinder
 from serving.api import schemas
-from serving.api.engine import CLOCK_SKEW, Engine, Read, Trade, trade_json
+from serving.api.engine import CLOCK_SKEW, Engine, Read, Trade, as_told, trade_json
 from serving.api.problems import Problem
 
 Told = (
@@ -35,6 +36,10 @@ TradeEvent = (
 
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+CIRCUMSTANCES = frozenset({"submitted_at", "region", "channel", "extras"})
+"""What may differ when a trade is asked about again: neither the card nor its seller."""
+NEXT_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Desk:
         with self.log.writing():
             self._record_quote(trade, body, read, known=known, receipt=receipt, now=now)
             self.log.try_to_tell(now=now)
-        return body
+        return as_told(body)
 
     def _record_quote(
         self,
@@ -99,7 +104,7 @@ class Desk:
                 )
             )
             if receipt is not None:
-                connection.execute(sa.insert(replies).values(**_reply(receipt, body, now)))
+                connection.execute(sa.insert(replies).values(**_reply(receipt, as_told(body), now)))
             if not read.degraded:
                 self.features.write(
                     connection, quote_id=body["quote_id"], trade=trade, answer=read.answers[0]
@@ -116,7 +121,7 @@ class Desk:
         found = self.data.quote(quote_id)
         if found is None:
             raise Problem(404, "quote_not_found", "there is no quote with this id")
-        return found["answer"]
+        return as_told(found["answer"])
 
     def record(self, event: Told, *, now: datetime) -> dict[str, Any]:
         """Record an event once and let the live state know. Raises Problem.
@@ -136,10 +141,11 @@ class Desk:
             raise Problem(422, "impossible_time", detail, field="happened_at")
         trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event, now=now)
         self._check_card_type(event)
-        record = self._live_event(event, trade, known_at=now)
+        known_at = self._known_at(event, now=now)
+        record = self._live_event(event, trade, known_at=known_at)
         try:
             with self.data.transaction() as connection:
-                self._insert_event(connection, event, body, trade, known_at=now)
+                self._insert_event(connection, event, body, trade, known_at=known_at)
                 if record is not None:
                     self.log.append(connection, record, once=_once(event, now))
         except IntegrityError:  # another worker recorded the same event meanwhile
@@ -157,7 +163,7 @@ class Desk:
 
     def _is_known(self, event_id: str, body: dict[str, Any]) -> bool:
         known = self.data.event(event_id)
-        if known is not None and known["body"] != body:
+        if known is not None and _as_told_today(known["body"]) != body:
             raise Problem(409, "event_id_reused", "this event_id came with another content before")
         return known is not None
 
@@ -181,17 +187,29 @@ class Desk:
             )
         )
 
-    def _label_of(self, trade_id: str) -> tuple[datetime, bool] | None:
-        """The label a trade has so far: when it became known, and whether it was fraud."""
-        told = [row for row in self.data.events_of(trade_id) if row["kind"].startswith("fraud_")]
-        labels = [(row["known_at"], row["kind"] == "fraud_confirmed") for row in told[-1:]]
-        stored = self.trades.stored_label(trade_id)
-        return max([*labels, *([stored] if stored else [])], default=None)
+    def _known_at(self, event: Told, *, now: datetime) -> datetime:
+        """When an event counts as known: now; of a trade's labels each after the one before, so that they have one
+        order everywhere."""
+        if not isinstance(event, schemas.FraudConfirmed | schemas.FraudCleared):
+            return now
+        told = [row["known_at"] for row in self.data.events_of(event.trade_id) if row["kind"] in LABEL_KINDS]
+        return max([now, *(moment + NEXT_MOMENT for moment in told[-1:])])
+
+    def _labelled(
+        self, event: schemas.FraudConfirmed | schemas.FraudCleared, trade: Trade, *, known_at: datetime
+    ) -> Labelled | None:
+        """What a told label changes: nothing where a better source said otherwise, or where the same was known."""
+        old = self.trades.label(event.trade_id)
+        told = Label(fraud=event.kind == FRAUD_CONFIRMED, source=event.source, known_at=known_at)
+        new = label_of([told], held=old)
+        if old is not None and (new is None or new.fraud == old.fraud):
+            return None
+        return Labelled(trade, told.fraud, known_at, None if old is None else (old.known_at, old.fraud))
 
     def _is_known_trade(self, trade: Trade) -> bool:
         """A trade is one card of one seller: quoting it again is fine, quoting another under its id is not."""
         known = self.trades.find(trade["trade_id"])
-        names = [name for name in SPINE_COLUMNS if name != "submitted_at"]
+        names = [name for name in SPINE_COLUMNS if name not in CIRCUMSTANCES]
         if known is not None and any(known[name] != trade[name] for name in names):
             raise Problem(409, "trade_id_reused", "this trade_id belongs to another card", field="trade_id")
         return known is not None
@@ -232,6 +250,8 @@ class Desk:
             raise Problem(409, "quote_replaced", "a newer quote was given for this trade", field="quote_id")
         if promised["answer"]["decision"] == "refuse":
             raise Problem(409, "quote_refused", "this trade was refused; there is no offer to accept")
+        if promised["answer"]["no_offer"]:
+            raise Problem(409, "no_offer", "no offer was made for this card; there is nothing to accept")
         if max(event.happened_at, now - CLOCK_SKEW) > promised["valid_until"]:
             raise Problem(409, "quote_expired", "the quote is no longer valid; ask for a new one")
 
@@ -252,10 +272,14 @@ class Desk:
             case schemas.Resold():
                 return Resold(trade, event.rate, known_at, self._bought_at(event.trade_id))
             case schemas.FraudConfirmed() | schemas.FraudCleared():
-                fraud = isinstance(event, schemas.FraudConfirmed)
-                return Labelled(trade, fraud, known_at, self._label_of(event.trade_id))
+                return self._labelled(event, trade, known_at=known_at)
             case _:
                 return None
+
+
+def _as_told_today(body: dict[str, Any]) -> dict[str, Any]:
+    """A recorded event's body as it would be told now: labels once came without a source."""
+    return {"source": DEFAULT_SOURCE} | body if body["kind"] in LABEL_KINDS else body
 
 
 def _once(event: Told, now: datetime) -> str:

@@ -14,15 +14,34 @@ from uuid import uuid4
 import numpy as np
 
 from features.catalogue import CardType, Catalogue, UnknownCardType
+from features.channels import Channel, Extremes
+from features.extras import ExtrasError, extras_text
 from features.online import Answer, LiveFeatures, StatesMissing
 from features.registry import Registry, column_of
 from features.rows import SPINE_COLUMNS, to_microseconds
 from features.store import OnlineStoreUnavailable
+from features.tables import ISSUED_FACE
 from models.discount.explain import waterfall
-from models.quoting import NO_DISCOUNT_MODEL, Answers, Asked, ModelPair, Scores, Terms, quote, score
+from models.discount.special import special_cards
+from models.fraud.reason_dictionary import HUMAN_REVIEW
+from models.quoting import (
+    NO_DISCOUNT_MODEL,
+    Answers,
+    Asked,
+    ModelPair,
+    Scores,
+    Terms,
+    quote,
+    reference_rates,
+    score,
+)
 from models.reasons import Reason
+from pipelines.board_history import BoardHistory
+from pipelines.reference_prices import Close, closes_of
+from pipelines.screening.list_data import ListReader
+from serving.api.explanations import analyst_facts
 from serving.api.problems import Problem
-from serving.api.schemas import Submission
+from serving.api.schemas import Card, Submission
 
 log = logging.getLogger("huika")
 
@@ -30,6 +49,17 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 NO_FEATURES = "feature_store_unavailable"
 """The states could not be read: only what the request says is known, and no model may answer from that."""
+
+ANALYST = "analyst"
+"""Key of a stored quote under which stand the fraud model's own decision and its costs, for analysts only."""
+
+ANALYST_NOTES = "analyst_notes"
+"""Key of a stored quote under which stands what only analysts may read."""
+
+SHADOW_RULES = "shadow_rules"
+"""Key of a stored quote under which stand the names of the rules that would have hit, for analysts too."""
+
+FOR_ANALYSTS = frozenset({ANALYST, ANALYST_NOTES, SHADOW_RULES})
 
 Trade = dict[str, Any]
 
@@ -44,13 +74,15 @@ class Read:
 
 @dataclass(frozen=True)
 class Engine:
-    """The parts behind the answers. ``clock`` gives the current time."""
+    """The parts behind the answers. ``clock`` gives the current time; ``lists`` keeps those of ``terms`` fresh."""
 
     live: LiveFeatures
     registry: Registry
     models: ModelPair
     terms: Terms
+    lists: ListReader
     catalogue: Catalogue
+    history: BoardHistory
     clock: Callable[[], datetime]
 
     def trade_of(self, submission: Submission, *, now: datetime) -> Trade:
@@ -58,7 +90,10 @@ class Engine:
         card, seller = submission.card, submission.seller
         card_type = self._card_type(card.card_type)
         check_face_value(card_type, card.face_value.amount_fen)
+        check_balance(card)
         check_region(card_type, seller.region)
+        sold = card.balance or card.face_value
+        partial = sold.amount_fen < card.face_value.amount_fen
         return {
             "trade_id": submission.trade_id or f"t-{uuid4().hex}",
             "submitted_at": _moment(submission.submitted_at, now=now),
@@ -70,11 +105,13 @@ class Engine:
             "channel": seller.channel,
             "card_type": card.card_type,
             "card_form": card.card_form,
-            "face_value_fen": card.face_value.amount_fen,
+            "face_value_fen": sold.amount_fen,
+            ISSUED_FACE: card.face_value.amount_fen if partial else None,
             "expires_on": card.expires_on,
             "card_prefix": card.card_prefix,
             "card_fingerprint": card.card_fingerprint,
             "lot_id": submission.lot_id,
+            "extras": _extras(submission),
         }
 
     @cached_property
@@ -92,30 +129,60 @@ class Engine:
             return Read([self.live.blank(trade, names=names) for trade in trades], degraded=(NO_FEATURES,))
 
     def quotes(self, trades: Sequence[Trade], read: Read) -> list[dict[str, Any]]:
-        """Bodies of :class:`serving.api.schemas.Quote` for trades and their features."""
+        """Bodies of :class:`serving.api.schemas.Quote` for trades and their features, with ``ANALYST``,
+        ``ANALYST_NOTES`` and ``SHADOW_RULES``, which are stored and not told (:func:`as_told`)."""
         answers = quote(self._asked(trades, read), models=self._models(read), terms=self.terms)
         degraded = [*self.models.degraded, *read.degraded]
-        return [self._quote_body(trade, answers, row, degraded) for row, trade in enumerate(trades)]
+        return [
+            self._quote_body(trade, answers, row, degraded)
+            | self._market_body(trade, read.answers[row].extremes, answers, row)
+            for row, trade in enumerate(trades)
+        ]
+
+    def closes(self, trades: Sequence[Trade], read: Read) -> dict[str, Close]:
+        """What the reference cards of these trades' types are priced at, and their markets, by card type; nothing
+        where no model prices."""
+        asked = self._asked(trades, read)
+        return closes_of(
+            card_types=[trade["card_type"] for trade in trades],
+            rates=reference_rates(asked, models=self._models(read), terms=self.terms),
+            columns=asked.columns,
+            submitted_ms=asked.submitted_at,
+        )
 
     def _models(self, read: Read) -> ModelPair:
         return ModelPair(discount=None, fraud=None) if read.degraded else self.models
 
     def _asked(self, trades: Sequence[Trade], read: Read) -> Asked:
+        self.lists.refresh(now=self.clock())
         moments = [to_microseconds(trade["submitted_at"]) // 1000 for trade in trades]
+        value = np.array([trade["face_value_fen"] for trade in trades], dtype=np.int64)
+        submitted = {
+            name: np.array([trade.get(name) for trade in trades], dtype=object)
+            for name in (*SPINE_COLUMNS, ISSUED_FACE)
+        }
         return Asked(
             columns=self._table(read),
-            face_value_fen=np.array([trade["face_value_fen"] for trade in trades], dtype=np.int64),
+            face_value_fen=value,
             submitted_at=np.array(moments, dtype=np.int64),
-            submitted={
-                name: np.array([trade[name] for trade in trades], dtype=object) for name in SPINE_COLUMNS
-            },
+            submitted=submitted,
+            special=special_cards(
+                catalogue=self.catalogue,
+                card_type=submitted["card_type"],
+                value_fen=value,
+                issued_face_fen=submitted[ISSUED_FACE],
+            ),
+            before=self.history.before([trade["card_type"] for trade in trades], np.array(moments)),
         )
 
     def _table(self, read: Read) -> dict[str, np.ndarray]:
-        """The answers' features as columns."""
+        """The answers' features as columns; where the states could not be read, only what the trades say themselves,
+        so that no rule takes a seller for a new one."""
+        features = {name: self.registry[name] for name in self.columns}
         return {
-            name: column_of(self.registry[name].kind, [answer.values[name] for answer in read.answers])
-            for name in self.columns
+            name: column_of(feature.kind, [answer.values[name] for answer in read.answers])
+            for name, feature in features.items()
+            if not read.degraded or feature.as_of == "trade"
         }
 
     def scores(self, trades: Sequence[Trade]) -> list[dict[str, Any]]:
@@ -129,12 +196,16 @@ class Engine:
     def _quote_body(self, trade: Trade, answers: Answers, row: int, degraded: list[str]) -> dict[str, Any]:
         card_type = self._card_type(trade["card_type"])
         validity = timedelta(minutes=int(answers.valid_minutes[row]))
+        sold, issued = trade["face_value_fen"], trade.get(ISSUED_FACE)
+        offers = answers.offers
         return {
             "quote_id": f"q-{uuid4().hex}",
             "trade_id": trade["trade_id"],
             "card_type": trade["card_type"],
             "card_name_zh": card_type.name_zh,
             "card_name_en": card_type.name_en,
+            "face_value": money(issued or sold),
+            "balance": money(sold) if issued else None,
             "submitted_at": trade["submitted_at"].isoformat(),
             "valid_until": (trade["submitted_at"] + validity).isoformat(),
             "rate": float(answers.rate[row]),
@@ -147,12 +218,33 @@ class Engine:
                 "p50": known(answers.resale_p50[row]),
                 "p90": known(answers.resale_p90[row]),
             },
+            "reactivation_probability": None if offers is None else known(offers.reactivation[row]),
             "offer_density": known(answers.offer_density[row]),
             "no_offer": bool(answers.no_offer[row]),
+            "let_through": known(answers.let_through[row]),
             "reasons": _reasons(answers.reasons[row]),
+            "human_review": human_review(answers.action[row]),
+            ANALYST: analyst_facts(answers.decisions, row, profile=self.terms.profile),
+            ANALYST_NOTES: _reasons(answers.notes[row]),
+            SHADOW_RULES: list(answers.shadow_rules[row]),
             "waterfall": _waterfall(answers, row),
             "models": self._versions(),
+            **self._rule_versions(),
             "degraded": degraded,
+        }
+
+    def _market_body(
+        self, trade: Trade, extremes: Extremes | None, answers: Answers, row: int
+    ) -> dict[str, Any]:
+        """What of a quote's body says where its price stands in the market and in time."""
+        shown = self.history.lowest(trade["card_type"], now=self.clock())
+        return {
+            "offer_centre": known(answers.offer_centre[row]),
+            "channels": None if extremes is None else _channels(extremes, trade["submitted_at"]),
+            "reference": {
+                "lowest_7d": None if shown is None else shown.lowest,
+                "shown_since": None if shown is None else shown.since.isoformat(),
+            },
         }
 
     def _score_body(self, trade: Trade, scores: Scores, row: int, degraded: list[str]) -> dict[str, Any]:
@@ -161,13 +253,20 @@ class Engine:
             "submitted_at": trade["submitted_at"].isoformat(),
             "fraud_probability": known(scores.probability[row]),
             "decision": str(scores.action[row]),
+            "let_through": known(scores.let_through[row]),
             "reasons": _reasons(scores.reasons[row]),
+            "human_review": human_review(scores.action[row]),
             "models": self._versions(),
+            **self._rule_versions(),
             "degraded": degraded,
         }
 
     def _versions(self) -> dict[str, str | None]:
         return {"discount": self.models.discount_version, "fraud": self.models.fraud_version}
+
+    def _rule_versions(self) -> dict[str, str]:
+        rules = self.terms.rules
+        return {"rules_version": rules.rules_version, "law_version": rules.law_version}
 
     def _card_type(self, name: str) -> CardType:
         try:
@@ -178,12 +277,27 @@ class Engine:
             raise Problem(422, "unknown_card_type", detail, field="card.card_type") from None
 
 
+def _extras(submission: Submission) -> str | None:
+    """The extras in their one written form. Raises Problem."""
+    try:
+        return extras_text(submission.extras or {})
+    except ExtrasError as error:
+        raise Problem(422, "invalid_extras", str(error), field="extras") from None
+
+
 def check_face_value(card_type: CardType, face_fen: int) -> None:
     """Refuse a face value above the largest that can exist. Raises Problem."""
     largest = card_type.max_face_fen
     if largest is not None and face_fen > largest:
         detail = f"a {card_type.name_en} cannot be worth more than {largest / 100:,.2f} CNY"
         raise Problem(422, "impossible_face_value", detail, field="card.face_value")
+
+
+def check_balance(card: Card) -> None:
+    """Refuse a balance above the face value. Raises Problem."""
+    if card.balance is not None and card.balance.amount_fen > card.face_value.amount_fen:
+        detail = "a card cannot hold more than its face value"
+        raise Problem(422, "balance_above_face_value", detail, field="card.balance")
 
 
 def check_region(card_type: CardType, region: str | None) -> None:
@@ -200,6 +314,16 @@ def money(fen: int) -> dict[str, Any]:
 def known(value: float) -> float | None:
     """A number for JSON: NaN is null."""
     return None if math.isnan(value) else float(value)
+
+
+def as_told(quote: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored quote as its client gets it."""
+    return {name: value for name, value in quote.items() if name not in FOR_ANALYSTS}
+
+
+def human_review(action: str) -> dict[str, str] | None:
+    """What a refused seller is offered; None where nobody is refused."""
+    return HUMAN_REVIEW.to_dict() if action == "refuse" else None
 
 
 def trade_json(trade: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,6 +347,24 @@ def _moment(asked: datetime | None, *, now: datetime) -> datetime:
         detail = "submitted_at must be now, give or take 5 minutes"
         raise Problem(422, "moment_out_of_range", detail, field="submitted_at")
     return min(asked, now)
+
+
+def _channels(extremes: Extremes, at: datetime) -> dict[str, Any]:
+    return {
+        "best": _channel(extremes.best, at),
+        "worst": _channel(extremes.worst, at),
+        "spread": round(extremes.spread, 4),
+    }
+
+
+def _channel(channel: Channel, at: datetime) -> dict[str, Any]:
+    return {
+        "source": channel.source,
+        "side": channel.side,
+        "rate": round(channel.rate, 4),
+        "observed_at": channel.observed_at.isoformat(),
+        "age_minutes": (at - channel.observed_at) // timedelta(minutes=1),
+    }
 
 
 def _reasons(reasons: Sequence[Reason]) -> list[dict[str, str]]:

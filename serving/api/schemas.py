@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from features.extras import MOST_EXTRAS
 from features.tables import MAX_FACE_CNY
+from models.fraud.labels import DEFAULT_SOURCE
 
 Text = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
 MAX_FACE_FEN = MAX_FACE_CNY * 100
@@ -34,11 +36,13 @@ class FaceValue(Body):
 
 
 class Card(Body):
-    """The card offered. Never its number or secret."""
+    """The card offered. Never its number or secret. ``balance``: what is left on a partly used card; without it the
+    card is whole. What is sold is the balance."""
 
     card_type: Text
     card_form: Literal["virtual", "physical"] | None = None
     face_value: FaceValue
+    balance: FaceValue | None = None
     expires_on: date | None = None
     card_prefix: Text | None = None
     card_fingerprint: Text | None = None
@@ -79,12 +83,23 @@ class Submission(Body):
     trade_id: Text | None = None
     lot_id: Text | None = None
     submitted_at: AwareDatetime | None = None
+    extras: dict[Text, float | Text | None] | None = Field(
+        default=None, max_length=MOST_EXTRAS, description="what else is known of it; never the card's number"
+    )
 
 
 class Reason(Body):
     """A stable code with its sentence in Chinese and English."""
 
     code: str
+    zh: str
+    en: str
+
+
+class HumanReview(Body):
+    """A review by a person, offered with every refusal: ``code``, and the offer in Chinese and English."""
+
+    code: Literal["HUMAN_REVIEW"]
     zh: str
     en: str
 
@@ -104,15 +119,47 @@ class ResaleRange(Body):
     p90: float | None
 
 
+class Channel(Body):
+    """Where a card of the type can go: a source on one side of the market, and what it bids, as a rate of face value.
+    ``buyer_bid``: what buyers pay the platform; ``competitor_bid``: what others pay sellers."""
+
+    source: str
+    side: Literal["buyer_bid", "competitor_bid"]
+    rate: float
+    observed_at: datetime
+    age_minutes: int
+
+
+class Channels(Body):
+    """The channels with the highest and the lowest bid of those that are believed, and how far they are apart. Stale
+    and absurd bids are left out. Competitors stand there where no buyer's bid is believed."""
+
+    best: Channel
+    worst: Channel
+    spread: float
+
+
+class Reference(Body):
+    """What a comparison may refer to: the lowest rate that the price board showed for the card type in the last 7
+    days, and since when it showed the type; null where it showed none."""
+
+    lowest_7d: float | None
+    shown_since: datetime | None
+
+
 class FraudScore(Body):
-    """How likely the trade is fraudulent and what to do about it."""
+    """How likely the trade is fraudulent and what to do about it. ``let_through``: as in a quote."""
 
     trade_id: str
     submitted_at: datetime
     fraud_probability: float | None
     decision: Literal["pay", "hold", "review", "refuse"]
+    let_through: float | None
     reasons: list[Reason]
+    human_review: HumanReview | None
     models: Models
+    rules_version: str
+    law_version: str
     degraded: list[str]
 
 
@@ -128,7 +175,12 @@ class Step(Body):
 class Quote(Body):
     """A binding offer until ``valid_until``. ``waterfall`` adds up from face value to payout, in fen.
 
-    ``no_offer``: no rate is expected to earn anything; the rate says what the card is worth at best.
+    ``no_offer``: no rate is expected to earn anything; there is nothing to accept and nothing to review, the rate says
+    what the card is worth at best, and ``decision`` what the risk of fraud alone would ask for. ``human_review``: what
+    a refused seller is to be offered, null where nothing was refused. ``let_through``:
+    the trade would have been refused and is paid by a random draw of this probability, so that its outcome can be
+    learnt; keep it from the seller. ``rate`` is of what is sold: the ``balance`` of a partly used card, else the
+    ``face_value``. ``reactivation_probability``: of an expired card, null for a valid one.
     """
 
     quote_id: str
@@ -136,6 +188,8 @@ class Quote(Body):
     card_type: str
     card_name_zh: str
     card_name_en: str
+    face_value: Money
+    balance: Money | None
     submitted_at: datetime
     valid_until: datetime
     rate: float
@@ -144,11 +198,19 @@ class Quote(Body):
     fraud_probability: float | None
     acceptance_probability: float | None
     resale_rate: ResaleRange
+    reactivation_probability: float | None
     offer_density: float | None
+    offer_centre: float | None
     no_offer: bool
+    let_through: float | None
     reasons: list[Reason]
+    human_review: HumanReview | None
     waterfall: list[Step]
+    channels: Channels | None
+    reference: Reference
     models: Models
+    rules_version: str
+    law_version: str
     degraded: list[str]
 
 
@@ -156,6 +218,55 @@ class QuoteBatch(Body):
     """Up to 500 submissions; each succeeds or fails alone."""
 
     submissions: list[dict] = Field(min_length=1, max_length=500)
+
+
+class BatchItem(Body):
+    """The answer to one submission of a batch: its quote, or why there is none (RFC 9457)."""
+
+    quote: Quote | None = None
+    problem: dict | None = None
+
+
+class SwapCard(Body):
+    """What the seller may get instead of money: new cards of these face values once the issuer has re-activated the
+    old ones, less a fee kept of their balances."""
+
+    face_values: list[Money]
+    fee: Money
+    fee_share: float
+    success_probability: float
+
+
+class Swap(Body):
+    """A proposal to have the issuer move several expired cards of one seller onto one new card (more where it may not
+    hold them all), bound to their quotes and valid as long as the first of them.
+
+    ``payout`` takes the place of ``separate_payout``, which the quotes pay one by one, and is at least as much: the
+    work is paid once. ``rate`` is of ``value``, the balances together. ``waterfall`` adds up to ``payout``.
+    ``swap_card``: the other way to be paid, null where its fee would not pay for the work.
+    """
+
+    swap_id: str
+    quote_ids: list[str]
+    trade_ids: list[str]
+    seller_id: str
+    issuer: str
+    value: Money
+    new_cards: list[Money]
+    separate_payout: Money
+    payout: Money
+    rate: float
+    decision: Literal["pay", "hold", "review", "refuse"]
+    valid_until: datetime
+    waterfall: list[Step]
+    swap_card: SwapCard | None
+
+
+class QuoteBatchAnswer(Body):
+    """``results`` in the order of the submissions; ``swaps``: what several of them are worth together."""
+
+    results: list[BatchItem]
+    swaps: list[Swap]
 
 
 class TradeEvent(Body):
@@ -187,15 +298,19 @@ class Resold(TradeEvent):
 
 
 class FraudConfirmed(TradeEvent):
-    """The trade turned out fraudulent."""
+    """The trade turned out fraudulent, as ``source`` says. It replaces an earlier label if its source ranks at least as
+    high: issuer, chargeback, analyst, seller_dispute, matured."""
 
     kind: Literal["fraud_confirmed"]
+    source: Literal["issuer", "chargeback", "analyst", "seller_dispute"] = DEFAULT_SOURCE
 
 
 class FraudCleared(TradeEvent):
-    """The trade turned out honest."""
+    """The trade turned out honest, as ``source`` says (``matured``: nobody complained in time). It replaces an earlier
+    label under the same rule as ``fraud_confirmed``."""
 
     kind: Literal["fraud_cleared"]
+    source: Literal["issuer", "chargeback", "analyst", "seller_dispute", "matured"] = DEFAULT_SOURCE
 
 
 class MarketObserved(Body):

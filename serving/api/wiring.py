@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator
@@ -14,12 +15,15 @@ from fastapi import FastAPI
 
 from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
-from models.quoting import Terms
 from pipelines.application_data import ApplicationData
+from pipelines.board_history import BoardHistory
 from pipelines.champions import load_pair
+from pipelines.explaining import Explainer
 from pipelines.feature_log import FeatureLog
 from pipelines.live_state import open_live_log
 from pipelines.live_trades import StoredTrades, TradeFinder
+from pipelines.screening.list_data import ListData, ListReader
+from pipelines.terms import terms_of
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
 from serving.api.board import PriceBoards
@@ -30,16 +34,18 @@ from serving.options import DEFAULT_HOME
 
 def build_desk(workspace: Workspace) -> Desk:
     """The desk of one workspace, with the champions of both models."""
-    settings = workspace.settings
     catalogue = workspace_catalogue(workspace.tables)
     data = ApplicationData(workspace.application_url)
+    lists = ListReader(ListData.open(data))
     log = open_live_log(workspace, store=feature_store(workspace), data=data)
     engine = Engine(
         live=log.live,
         registry=FEATURES,
         models=load_pair(model_registry(workspace)),
-        terms=Terms(costs=settings.costs, decision=settings.decision, price=settings.price),
+        terms=terms_of(workspace, lists=lists.lists),
+        lists=lists,
         catalogue=catalogue,
+        history=BoardHistory(data, catalogue),
         clock=partial(datetime.now, UTC),
     )
     return Desk(
@@ -56,8 +62,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the workspace when the worker starts."""
     workspace = Workspace.open(Path(os.environ.get("HUIKA_HOME", str(DEFAULT_HOME))))
     app.state.desk = build_desk(workspace)
-    app.state.boards = PriceBoards(engine=app.state.desk.engine, data=app.state.desk.data)
+    app.state.boards = PriceBoards(engine=app.state.desk.engine)
+    app.state.explainer = Explainer(data=app.state.desk.data, registry=model_registry(workspace))
+    app.state.analyst_token = workspace.settings.access.analyst_token
     app.state.boards.current(now=app.state.desk.clock())  # the first quote must not wait for first-time work
     gc.collect()
     gc.freeze()  # the collector must not walk the start-up objects while a quote waits
+    boards = asyncio.create_task(app.state.boards.keep())
     yield
+    boards.cancel()

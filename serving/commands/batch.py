@@ -38,6 +38,7 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
     from features.catalogue import workspace_catalogue
     from pipelines import answering
     from pipelines.champions import load_pair
+    from pipelines.terms import terms_of
     from pipelines.training.collecting import collect_workspace
     from pipelines.training.import_problems import ImportProblem
     from pipelines.training.mapping import load_mapping
@@ -65,8 +66,11 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
         raise Refusal(_explain(problem)) from problem
     with bar("features") as progress:
         columns = answering.batch_features(workspace, batch, models=models, progress=progress)
-    answer = answering.score_batch if needs == ("fraud",) else answering.quote_batch
-    table = answer(batch, columns, models=models, terms=answering.terms_of(workspace.settings))
+    if needs == ("fraud",):
+        answer = answering.score_batch
+    else:
+        answer, batch = answering.quote_batch, answering.with_market(workspace, batch)
+    table = answer(batch, columns, models=models, terms=terms_of(workspace))
     answering.write_answers(table, target)
     _print_summary(table, target, models.degraded if len(needs) > 1 else ())
 

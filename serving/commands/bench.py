@@ -14,10 +14,12 @@ from typing import Annotated, Any
 import typer
 
 from serving.commands.bench_features import bench_features, bench_features_quickly
+from serving.commands.bench_fraud import bench_fraud
 from serving.commands.bench_import import bench_import_command
 from serving.commands.bench_live import bench_live
 from serving.commands.bench_models import bench_handbook, bench_market
 from serving.commands.bench_off_policy import bench_off_policy
+from serving.commands.bench_reasons import bench_reasons
 from serving.commands.bench_replay import bench_replay
 from serving.commands.bench_worlds import bench_worlds
 from serving.refusals import Refusal
@@ -32,8 +34,10 @@ bench.command("features")(bench_features)
 bench.command("live")(bench_live)
 bench.command("replay")(bench_replay)
 bench.command("import")(bench_import_command)
+bench.command("fraud")(bench_fraud)
 bench.command("handbook")(bench_handbook)
 bench.command("market")(bench_market)
+bench.command("reasons")(bench_reasons)
 bench.command("worlds")(bench_worlds)
 bench.command("off-policy")(bench_off_policy)
 

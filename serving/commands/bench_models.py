@@ -113,6 +113,7 @@ def _scores(workspace: Workspace, source: Path) -> np.ndarray:
     from features.catalogue import workspace_catalogue
     from pipelines import answering
     from pipelines.champions import load_pair
+    from pipelines.terms import terms_of
     from pipelines.training.mapping import load_mapping
     from pipelines.wiring import model_registry
 
@@ -128,7 +129,7 @@ def _scores(workspace: Workspace, source: Path) -> np.ndarray:
         batch,
         columns,
         models=models,
-        terms=answering.terms_of(workspace.settings),
+        terms=terms_of(workspace),
     )
     return table["fraud_probability"].to_numpy()
 
@@ -185,5 +186,6 @@ def _verdict(verdict: Any) -> str:
     return (
         f"profit share {verdict.model.share:.1%} (past prices {verdict.history.share:.1%}, fixed "
         f"{verdict.static.share:.1%}); fraud money stopped {verdict.fraud_value_stopped:.0%} of {verdict.frauds} "
-        f"cases, honest refused {verdict.honest_refused:.2%}"
+        f"cases, honest refused {verdict.honest_refused:.2%}; "
+        + ", ".join(f"{name} {share:.1%}" for name, share in verdict.shares.items())
     )

@@ -56,6 +56,9 @@ def models(home: Home = DEFAULT_HOME) -> None:
                 *figures,
             )
         console().print(table)
+        for item in versions:
+            if "absent_signals" in item.tags:
+                print(f"v{item.version} had to do without 缺少的信号: {item.tags['absent_signals']}")
 
 
 def evaluate(which: Model, home: Home = DEFAULT_HOME) -> None:

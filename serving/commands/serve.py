@@ -72,9 +72,11 @@ def prepare(workspace: Workspace, *, progress: Callable[[int, int], None], now: 
     """Bring the recorded quotes and events into the tables, and the live state up to date with them."""
     from pipelines.application_data import ApplicationData
     from pipelines.live_state import open_live_log, prepare_live_state
+    from pipelines.terms import terms_of
     from pipelines.training.collecting import collect_workspace
     from pipelines.wiring import feature_store
 
+    terms_of(workspace)  # a rule that cannot be used must stop the start too
     collect_workspace(workspace)
     store = feature_store(workspace)
     log = open_live_log(workspace, store=store, data=ApplicationData(workspace.application_url))

@@ -35,6 +35,7 @@ def workspace_status(workspace: Any) -> dict[str, Any]:
         "profile": workspace.settings.profile,
         "tables": [_table(workspace, name, problems) for name in ("trades", "market", "card_types")],
         "models": _models(workspace, problems),
+        "screening": _screening(workspace, problems),
         "storage": [_storage(label, path) for label, path in _storages(workspace)],
         "problems": problems,
     }
@@ -99,6 +100,36 @@ def _models(workspace: Any, problems: list[str]) -> list[dict[str, Any]]:
     return found
 
 
+def _screening(workspace: Any, problems: list[str]) -> dict[str, Any]:
+    """Rules and limits by mode with their versions, and how much is on each list."""
+    from collections import Counter
+    from datetime import UTC, datetime
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from pipelines.application_data import ApplicationData
+    from pipelines.screening.list_data import ListData
+    from pipelines.screening.rule_files import RulesError, rule_book
+
+    found: dict[str, Any] = {}
+    try:
+        data = ListData.open(ApplicationData(workspace.application_url))
+        found["lists"] = dict(Counter(row["list"] for row in data.active(now=datetime.now(UTC))))
+    except SQLAlchemyError as error:
+        problems.append(f"application data: {error}")
+    try:
+        book = rule_book(workspace.home)
+    except RulesError as error:
+        problems.append(str(error))
+        return found
+    return found | {
+        "rules": dict(Counter(rule.mode for rule in book.rules)),
+        "rules_version": book.rules_version,
+        "limits": dict(Counter(rule.mode for rule in book.limits)),
+        "law_version": book.law_version,
+    }
+
+
 def _storages(workspace: Any) -> list[tuple[str, Path]]:
     return [
         ("tables", workspace.home / "tables"),
@@ -139,6 +170,10 @@ def _print(report: dict[str, Any]) -> None:
     for item in report["models"]:
         models.add_row(item["model"], item["version"], ", ".join(item["aliases"]), item["health"])
     console.print(models if report["models"] else "no models yet: `huika train`")
+    screening = report["screening"]
+    for name in ("rules", "limits", "lists"):
+        counts = ", ".join(f"{key} {count:,}" for key, count in screening.get(name, {}).items())
+        console.print(f"{name}: {counts or 'none'}")
     storage = Table("storage", "MB", "path", box=None, padding=(0, 2))
     for item in report["storage"]:
         storage.add_row(item["what"], f"{item['bytes'] / 1e6:.1f}", item["path"])

@@ -104,6 +104,8 @@ def print_trained(item: Trained) -> None:
     for name, value in item.metrics.items():
         table.add_row(name.replace("_", " "), figure(value))
     out.print(table)
+    if "absent_signals" in version.tags:
+        out.print(f"It had to do without 缺少的信号: {version.tags['absent_signals']}")
     if not item.split.label_gap:
         out.print(
             "The period is too short to leave a label delay before the judged trades: figures are optimistic."

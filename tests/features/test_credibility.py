@@ -293,8 +293,8 @@ def test_channels_are_those_of_the_features(rows, card_type):
         if extremes is None:
             assert found[f"{name}_best"] != found[f"{name}_best"]
         else:
-            assert extremes[0].rate == found[f"{name}_best"]
-            assert name == "market_competitor" or extremes[1].rate == found["market_buyer_worst"]
+            assert extremes.best.rate == found[f"{name}_best"]
+            assert name == "market_competitor" or extremes.worst.rate == found["market_buyer_worst"]
     credible = [item for item in stored if item.credible and item.side == "competitor_bid"]
     assert len(credible) == len({item.source for item in credible}) == found["market_competitor_sources"]
 

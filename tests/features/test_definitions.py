@@ -19,7 +19,7 @@ from features.entities import ENTITIES
 from features.registry import AS_OF
 from features.rows import SPINE_COLUMNS
 from features.table_store import TableStore
-from features.tables import MARKET, TRADES, Table
+from features.tables import DECISIONS, LABEL_SOURCES, MARKET, TRADES, Table
 from features.windows import DAY, HOUR, MATURE_30D, MINUTE, WINDOWS
 from tests.features import worlds
 from tests.features.naive import Log
@@ -372,6 +372,40 @@ def test_nothing_known_later_changes_a_feature(kind, world, columns, place, eras
     upto = slice(0, place + 1)
     before = {name: values[upto] for name, values in columns.items()}
     assert_same({name: values[upto] for name, values in changed.items()}, before, ids(world[0])[upto])
+
+
+@settings(max_examples=15, deadline=None)
+@given(place=st.integers(0, 199), seed=st.integers(0, 2**32 - 1))
+def test_shifting_labels_that_are_known_later_changes_no_feature(world, columns, place, seed):
+    """Every label not known before a moment moved to any other time from that moment on: no feature up to it moves."""
+    trades, market = world
+    rows, rng = trades.to_pylist(), np.random.default_rng(seed)
+    cut = rows[place]["submitted_at"]
+    for row in rows:
+        if row["fraud_known_at"] is not None and row["fraud_known_at"] >= cut:
+            wait = int(rng.choice([0, 1, rng.integers(0, 90 * DAY)]))
+            row["fraud_known_at"] = max(shifted(cut, wait), row["submitted_at"])
+    changed, upto = offline(table(rows, trades), market), slice(0, place + 1)
+    before = {name: values[upto] for name, values in columns.items()}
+    assert_same({name: values[upto] for name, values in changed.items()}, before, ids(trades)[upto])
+
+
+def test_no_feature_reads_what_the_platform_did_or_who_said_so(world, columns):
+    """Decisions, random draws and the sources of labels are outcomes: with any others all features are the same."""
+    trades, market = world
+    rng = np.random.default_rng(5)
+    rows = [
+        row
+        | {
+            "decision": str(rng.choice(DECISIONS)),
+            "let_through": float(rng.uniform(0.01, 1)),
+            "offer_centre": float(rng.uniform(0.5, 1)),
+            "label_source": str(rng.choice(LABEL_SOURCES)),
+        }
+        for row in trades.to_pylist()
+    ]
+    assert_same(offline(table(rows, trades), market), columns, ids(trades))
+    assert not {"decision", "let_through", "offer_centre", "label_source"} & set(SPINE_COLUMNS)
 
 
 READS = {

@@ -107,6 +107,9 @@ def _trade(number: int, offset: int, sellers: int, rng: np.random.Generator) -> 
         "expires_on": None if rng.random() < 0.4 else date(2025, 4, 1) + timedelta(int(rng.integers(0, 60))),
         "card_prefix": own_or_shared("card_prefix"),
         "card_fingerprint": maybe(f"f{rng.integers(0, 200)}"),
+        "region": (None, "gd", "sh")[number % 3],
+        "channel": ("app", None)[number % 2],
+        "extras": (None, '{"score":0.5}', '{"score":-2.0,"word":"b"}')[number % 3],
         "offered_rate": 0.9,
         **_outcomes(submitted_at, rng),
     }

@@ -6,7 +6,7 @@ import numpy as np
 
 from features.definitions import FEATURES
 from models.discount.anchor import resale_anchor
-from models.discount.context import RATE_COLUMNS, card_context, relative_columns
+from models.discount.context import RATE_COLUMNS, card_context, relative_matrix
 from models.discount.directions import (
     COMPETITOR_COLUMNS,
     RISING,
@@ -14,6 +14,7 @@ from models.discount.directions import (
     UNDIRECTED,
     constraints,
 )
+from models.matrix import Encoding
 from tests.models.discount_market import cards, fitted_model, later_market
 
 WITHOUT_A_SIZE = {"card_face_is_usual", "market_competitor_sources"}
@@ -65,15 +66,12 @@ def test_anchor_does_not_move_with_face_expiry_or_bids() -> None:
 
 
 def test_rates_become_distances_and_nothing_else_changes() -> None:
-    """Every rate is read as its distance from the reference; other columns stay, absent ones are left out."""
+    """Every rate is read as its distance from the reference; other columns stay."""
     columns = later_market().columns
     reference = np.linspace(0.5, 1.0, 2_000)
-    found = relative_columns(columns, (*columns, "not_there"), reference)
-    assert tuple(found) == tuple(columns)
-    for name, values in found.items():
-        if name in RATE_COLUMNS:
-            np.testing.assert_array_equal(values, columns[name] - reference)
-        else:
-            assert values is columns[name]
+    encoding = Encoding.fit(columns, tuple(columns))
+    plain, found = encoding.matrix(columns), relative_matrix(columns, encoding, reference)
+    for name, before, after in zip(encoding.names, plain.T, found.T, strict=True):
+        np.testing.assert_array_equal(after, before - reference if name in RATE_COLUMNS else before)
     assert "market_competitor_best" in RATE_COLUMNS
     assert "market_competitor_momentum" not in RATE_COLUMNS

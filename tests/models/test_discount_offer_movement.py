@@ -13,6 +13,7 @@ from models.discount.anchor import resale_anchor
 from models.discount.model import UNMEASURED_TRUST, DiscountModel
 from models.discount.offer_movement import OfferMovement, offer_movement
 from models.discount.pooled import PooledLogit
+from models.matrix import Encoding
 from tests.models.discount_market import (
     SMALL_TREES,
     Market,
@@ -50,8 +51,10 @@ def confounded() -> tuple[Market, np.ndarray]:
 
 def find(market: Market, density: np.ndarray | None = None) -> OfferMovement:
     anchor, _ = resale_anchor(market.context, expired_rate=0.10)
+    encoding = Encoding.fit(market.columns, market.names)
     return offer_movement(
-        inputs=market.columns,
+        inputs=encoding.matrix(market.columns),
+        encoding=encoding,
         distance=market.offered_rate - anchor,
         density=market.offer_density if density is None else density,
         settings=SMALL_TREES,

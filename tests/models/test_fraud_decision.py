@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.fraud.decision import ACTIONS, action_costs_fen, decide, review_threshold_fen
+from models.fraud.decision import ACTIONS, Decisions, Thresholds, action_costs_fen, decide
 from models.policy import Costs, DecisionCosts
 
 SHARE = st.floats(0, 1)
@@ -15,8 +15,12 @@ CNY = st.floats(0, 500)
 
 
 def _decide(
-    probability: np.ndarray, *, face_fen: int = 100_000, threshold: float | None = None, **settings: float
-):
+    probability: np.ndarray,
+    *,
+    face_fen: int = 100_000,
+    thresholds: Thresholds | None = None,
+    **settings: float,
+) -> Decisions:
     rows = len(probability)
     return decide(
         probability=probability,
@@ -24,7 +28,7 @@ def _decide(
         face_value_fen=np.full(rows, face_fen),
         costs=Costs.model_validate({}),
         decision=DecisionCosts.model_validate(settings),
-        review_threshold_fen=threshold,
+        thresholds=thresholds,
     )
 
 
@@ -39,6 +43,7 @@ def test_costs_of_one_trade_by_hand() -> None:
             {
                 "hold_cny": 3,
                 "hold_catches": 0.5,
+                "hold_drop_share": 0.02,
                 "review_catches": 0.9,
                 "review_wrongly_refuses": 0.03,
                 "complaint_probability": 0.3,
@@ -47,7 +52,7 @@ def test_costs_of_one_trade_by_hand() -> None:
         ),
     )
     pay = 0.1 * 90_000
-    hold = 300 + 0.1 * 0.5 * 90_000
+    hold = 300 + 0.1 * 0.5 * 90_000 + 0.9 * 0.02 * 4000
     review = 1500 + 0.1 * 0.1 * 90_000 + 0.9 * 0.03 * 4000
     refuse = 0.9 * (4000 + 0.3 * 25_000)
     assert expected[0] == pytest.approx([pay, hold, review, refuse])
@@ -63,21 +68,21 @@ def test_risk_leads_from_paying_to_refusing() -> None:
     face_fen=st.integers(1, 10_000_000),
     payout_share=SHARE,
     loss=st.floats(0, 1.5),
-    threshold=st.none() | st.floats(0, 1e6),
+    thresholds=st.none() | st.builds(Thresholds, *[st.floats(0, 1e6)] * 3),
     costs=st.tuples(CNY, CNY, CNY),
-    shares=st.tuples(SHARE, SHARE, SHARE, SHARE, SHARE),
+    shares=st.tuples(SHARE, SHARE, SHARE, SHARE, SHARE, SHARE),
 )
 def test_a_riskier_trade_is_never_treated_less_strictly(
     face_fen: int,
     payout_share: float,
     loss: float,
-    threshold: float | None,
+    thresholds: Thresholds | None,
     costs: tuple[float, float, float],
-    shares: tuple[float, float, float, float, float],
+    shares: tuple[float, float, float, float, float, float],
 ) -> None:
-    """For any costs and any review threshold, strictness never falls as the probability rises."""
+    """For any costs and any thresholds, strictness never falls as the probability rises."""
     review, complaint, hold = costs
-    hold_catches, review_catches, wrongly, complains, margin = shares
+    hold_catches, review_catches, wrongly, complains, margin, drop = shares
     probability = np.linspace(0, 1, 201)
     decisions = decide(
         probability=probability,
@@ -94,23 +99,23 @@ def test_a_riskier_trade_is_never_treated_less_strictly(
                 "review_wrongly_refuses": wrongly,
                 "complaint_probability": complains,
                 "margin_share": margin,
+                "hold_drop_share": drop,
             }
         ),
-        review_threshold_fen=threshold,
+        thresholds=thresholds,
     )
     strictness = np.array([ACTIONS.index(action) for action in decisions.action])
-    chosen = decisions.expected_cost_fen[np.arange(201), strictness]
+    priced = decisions.expected_cost_fen + (thresholds or Thresholds()).by_action
+    chosen = priced[np.arange(201), strictness]
     falls = np.flatnonzero(np.diff(strictness) < 0)
-    ties = np.isclose(
-        chosen[falls], decisions.expected_cost_fen[falls, strictness[falls + 1]], rtol=1e-9, atol=1e-6
-    )
+    ties = np.isclose(chosen[falls], priced[falls, strictness[falls + 1]], rtol=1e-9, atol=1e-6)
     assert ties.all()
 
 
-@given(face_fen=st.integers(1, 10_000_000), threshold=st.none() | st.floats(0, 1e6))
-def test_no_probability_never_pays(face_fen: int, threshold: float | None) -> None:
+@given(face_fen=st.integers(1, 10_000_000), hold_fen=st.floats(0, 1e6))
+def test_no_probability_never_pays(face_fen: int, hold_fen: float) -> None:
     """A trade without a score is held, whatever its amount; its costs are unknown rather than zero."""
-    decisions = _decide(np.array([np.nan]), face_fen=face_fen, threshold=threshold)
+    decisions = _decide(np.array([np.nan]), face_fen=face_fen, thresholds=Thresholds(hold_fen=hold_fen))
     assert list(decisions.action) == ["hold"]
     assert np.isnan(decisions.expected_cost_fen).all()
 
@@ -132,26 +137,23 @@ def test_the_action_taken_is_the_cheapest() -> None:
     assert np.array_equal(taken, cheapest)
 
 
-@given(
-    savings=st.lists(st.floats(-1e5, 1e5) | st.just(float("nan")), max_size=60),
-    capacity=SHARE,
+@pytest.mark.parametrize(
+    ("action", "name"), [("hold", "hold_fen"), ("review", "review_fen"), ("refuse", "refuse_fen")]
 )
-def test_the_threshold_keeps_the_review_capacity(savings: list[float], capacity: float) -> None:
-    """At most the capacity's share of trades saves more than the threshold, and it is never negative."""
-    saving = np.array(savings)
-    threshold = review_threshold_fen(review_saving_fen=saving, capacity_share=capacity)
-    assert threshold >= 0
-    assert np.sum(saving > threshold) <= capacity * len(saving)
+def test_a_threshold_keeps_an_action_for_what_it_saves_most(action: str, name: str) -> None:
+    """Under a threshold an action is taken on fewer trades, never on others, and what it does not get is decided as
+    the next cheapest action."""
+    probability = np.linspace(0, 1, 2_001)
+    free, rationed = _decide(probability), _decide(probability, thresholds=Thresholds(**{name: 2_000.0}))
+    before, after = free.action == action, rationed.action == action
+    assert 0 <= after.sum() < before.sum()
+    assert not np.any(after & ~before)
+    assert np.array_equal(free.action[~before], rationed.action[~before])
 
 
-def test_the_threshold_gives_places_to_the_largest_savings() -> None:
-    """With two places for ten trades, the two that save most are reviewed, the others automatic."""
-    probability = np.linspace(0.02, 0.11, 10)
-    free = _decide(probability)
-    threshold = review_threshold_fen(review_saving_fen=free.review_saving_fen, capacity_share=0.2)
-    limited = _decide(probability, threshold=threshold)
-    reviewed = limited.action == "review"
-    assert (free.action == "review").sum() > 2
-    assert reviewed.sum() == 2
-    assert free.review_saving_fen[reviewed].min() >= free.review_saving_fen[~reviewed].max()
-    assert "pay" not in limited.action[~reviewed]
+def test_a_review_saves_against_what_would_be_done_without_analysts() -> None:
+    """The saving is the cost of the best automatic action less that of the review; it ranks the queue."""
+    decisions = _decide(np.linspace(0, 1, 101))
+    without = decisions.expected_cost_fen[:, [0, 1, 3]].min(axis=1)
+    assert np.allclose(decisions.review_saving_fen, without - decisions.expected_cost_fen[:, 2])
+    assert np.array_equal(decisions.review_saving_fen > 0, decisions.action == "review")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from models.evaluation.calibration import calibration, expected_calibration_erro
 from models.evaluation.fraud import (
     DAY_MS,
     FraudMetrics,
+    Judged,
     UnknownAction,
     average_precision,
+    card_precision_at_k,
+    cut_at_fpr,
     evaluate_fraud,
     realised_cost_fen,
     recall_at_fpr,
@@ -26,22 +30,29 @@ from models.evaluation.fraud import (
 from models.policy import Costs, DecisionCosts
 
 
-def _evaluate(
-    fraud: np.ndarray, probability: np.ndarray, action: list[str], **changes: object
-) -> FraudMetrics:
+def _judged(fraud: np.ndarray, probability: np.ndarray, action: list[str]) -> Judged:
     rows = len(fraud)
-    arguments: dict[str, object] = {
-        "fraud": fraud,
-        "probability": probability,
-        "submitted_at": np.arange(rows) * (DAY_MS // 4),
-        "seller_id": np.array([f"s{row % 3}" for row in range(rows)], dtype=object),
-        "action": np.array(action, dtype=object),
-        "payout_fen": np.full(rows, 90_000),
-        "face_value_fen": np.full(rows, 100_000),
-        "costs": Costs.model_validate({"review_cny": 15, "complaint_cny": 250}),
-        "decision": DecisionCosts.model_validate({}),
-    }
-    return evaluate_fraud(**(arguments | changes))  # pyright: ignore[reportArgumentType]
+    return Judged(
+        fraud=fraud,
+        probability=probability,
+        submitted_at=np.arange(rows) * (DAY_MS // 4),
+        seller_id=np.array([f"s{row % 3}" for row in range(rows)], dtype=object),
+        action=np.array(action, dtype=object),
+        payout_fen=np.full(rows, 90_000),
+        face_value_fen=np.full(rows, 100_000),
+    )
+
+
+def _figures(judged: Judged) -> FraudMetrics:
+    return evaluate_fraud(
+        judged,
+        costs=Costs.model_validate({"review_cny": 15, "complaint_cny": 250}),
+        decision=DecisionCosts.model_validate({}),
+    )
+
+
+def _evaluate(fraud: np.ndarray, probability: np.ndarray, action: list[str]) -> FraudMetrics:
+    return _figures(_judged(fraud, probability, action))
 
 
 def test_ranking_figures_equal_scikit_learn() -> None:
@@ -72,11 +83,65 @@ def test_figures_of_decisions_by_hand() -> None:
     refused = 4000 + 0.3 * 25_000
     assert metrics.cost_per_1000_fen == pytest.approx(1000 * (paid + held + reviewed + refused) / 4)
     assert metrics.fraud_value_stopped == pytest.approx((0 + 0.5) / 2)
+    assert metrics.fraud_value_refused_or_reviewed == 0
     assert metrics.honest_refused == 0.5
     assert [metrics.share_paid, metrics.share_held, metrics.share_reviewed, metrics.share_refused] == [
         0.25
     ] * 4
     assert all(isinstance(value, float) for value in metrics.to_dict().values())
+
+
+def test_value_stopped_counts_actions_by_what_they_catch() -> None:
+    """A paid, a held, a reviewed and a refused fraud of equal value: 0, a half, nine tenths and all of it."""
+    metrics = _evaluate(np.ones(4, dtype=bool), np.full(4, 0.5), ["pay", "hold", "review", "refuse"])
+    assert metrics.fraud_value_stopped == pytest.approx((0 + 0.5 + 0.9 + 1) / 4)
+    assert metrics.fraud_value_refused_or_reviewed == pytest.approx(2 / 4)
+
+
+def test_a_row_of_weight_three_counts_as_three_rows() -> None:
+    """Every figure with a weight, but those of an analyst's day, equals that of the row repeated."""
+    rng = np.random.default_rng(5)
+    fraud, times = rng.random(400) < 0.2, rng.integers(1, 4, 400)
+    probability = np.round(np.clip(rng.normal(0.2 + 0.2 * fraud, 0.15), 0.01, 0.99), 2)
+    action = list(rng.choice(["pay", "hold", "review", "refuse"], 400))
+    judged = _judged(fraud, probability, action)
+    weighted = _figures(replace(judged, weight=times.astype(float))).to_dict()
+    repeated = _figures(judged.rows(np.repeat(np.arange(400), times))).to_dict()
+    left_out = {"trades", "frauds", "card_precision_at_k", "seller_precision_at_k", "ece"}
+    for name in set(weighted) - left_out:
+        assert weighted[name] == pytest.approx(repeated[name]), name
+
+
+def test_a_row_of_no_weight_does_not_count() -> None:
+    """Rows of weight 0 change no weighted figure, the calibration error included."""
+    rng = np.random.default_rng(6)
+    fraud, kept = rng.random(600) < 0.3, rng.random(600) < 0.5
+    probability = np.clip(rng.normal(0.3 + 0.2 * fraud, 0.2), 0.01, 0.99)
+    judged = _judged(fraud, probability, list(rng.choice(["pay", "refuse"], 600)))
+    weighted = _figures(replace(judged, weight=kept.astype(float))).to_dict()
+    part = _figures(judged.rows(kept)).to_dict()
+    for name in set(weighted) - {"trades", "frauds", "card_precision_at_k", "seller_precision_at_k"}:
+        assert weighted[name] == pytest.approx(part[name]), name
+
+
+def test_the_cut_flags_at_most_the_share_asked_for() -> None:
+    """Ten honest trades and a 10 % rate: the cut is the score of the highest honest one; below it a tie fails."""
+    fraud = np.array([True] * 2 + [False] * 10)
+    probability = np.array([0.9, 0.5, 0.7, 0.4, 0.4] + [0.1] * 7)
+    assert cut_at_fpr(fraud=fraud, probability=probability, fpr=0.1) == 0.5
+    assert cut_at_fpr(fraud=fraud, probability=probability, fpr=0.2) == 0.5
+    assert cut_at_fpr(fraud=fraud, probability=probability, fpr=0.3) == 0.4
+    assert cut_at_fpr(fraud=np.array([False, True]), probability=np.array([0.9, 0.1]), fpr=0.01) == np.inf
+
+
+def test_card_precision_counts_the_places_of_every_day() -> None:
+    """Two days of two places: one fraud among the riskiest two, then a day of one honest trade."""
+    fraud = np.array([True, False, True, False])
+    probability = np.array([0.9, 0.8, 0.1, 0.5])
+    day = np.array([0, 0, 0, 1]) * DAY_MS
+    arguments = {"fraud": fraud, "probability": probability, "submitted_at": day}
+    assert card_precision_at_k(**arguments, k=2) == pytest.approx((1 / 2 + 0) / 2)
+    assert card_precision_at_k(**arguments, k=1) == pytest.approx((1 + 0) / 2)
 
 
 def test_a_better_decision_costs_less() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
+from models.fraud.decision import Thresholds
 from models.fraud.model import FraudModel
 from models.matrix import MissingFeature
 from tests.models.fraud_market import fitted, market
@@ -21,7 +22,7 @@ def model() -> FraudModel:
 def test_a_loaded_model_answers_bit_for_bit_like_the_saved_one(model: FraudModel, tmp_path: Path) -> None:
     """Saving and loading changes neither a probability, nor a contribution, nor a recorded fact."""
     columns = market(500, seed=2).columns
-    saved = model.with_review_threshold(123.5)
+    saved = model.with_thresholds(Thresholds(hold_fen=1.0, review_fen=123.5, refuse_fen=1e15))
     saved.save(tmp_path / "fraud")
     loaded = FraudModel.load(tmp_path / "fraud")
     assert np.array_equal(loaded.probability(columns), saved.probability(columns))
@@ -33,7 +34,7 @@ def test_a_loaded_model_answers_bit_for_bit_like_the_saved_one(model: FraudModel
         "families",
         "base_rate",
         "absent_signals",
-        "review_threshold_fen",
+        "thresholds",
         "metadata",
     )
     assert all(getattr(loaded, fact) == getattr(saved, fact) for fact in facts)
@@ -57,6 +58,15 @@ def test_contributions_sum_to_the_log_odds_of_the_answer(model: FraudModel) -> N
     assert parts.log_odds.shape == (300, 3)
     total = parts.base + parts.log_odds.sum(axis=1)
     assert np.allclose(total, logit(model.probability(columns)), atol=1e-9)
+
+
+def test_inputs_add_up_to_their_families(model: FraudModel) -> None:
+    """What single inputs add sums, within families, to the families' contributions."""
+    matrix = model.matrix(market(50, seed=4).columns)
+    inputs, families = model.input_contributions(matrix), model.contributions_of(matrix)
+    for place, family in enumerate(families.families):
+        own = [model.families[name] == family for name in model.encoding.names]
+        assert np.allclose(inputs[:, own].sum(axis=1), families.log_odds[:, place], atol=1e-12)
 
 
 def test_an_unseen_category_and_empty_inputs_still_give_a_probability(model: FraudModel) -> None:

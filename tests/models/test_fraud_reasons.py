@@ -9,7 +9,16 @@ import pytest
 
 from features.definitions import FEATURES
 from models.fraud.model import FamilyContributions
-from models.fraud.reason_dictionary import CASES, NO_RISK_SIGNALS, OTHER_RISK_SIGNALS
+from models.fraud.profiles import PERSON_CONFIRMS, PERSON_DECIDES, PERSON_REFUSES
+from models.fraud.reason_dictionary import (
+    AMOUNT_AT_RISK,
+    CASES,
+    HUMAN_REVIEW,
+    NO_FRAUD_SCORE,
+    NO_RISK_SIGNALS,
+    OTHER_RISK_SIGNALS,
+    OVERALL_RISK,
+)
 from models.fraud.reasons import LEAST_LOG_ODDS, MOST_REASONS, reason_codes
 from models.reasons import Reason
 from tests.models.fraud_market import fitted, market
@@ -17,6 +26,13 @@ from tests.models.fraud_market import fitted, market
 ALL_REASONS = [case.reason for cases in CASES.values() for case in cases] + [
     NO_RISK_SIGNALS,
     OTHER_RISK_SIGNALS,
+    NO_FRAUD_SCORE,
+    AMOUNT_AT_RISK,
+    OVERALL_RISK,
+    HUMAN_REVIEW,
+    PERSON_DECIDES,
+    PERSON_CONFIRMS,
+    PERSON_REFUSES,
 ]
 
 
@@ -63,6 +79,11 @@ def test_the_strongest_three_are_named_in_order() -> None:
 def test_weak_and_lowering_families_are_not_named() -> None:
     """A family below the least log-odds, or one that lowers the risk, is no reason."""
     assert _codes({"card": LEAST_LOG_ODDS / 2, "kind": 1.0, "loyalty": -0.5}) == ["CARD_TYPE_RISK"]
+
+
+def test_a_family_far_behind_the_strongest_is_not_named() -> None:
+    """What adds less than a fifth of the strongest is left out: which weak one comes next is chance."""
+    assert _codes({"duplicate": 3.0, "kind": 0.55, "card": 0.65}) == ["CARD_HISTORY", "CARD_PROFILE"]
 
 
 def test_a_trade_no_riskier_than_average_has_no_risk_signal() -> None:

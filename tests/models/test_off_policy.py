@@ -18,6 +18,7 @@ from models.evaluation.off_policy import (
     OutsideSupport,
     Pricing,
     estimated_centre,
+    logged_or_estimated_centre,
     off_policy_value,
 )
 
@@ -248,3 +249,42 @@ def test_centres_need_other_labels() -> None:
             offered_rate=market.rate,
             fold_by=np.zeros(200),
         )
+
+
+def test_logged_centres_stay_exact_beside_estimated_ones() -> None:
+    """With half of the centres logged and half estimated with an error, the error is measured on the estimated ones,
+    and the truth is found; centres that are exact are the same whatever they are called."""
+    market = log()
+    rng = np.random.default_rng(3)
+    estimated = np.arange(len(market.rate)) % 2 == 0
+    centre = market.centre + np.where(estimated, rng.normal(0, 0.004, len(estimated)), 0.0)
+    rate = market.target(0.012)
+    apart = market.judge(rate, centre=centre, estimated=estimated)
+    exact = market.judge(rate, estimated=estimated)
+    assert apart.centre_error == pytest.approx(0.004 / np.sqrt(2), rel=0.2)
+    assert exact.centre_error == 0.0
+    assert exact == market.judge(rate)
+    assert error_of(apart, market.truth(rate)) < 2.5
+
+
+def test_centres_are_estimated_only_where_they_are_missing() -> None:
+    """A log with all its centres keeps them without a fit; one that lacks some has those estimated, and says which."""
+    market = make_log(rows=4_000, seed=9)
+    density = np.full(4_000, 0.5 / HALF)
+    density[:100] = np.nan
+    known = {
+        "density": density,
+        "columns": {"kind": market.kind},
+        "names": ("kind",),
+        "offered_rate": market.rate,
+        "fold_by": market.day,
+    }
+    whole = np.where(np.isnan(density), np.nan, market.centre)
+    found, estimated = logged_or_estimated_centre(logged=whole, **known)
+    np.testing.assert_array_equal(found, whole)
+    assert not estimated.any()
+    lacking = np.where(np.arange(4_000) % 3 == 0, np.nan, whole)
+    found, estimated = logged_or_estimated_centre(logged=lacking, **known)
+    np.testing.assert_array_equal(estimated, np.isnan(lacking))
+    np.testing.assert_array_equal(found[~estimated], market.centre[~estimated])
+    assert np.abs(found - market.centre)[estimated].mean() < 0.004

@@ -14,6 +14,7 @@ from features.definitions import FEATURES
 from features.training_set import build_training_set, columns_of
 from pipelines import answering
 from pipelines.champions import load_pair
+from pipelines.terms import terms_of
 from pipelines.wiring import model_registry
 from tests.conftest import TODAY
 
@@ -21,7 +22,7 @@ from tests.conftest import TODAY
 def file_rows(workspace, rows: pa.Table) -> list[dict]:
     """Stored trades as rows of an input file, without outcomes."""
     names = ("seller_id", "device_id", "ip", "payout_account", "card_type", "card_form", "expires_on")
-    more = ("trade_id", "submitted_at", "card_prefix", "card_fingerprint")
+    more = ("trade_id", "submitted_at", "card_prefix", "card_fingerprint", "region", "channel", "extras")
     return [
         {name: row[name] for name in (*names, *more)} | {"face_value_cny": row["face_value_fen"] / 100}
         for row in rows.to_pylist()
@@ -83,7 +84,7 @@ def test_output_has_an_answer_for_every_row_in_order(workspace, tmp_path):
         batch,
         features(workspace, batch),
         models=load_pair(model_registry(workspace)),
-        terms=answering.terms_of(workspace.settings),
+        terms=terms_of(workspace),
     )
     promised = "trade_id rate payout_cny decision fraud_probability acceptance_probability reasons"
     assert set(promised.split()) | {"resale_rate_p10", "resale_rate_p50", "resale_rate_p90"} <= set(

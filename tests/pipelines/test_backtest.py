@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from features.catalogue import workspace_catalogue
 from features.rows import to_microseconds
-from pipelines.answering import terms_of
 from pipelines.settings import Settings
+from pipelines.terms import terms_of
 from pipelines.training.backtest import (
     BacktestJob,
     CannotReplay,
@@ -36,6 +37,7 @@ from pipelines.training.backtest_models import (
     known_at,
     registered_pair,
 )
+from pipelines.training.backtest_moves import Moves
 from pipelines.training.backtest_series import series_of, stock_figures
 from pipelines.training.backtest_trust import off_policy_figures, stability_figures
 from pipelines.training.examples import Examples
@@ -57,10 +59,11 @@ def past(trained_home: Path) -> Past:
     return read_past(Workspace.open(trained_home), job=JOB, progress=lambda done, total: None)
 
 
-def answers(past: Past, history: Examples, settings: Settings) -> Answered:
+def answers(past: Past, history: Examples, workspace: Workspace) -> Answered:
     """The period's answers by models fitted on ``history``."""
-    models_at = partial(fit_pair, history, settings=settings)
-    found = replay(past.period, job=JOB, models_at=models_at, terms=terms_of(settings), listener=SILENT)
+    models_at = partial(fit_pair, history, settings=workspace.settings)
+    moves, terms = Moves(workspace_catalogue(workspace.tables)), terms_of(workspace)
+    found = replay(past.period, job=JOB, models_at=models_at, terms=terms, listener=SILENT, moves=moves)
     return found[1]
 
 
@@ -91,12 +94,12 @@ def tampered(examples: Examples, *, later: bool) -> Examples:
 def test_what_becomes_known_after_the_cut_leaves_every_answer_of_the_step_unchanged(past, workspace):
     """With all outcomes known from the cut on turned round, rates, decisions and probabilities are the same bits;
     with those known before it turned round, they are not."""
-    honest = answers(past, past.examples, workspace.settings)
-    future = answers(past, tampered(past.examples, later=True), workspace.settings)
+    honest = answers(past, past.examples, workspace)
+    future = answers(past, tampered(past.examples, later=True), workspace)
     for name in ("rate", "centre_rate", "no_offer", "action", "fraud_probability", "expected_profit_fen"):
         np.testing.assert_array_equal(getattr(future, name), getattr(honest, name), err_msg=name)
     assert honest.modelled.all()
-    earlier = answers(past, tampered(past.examples, later=False), workspace.settings)
+    earlier = answers(past, tampered(past.examples, later=False), workspace)
     assert (earlier.rate != honest.rate).mean() > 0.5
 
 

@@ -58,12 +58,16 @@ def examples_of(market: Market) -> Examples:
         submitted_at=market.submitted_at * 1000,
         offered_rate=market.offered_rate,
         offer_density=np.full(rows, np.nan),
+        offer_centre=np.full(rows, np.nan),
+        decision=np.full(rows, None),
+        let_through=np.full(rows, np.nan),
         accepted=market.accepted,
         decided_at=market.submitted_at * 1000,
         resale_rate=market.resale_rate,
         resold_at=market.resold_at * 1000,
         fraud=np.full(rows, np.nan),
         fraud_known_at=np.full(rows, -1),
+        label_source=np.full(rows, None),
     )
 
 

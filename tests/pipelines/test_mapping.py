@@ -69,6 +69,7 @@ class TestMappingFile:
             ("[trades]\ntrade_id = { column = 'A', colour = 'red' }", "colour"),
             ("[trades]\ntrade_id = { column = 'A', constant = 'B' }", "either column or constant"),
             ("[trades]\ntrade_id = { column = 'A', timezone = 'UTC' }", "timezone does not apply"),
+            ("[trades]\nface_value_cny = { column = 'A', words = { a = 'b' } }", "words does not apply"),
             ("[trades]\nsubmitted_at = { column = 'A', timezone = 'Mars/Base' }", "unknown timezone"),
             ("[trades]\nsubmitted_at = { column = 'A', format = '%Y %z' }", "zone"),
         ],
@@ -179,6 +180,13 @@ class TestCasting:
         assert cast([12.0, None, 7.0], "text") == (["12", None, "7"], {})
         assert cast([12, None], "text") == (["12", None], {})
         assert cast(["  a ", ""], "text") == (["a", None], {})
+
+    def test_words_of_the_user_become_ours(self) -> None:
+        """Listed texts are replaced, an empty word stands for unknown, and the others stay as they are."""
+        words = {"拒付": "chargeback", "n/a": "", "3": "analyst"}
+        given = ["拒付", "n/a", "issuer", None]
+        assert cast(given, "text", words=words) == (["chargeback", None, "issuer", None], {})
+        assert cast([3.0, None, 4.0], "text", words=words) == (["analyst", None, "4"], {})
 
     def test_bad_utf8_among_many(self) -> None:
         """One broken cell among thousands is found by halving."""

@@ -35,7 +35,7 @@ def market() -> Market:
 def trades(market: Market) -> pd.DataFrame:
     """Trades and truth side by side."""
     both = market.trades.to_pandas(timestamp_as_object=False)
-    return both.join(market.oracle.drop(["trade_id"]).to_pandas())
+    return both.drop(columns="offer_centre").join(market.oracle.drop(["trade_id"]).to_pandas())
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ LARGE = {"trades": 80_000, "days": 50, "seed": 12}
 def _honest(market: Market) -> tuple[pd.DataFrame, Oracle]:
     """Trades and truth of honest sellers, side by side and as an oracle."""
     both = market.trades.to_pandas(timestamp_as_object=False)
-    both = both.join(market.oracle.drop(["trade_id"]).to_pandas())
+    both = both.drop(columns="offer_centre").join(market.oracle.drop(["trade_id"]).to_pandas())
     honest = np.flatnonzero(~both["is_fraud"])
     oracle = read_oracle(market.oracle, market.trades["trade_id"])
     return both.iloc[honest].reset_index(drop=True), oracle.slice(honest)

@@ -32,7 +32,7 @@ QUIET = Listener(say=lambda step: None, features=lambda done, total: None)
 DAY = 86_400_000_000
 PLOTS = {
     "discount": {"discount.png", "discount_weeks.png", "discount_surface.png"},
-    "fraud": {"fraud.png"},
+    "fraud": {"fraud.png", "fraud_cost.png", "fraud_weeks.png"},
 }
 
 

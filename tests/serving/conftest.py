@@ -38,7 +38,7 @@ def client_of(desk: Desk) -> TestClient:
     @asynccontextmanager
     async def lifespan(app: FastAPI):
         app.state.desk = desk
-        app.state.boards = PriceBoards(engine=desk.engine, data=desk.data)
+        app.state.boards = PriceBoards(engine=desk.engine)
         yield
 
     return TestClient(create_app(lifespan), raise_server_exceptions=True)

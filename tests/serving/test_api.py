@@ -79,6 +79,9 @@ def _trade(parts: dict) -> dict:
         "expires_on",
         "card_prefix",
         "card_fingerprint",
+        "region",
+        "channel",
+        "extras",
     )
     card = {"seller_id": "s-1", "card_type": "jd_ecard", "face_value_fen": 50_000}
     return dict.fromkeys(names) | card | parts
@@ -314,13 +317,14 @@ def test_http_quotes_equal_the_batch_command(client, live_workspace, clock, tmp_
     from features.catalogue import workspace_catalogue
     from pipelines import answering
     from pipelines.champions import load_pair
+    from pipelines.terms import terms_of
     from pipelines.wiring import model_registry
 
     history = live_workspace.tables.read("trades").to_pylist()[-40:]
     rows, quotes = [], []
     for number, row in enumerate(history):
         clock.forward(seconds=7)
-        names = ("seller_id", "device_id", "ip", "payout_account")
+        names = ("seller_id", "device_id", "ip", "payout_account", "region", "channel")
         card = {name: row[name] for name in ("card_type", "card_form", "card_prefix", "card_fingerprint")}
         face = min(row["face_value_fen"], 50_000)
         expires = None if row["expires_on"] is None else row["expires_on"].isoformat()
@@ -346,7 +350,7 @@ def test_http_quotes_equal_the_batch_command(client, live_workspace, clock, tmp_
         batch,
         columns,
         models=models,
-        terms=answering.terms_of(live_workspace.settings),
+        terms=terms_of(live_workspace),
     )
     for quote, row in zip(quotes, table.to_pylist(), strict=True):
         assert quote["rate"] == row["rate"]

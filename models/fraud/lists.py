@@ -1,0 +1,84 @@
+"""Block, watch and allow lists, as of any moment: what a list said is found by the changes made to it before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.matrix import Columns
+
+LISTS = ("block", "watch", "allow")
+
+KINDS: dict[str, str] = {
+    "seller": "seller_id",
+    "device": "device_id",
+    "ip": "ip",
+    "payout_account": "payout_account",
+    "card_prefix": "card_prefix",
+    "card_fingerprint": "card_fingerprint",
+}
+"""Kind of entry -> the column of a trade that it is compared with."""
+
+NEVER_MS = int(np.iinfo(np.int64).max)
+
+
+@dataclass(frozen=True)
+class ListChange:
+    """From just after ``at_ms`` until before ``until_ms``, or the next change, ``value`` is on ``list``.
+
+    A removal is a change with ``until_ms`` = ``at_ms``.
+    """
+
+    list: str
+    kind: str
+    value: str
+    at_ms: int
+    until_ms: int = NEVER_MS
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Which of n trades have something on which list; (n,) bool each."""
+
+    block: np.ndarray
+    watch: np.ndarray
+    allow: np.ndarray
+
+
+class Lists:
+    """All changes ever made, by what they are about. Grows by :meth:`add`; nothing is taken out."""
+
+    def __init__(self) -> None:
+        self._changes: dict[str, dict[str, dict[str, list[ListChange]]]] = {kind: {} for kind in KINDS}
+
+    def add(self, change: ListChange) -> None:
+        """Take in a change. Of two made at the same time about the same value the one added last counts."""
+        of_value = self._changes[change.kind].setdefault(change.value, {})
+        known = of_value.setdefault(change.list, [])
+        known.append(change)
+        known.sort(key=lambda one: one.at_ms)  # stable, and nearly always in order already
+
+    def listed(self, *, submitted: Columns, submitted_at: np.ndarray) -> Listed:
+        """What the lists said when each trade was submitted. submitted: ids (n,) by name, None where unknown;
+        submitted_at (n,) int64 ms. A name that is not there is on no list."""
+        found = {name: np.zeros(len(submitted_at), dtype=bool) for name in LISTS}
+        for kind, by_value in self._changes.items():
+            values = submitted.get(KINDS[kind]) if by_value else None
+            if values is None:
+                continue
+            for row, value in enumerate(values):
+                for name, changes in by_value.get(value, {}).items():
+                    found[name][row] |= _active(changes, int(submitted_at[row]))
+        return Listed(**found)
+
+    def last(self, *, list: str, kind: str, value: str) -> ListChange | None:
+        """The newest change about a value, None without one."""
+        changes = self._changes[kind].get(value, {}).get(list)
+        return changes[-1] if changes else None
+
+
+def _active(changes: list[ListChange], at_ms: int) -> bool:
+    """Whether the last change before a moment puts the value on the list then."""
+    before = next((one for one in reversed(changes) if one.at_ms < at_ms), None)
+    return before is not None and at_ms < before.until_ms

@@ -1,0 +1,101 @@
+"""What the fraud model and the platform's profile make of trades, with reasons; rules, lists and draws come later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.fraud.decision import Decisions, decide
+from models.fraud.model import FraudModel
+from models.fraud.profiles import handle, high_stakes
+from models.fraud.reason_dictionary import (
+    AMOUNT_AT_RISK,
+    NO_FRAUD_SCORE,
+    NO_RISK_SIGNALS,
+    OVERALL_RISK,
+)
+from models.fraud.reasons import reason_codes
+from models.matrix import Columns
+from models.policy import Costs, DecisionCosts, Profile
+from models.reasons import Reason
+
+WITHOUT_SIGNALS = {
+    "pay": NO_RISK_SIGNALS,
+    "hold": AMOUNT_AT_RISK,
+    "review": AMOUNT_AT_RISK,
+    "refuse": OVERALL_RISK,
+}
+"""The model's decision -> its reason where no family of features stands out."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Fraud answers of n trades. probability: NaN without a model. decisions: the model's, before the profile.
+    action: (n,) object, after it. reasons: one at least for every trade."""
+
+    probability: np.ndarray
+    decisions: Decisions
+    action: np.ndarray
+    reasons: list[tuple[Reason, ...]]
+
+
+def verdicts(
+    *,
+    model: FraudModel | None,
+    columns: Columns,
+    payout_fen: np.ndarray,
+    face_value_fen: np.ndarray,
+    costs: Costs,
+    decision: DecisionCosts,
+    profile: Profile,
+) -> Verdicts:
+    """Judge n trades; columns are the features as the model knows them, amounts int64 fen.
+
+    Families of features are looked for only where a trade is riskier than the average one: there is no sign of risk
+    to be named about the others.
+    """
+    size = len(face_value_fen)
+    matrix = None if model is None else model.matrix(columns)
+    probability = np.full(size, np.nan) if model is None or matrix is None else model.probability_of(matrix)
+    decisions = decide(
+        probability=probability,
+        payout_fen=payout_fen,
+        face_value_fen=face_value_fen,
+        costs=costs,
+        decision=decision,
+        thresholds=None if model is None else model.thresholds,
+    )
+    handled = handle(
+        action=decisions.action,
+        probability=probability,
+        payout_fen=payout_fen,
+        stakes=high_stakes(face_value_fen=face_value_fen, columns=columns, decision=decision),
+        profile=profile,
+        decision=decision,
+    )
+    if model is None or matrix is None:
+        risks: list[tuple[Reason, ...]] = [(NO_FRAUD_SCORE,)] * size
+    else:
+        risks = _risks(model, matrix, columns, probability, decisions.action)
+    reasons = [
+        found if person is None else (person, *found)
+        for person, found in zip(handled.reasons, risks, strict=True)
+    ]
+    return Verdicts(probability, decisions, handled.action, reasons)
+
+
+def _risks(
+    model: FraudModel, matrix: np.ndarray, columns: Columns, probability: np.ndarray, action: np.ndarray
+) -> list[tuple[Reason, ...]]:
+    """The reasons of the model's own decisions."""
+    reasons: list[tuple[Reason, ...]] = [(WITHOUT_SIGNALS[one],) for one in action]
+    risky = np.flatnonzero(probability > model.base_rate)
+    if len(risky) == 0:
+        return reasons
+    part = {name: column[risky] for name, column in columns.items()} if len(risky) < len(action) else columns
+    named = reason_codes(model.contributions_of(matrix[risky]), part)
+    for row, found in zip(risky, named, strict=True):
+        if found != (NO_RISK_SIGNALS,):
+            reasons[row] = found
+    return reasons

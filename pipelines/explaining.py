@@ -1,0 +1,144 @@
+"""Explains one answer to a risk analyst: what moved the probability, and what each action was expected to cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from features.definitions import FEATURES
+from features.registry import Registry, column_of
+from models.fraud.decision import ACTIONS, Decisions
+from models.fraud.explanation import Explanation, explain
+from models.fraud.family_words import absent_families
+from models.fraud.extras import EXTRAS
+from models.fraud.model import FraudModel
+from models.registry import DamagedModel, ModelNotFound, ModelRegistry
+from pipelines.application_data import ApplicationData
+from pipelines.champions import load_version
+from pipelines.feature_log import LoggedFeatures, features_of_quote
+from pipelines.feature_pins import FeaturesGone
+
+
+class NothingToExplain(LookupError):
+    """There is no such quote or trade; the message says which was looked for."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The fraud model's own decision about one trade, before profile, draw, rules and lists.
+
+    expected_cost_fen: by action, None where no model gave a probability. review_saving_fen: what a person's look is
+    expected to save, None likewise.
+    """
+
+    action: str
+    expected_cost_fen: Mapping[str, float | None]
+    review_saving_fen: float | None
+
+
+def decided(decisions: Decisions, row: int) -> Decided:
+    """One row of the model's decisions."""
+    costs = zip(ACTIONS, decisions.expected_cost_fen[row].tolist(), strict=True)
+    return Decided(
+        action=str(decisions.action[row]),
+        expected_cost_fen={action: known(cost) for action, cost in costs},
+        review_saving_fen=known(float(decisions.review_saving_fen[row])),
+    )
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One answer taken apart. quote_id: None where the champions answered now, as of the trade's moment.
+
+    answer: the quote as it was stored, or the same facts of the answer given now. decided: None for quotes from before
+    it was kept. fraud: None where ``missing`` says why there is nothing to take apart. absent_signals: what the model
+    had to do without, by family.
+    """
+
+    trade_id: str
+    quote_id: str | None
+    answer: Mapping[str, Any]
+    decided: Decided | None
+    fraud: Explanation | None
+    missing: str
+    absent_signals: tuple[str, ...]
+
+
+@dataclass
+class Explainer:
+    """Explains quotes from what was kept with them: the features they were answered from and the model's version.
+    Models that answered are loaded once."""
+
+    data: ApplicationData
+    registry: ModelRegistry
+    features: Registry = field(default=FEATURES)
+    _models: dict[str, tuple[FraudModel, Mapping[str, str]]] = field(default_factory=dict)
+
+    def quote(self, quote_id: str) -> Explained:
+        """Raises NothingToExplain where there is no such quote."""
+        found = self.data.quote(quote_id)
+        if found is None:
+            raise NothingToExplain(f"there is no quote {quote_id}")
+        answer = found["answer"]
+        model, fraud, missing = None, None, ""
+        logged = features_of_quote(self.data, quote_id)
+        version = answer["models"]["fraud"]
+        if version is None or logged is None:
+            missing = "answered without a fraud model or without features"
+        else:
+            try:
+                model, versions = self._model(version)
+                fraud = explain(model, _columns(model, logged, versions), registry=self.features)
+            except (ModelNotFound, DamagedModel, FeaturesGone) as error:
+                missing = str(error)
+        kept = answer.get("analyst")
+        return Explained(
+            trade_id=found["trade_id"],
+            quote_id=quote_id,
+            answer=answer,
+            decided=None if kept is None else _kept(kept),
+            fraud=fraud,
+            missing=missing,
+            absent_signals=() if model is None else absent_words(model, self.features),
+        )
+
+    def _model(self, version: str) -> tuple[FraudModel, Mapping[str, str]]:
+        if version not in self._models:
+            self._models[version] = load_version(self.registry, version)
+        return self._models[version]
+
+
+def _columns(model: FraudModel, logged: LoggedFeatures, versions: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The features (1,) as the model knows them. Raises FeaturesGone where one that it reads was not kept."""
+    values = dict(zip(logged.columns, logged.values, strict=True))
+    kept = {name: f"{name}@{version}" for name, version in versions.items() if f"{name}@{version}" in values}
+    gone = [name for name in model.trained_signals if name not in kept]
+    if gone:
+        raise FeaturesGone(f"the quote was kept without {', '.join(gone)}, which the model reads")
+    categories = {*model.encoding.categorical, EXTRAS}
+    return {
+        name: column_of("category" if name in categories else "number", [values[column]])
+        for name, column in kept.items()
+        if name in categories or not isinstance(values[column], str)
+    }
+
+
+def _kept(kept: Mapping[str, Any]) -> Decided:
+    return Decided(
+        action=kept["decision"],
+        expected_cost_fen=kept["expected_cost_fen"],
+        review_saving_fen=kept["review_saving_fen"],
+    )
+
+
+def absent_words(model: FraudModel, features: Registry) -> tuple[str, ...]:
+    """What the model had to do without, a family an item."""
+    return tuple(str(family) for family in absent_families(model.absent_signals, registry=features))
+
+
+def known(value: float) -> float | None:
+    """A figure, None for NaN."""
+    return None if np.isnan(value) else value

@@ -1,0 +1,1 @@
+"""Reports people open: pages that stand alone, with their pictures and tables inside."""

@@ -1,0 +1,197 @@
+"""Everything a fraud report is made from, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from features.catalogue import Catalogue, workspace_catalogue
+from features.rows import microseconds
+from features.training_set import Progress
+from models.evaluation.fraud import Judged
+from models.fraud.explanation import Explanation
+from models.quoting import Terms
+from models.registry import CHAMPION, ModelVersion
+from pipelines.application_data import ApplicationData
+from pipelines.champions import load_pair
+from pipelines.reporting.fraud_cases import (
+    Cases,
+    Judgeable,
+    Maturity,
+    NothingToReport,
+    Period,
+    cases_within,
+    classes,
+    find_period,
+    judgeable,
+    label_maturity,
+)
+from pipelines.reporting.fraud_features import stored_features
+from pipelines.reporting.fraud_scoring import (
+    Champion,
+    Said,
+    Watched,
+    answered,
+    explained,
+    last_quotes,
+    learned_sample,
+    said_of,
+)
+from pipelines.reporting.tables import utc
+from pipelines.screening.history import RuleTest, try_rules
+from pipelines.settings import Settings
+from pipelines.terms import terms_of
+from pipelines.training.collecting import collect_workspace
+from pipelines.wiring import model_registry
+from pipelines.workspace import Workspace
+
+OPEN_CASES = 50
+
+
+@dataclass(frozen=True)
+class Material:
+    """One period of trades with what was said and what is known.
+
+    learned: scores and features of trades the champion was fitted on. open_rows: cases worth a look, the first first,
+    and why the champion says what it says of each. events: fraud events that were told, by the time they became known.
+    version: the champion as registered. rules: those that are not off, tried on the period; None where there are none.
+    """
+
+    period: Period
+    maturity: Maturity
+    cases: Cases
+    judge: Judgeable
+    said: Said
+    watched: Watched
+    learned: Watched
+    open_rows: np.ndarray
+    explanations: Sequence[Explanation]
+    champion: Champion
+    version: ModelVersion
+    rules: RuleTest | None
+    events: Sequence[Mapping[str, Any]]
+    settings: Settings
+    catalogue: Catalogue
+
+    @cached_property
+    def classes(self) -> dict[str, np.ndarray]:
+        """What is known of each trade."""
+        return classes(self.cases, self.maturity, self.said.action)
+
+    @cached_property
+    def unseen(self) -> np.ndarray:
+        """Trades (n,) bool that may judge and that the champion was not fitted on."""
+        return self.judge.fair & ~self.said.in_sample & np.isfinite(self.said.probability)
+
+    @cached_property
+    def in_sample(self) -> np.ndarray:
+        """Trades (n,) bool that may judge but for the champion's having seen their time."""
+        return self.judge.fair & self.said.in_sample & np.isfinite(self.said.probability)
+
+    @cached_property
+    def basis(self) -> np.ndarray:
+        """The trades (n,) bool that the figures rest on: unseen ones, or all where those lack fraud or honesty."""
+        return self.unseen if self.basis_is_unseen else self.unseen | self.in_sample
+
+    @cached_property
+    def basis_is_unseen(self) -> bool:
+        return _both(self.cases.fraud[self.unseen])
+
+    @property
+    def basis_can_rank(self) -> bool:
+        """Whether there are both fraud and honest trades to judge by."""
+        return _both(self.cases.fraud[self.basis])
+
+    def judged(self, rows: np.ndarray) -> Judged:
+        """Some of the trades as the evaluation takes them, with what the champion would do."""
+        cases, said = self.cases, self.said
+        return Judged(
+            fraud=cases.is_fraud[rows],
+            probability=said.probability[rows],
+            submitted_at=cases.submitted_at[rows] // 1000,
+            seller_id=cases.seller_id[rows],
+            action=said.modelled[rows],
+            payout_fen=cases.at_risk_fen[rows],
+            face_value_fen=cases.face_value_fen[rows],
+            weight=self.judge.weight[rows],
+        )
+
+
+def read_material(
+    workspace: Workspace, *, since: datetime | None, until: datetime | None, progress: Progress
+) -> Material:
+    """Bring in what the service recorded, and answer the period's trades. Raises NothingToReport."""
+    collect_workspace(workspace)
+    catalogue = workspace_catalogue(workspace.tables)
+    submitted = microseconds(workspace.tables.read("trades", ["submitted_at"])["submitted_at"])
+    period = find_period(submitted, since=since, until=until)
+    champion, version = _champion(workspace)
+    terms, data = terms_of(workspace), ApplicationData(workspace.application_url)
+    features = stored_features(workspace, pins=champion.pins, progress=progress)
+    trades = features.built.trades
+    cases, maturity = cases_within(trades, period, catalogue=catalogue), label_maturity(trades)
+    computed = answered(cases, champion=champion, features=features, terms=terms, progress=progress)
+    said = said_of(cases, computed, champion=champion, quotes=last_quotes(data))
+    to_review = open_rows(cases, said, maturity)
+    return Material(
+        period=period,
+        maturity=maturity,
+        cases=cases,
+        judge=judgeable(cases, maturity),
+        said=said,
+        watched=computed.watched,
+        open_rows=to_review,
+        explanations=explained(cases, to_review, champion=champion, features=features),
+        learned=learned_sample(microseconds(trades["submitted_at"]), champion=champion, features=features),
+        champion=champion,
+        version=version,
+        rules=_rules(workspace, terms, period, progress),
+        events=[event for event in data.all_events() if event["kind"].startswith("fraud_")],
+        settings=workspace.settings,
+        catalogue=catalogue,
+    )
+
+
+def open_rows(cases: Cases, said: Said, maturity: Maturity) -> np.ndarray:
+    """Rows of the OPEN_CASES trades that a review saves most on, the most first: those that may still go wrong."""
+    known = classes(cases, maturity, said.action)
+    rows = np.flatnonzero((known["ripening"] | known["overdue"]) & np.isfinite(said.saving_fen))
+    return rows[np.argsort(-said.saving_fen[rows], kind="stable")[:OPEN_CASES]]
+
+
+def _rules(workspace: Workspace, terms: Terms, period: Period, progress: Progress) -> RuleTest | None:
+    """Rules and limits that count or are watched, live ones first."""
+    book = (*terms.rules.rules, *terms.rules.limits)
+    chosen = [rule for mode in ("live", "shadow") for rule in book if rule.mode == mode]
+    if not chosen:
+        return None
+    since, until = (utc(at) for at in (period.since, period.until))
+    return try_rules(workspace, chosen, since=since, until=until, progress=progress)
+
+
+def _champion(workspace: Workspace) -> tuple[Champion, ModelVersion]:
+    """The fraud model that serves. Raises NothingToReport."""
+    registry = model_registry(workspace)
+    pair = load_pair(registry)
+    if pair.fraud is None:
+        raise NothingToReport(
+            "no fraud model to score the trades with; train one with `huika train fraud` (trades need fraud labels)"
+        )
+    facts: Any = pair.fraud.metadata
+    champion = Champion(
+        model=pair.fraud,
+        pins=pair.fraud_pins,
+        version=str(pair.fraud_version),
+        learned_from=int(facts["submitted_at_first_ms"]),
+        learned_to=int(facts["submitted_at_last_ms"]),
+    )
+    return champion, registry.version("fraud", CHAMPION)
+
+
+def _both(fraud: np.ndarray) -> bool:
+    return bool((fraud == 1).any() and (fraud == 0).any())

@@ -1,0 +1,207 @@
+"""What was said about each trade: recorded when it was quoted, and answered now by the champion as of its moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from features.definitions import FEATURES
+from features.training_set import Progress
+from models.fraud.explanation import Explanation, explain
+from models.fraud.model import FraudModel
+from models.fraud.verdicts import verdicts
+from models.matrix import Columns
+from models.quoting import Terms
+from models.reasons import Reason
+from pipelines.application_data import ApplicationData
+from pipelines.reporting.fraud_cases import Cases
+from pipelines.reporting.fraud_features import Chunk, StoredFeatures
+
+MOST_REFERENCE = 20_000
+FOLLOWED = 10
+"""Features whose drift is followed: those the model gains most from."""
+NEW_SELLER = "seller_count_all"
+
+QUOTED, LOGGED, MODELLED = "quote", "log", "model"
+"""Where a decision comes from: a quote of the service, the imported log, or the champion's answer of today."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that answers today. learned_from, learned_to: int64 ms, submissions of the trades it was fitted on."""
+
+    model: FraudModel
+    pins: Mapping[str, str]
+    version: str
+    learned_from: int
+    learned_to: int
+
+    def learned(self, submitted_at: np.ndarray) -> np.ndarray:
+        """Whether trades (n,) submitted at some µs belong to the time it was fitted on."""
+        submitted_ms = submitted_at // 1000
+        return (submitted_ms >= self.learned_from) & (submitted_ms <= self.learned_to)
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The inputs it gains most from, the most important first."""
+        gain = self.model.booster.feature_importance("gain")
+        order = np.argsort(-gain, kind="stable")[:FOLLOWED]
+        return tuple(self.model.encoding.names[place] for place in order if gain[place] > 0)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Answers about n trades, (n,) each.
+
+    probability: as told when the trade was quoted (``recorded``), or computed now. computed: the champion's own, of
+    all trades. action: what was done, by ``origin``: QUOTED, LOGGED, or MODELLED for what the champion and the
+    platform's profile would do. modelled: the champion's own decision, of all trades. saving_fen: what a review saves
+    by the champion's probability. in_sample: computed by a model that was fitted on trades of that time. new_seller:
+    1, 0, or NaN where unknown. reasons: n of them, the champion's.
+    """
+
+    probability: np.ndarray
+    computed: np.ndarray
+    recorded: np.ndarray
+    action: np.ndarray
+    origin: np.ndarray
+    modelled: np.ndarray
+    saving_fen: np.ndarray
+    in_sample: np.ndarray
+    new_seller: np.ndarray
+    reasons: Sequence[tuple[Reason, ...]]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Scores (n,) and the followed inputs (n,) of trades, for drift."""
+
+    probability: np.ndarray
+    columns: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The champion's answers about m trades, with what is followed."""
+
+    probability: np.ndarray
+    action: np.ndarray
+    modelled: np.ndarray
+    saving_fen: np.ndarray
+    new_seller: np.ndarray
+    followed: Mapping[str, np.ndarray]
+    reasons: Sequence[tuple[Reason, ...]]
+
+    @property
+    def watched(self) -> Watched:
+        return Watched(probability=self.probability, columns=self.followed)
+
+
+def answered(
+    cases: Cases, *, champion: Champion, features: StoredFeatures, terms: Terms, progress: Progress
+) -> Computed:
+    """The champion's answers about all trades."""
+    parts = []
+    for chunk in features.chunks(cases.place):
+        parts.append(_answered(cases, chunk, champion=champion, terms=terms))
+        progress(int(chunk.rows[-1]) + 1, len(cases))
+    columns = ("probability", "action", "modelled", "saving_fen", "new_seller")
+    return Computed(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns},
+        followed=_together([part.followed for part in parts], champion.followed),
+        reasons=[reasons for part in parts for reasons in part.reasons],
+    )
+
+
+def _answered(cases: Cases, chunk: Chunk, *, champion: Champion, terms: Terms) -> Computed:
+    found = verdicts(
+        model=champion.model,
+        columns=chunk.columns,
+        payout_fen=cases.at_risk_fen[chunk.rows],
+        face_value_fen=cases.face_value_fen[chunk.rows],
+        costs=terms.costs,
+        decision=terms.decision,
+        profile=terms.profile,
+    )
+    before = chunk.columns[NEW_SELLER]
+    return Computed(
+        probability=found.probability,
+        action=found.action,
+        modelled=found.decisions.action,
+        saving_fen=found.decisions.review_saving_fen,
+        new_seller=np.where(np.isnan(before), np.nan, before == 0),
+        followed=_followed(champion, chunk.columns),
+        reasons=found.reasons,
+    )
+
+
+def said_of(
+    cases: Cases, computed: Computed, *, champion: Champion, quotes: Mapping[str, Mapping[str, Any]]
+) -> Said:
+    """What was told where a trade was quoted, else what is computed. quotes: the answer last given, by trade."""
+    answers = [quotes.get(trade_id) for trade_id in cases.trade_id]
+    told = np.array([np.nan if one is None else _known(one["fraud_probability"]) for one in answers])
+    recorded = np.isfinite(told)
+    decision = np.array([None if one is None else one["decision"] for one in answers], dtype=object)
+    quoted, logged = (np.array([one is not None for one in column]) for column in (decision, cases.decision))
+    return Said(
+        probability=np.where(recorded, told, computed.probability),
+        computed=computed.probability,
+        recorded=recorded,
+        action=np.where(quoted, decision, np.where(logged, cases.decision, computed.action)),
+        origin=np.where(quoted, QUOTED, np.where(logged, LOGGED, MODELLED)).astype(object),
+        modelled=computed.modelled,
+        saving_fen=computed.saving_fen,
+        in_sample=champion.learned(cases.submitted_at) & ~recorded,
+        new_seller=computed.new_seller,
+        reasons=computed.reasons,
+    )
+
+
+def learned_sample(submitted_at: np.ndarray, *, champion: Champion, features: StoredFeatures) -> Watched:
+    """At most MOST_REFERENCE of the stored trades (submitted_at int64 µs of all) of the time the champion was fitted
+    on, evenly spread."""
+    places = np.flatnonzero(champion.learned(submitted_at))
+    places = places[:: max(1, -(-len(places) // MOST_REFERENCE))]
+    parts = [
+        Watched(champion.model.probability(chunk.columns), _followed(champion, chunk.columns))
+        for chunk in features.chunks(places)
+    ]
+    return Watched(
+        probability=np.concatenate([np.empty(0), *(part.probability for part in parts)]),
+        columns=_together([part.columns for part in parts], champion.followed),
+    )
+
+
+def explained(
+    cases: Cases, rows: np.ndarray, *, champion: Champion, features: StoredFeatures
+) -> tuple[Explanation, ...]:
+    """The champion's probability of some rows taken apart, as of each trade."""
+    order = np.argsort(rows)
+    found: list[Explanation] = []
+    for chunk in features.chunks(cases.place[rows[order]]):
+        for place in range(len(chunk.rows)):
+            own = {name: column[place : place + 1] for name, column in chunk.columns.items()}
+            found.append(explain(champion.model, own, registry=FEATURES))
+    return tuple(found[place] for place in np.argsort(order))
+
+
+def last_quotes(data: ApplicationData) -> dict[str, Mapping[str, Any]]:
+    """The answer last given about each trade."""
+    return {row["trade_id"]: row["answer"] for row in data.all_quotes()}
+
+
+def _followed(champion: Champion, columns: Columns) -> dict[str, np.ndarray]:
+    inputs = champion.model.extras.expand(columns)
+    return {name: inputs[name] for name in champion.followed}
+
+
+def _together(parts: Sequence[Columns], names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) if parts else np.empty(0) for name in names}
+
+
+def _known(value: float | None) -> float:
+    return np.nan if value is None else float(value)

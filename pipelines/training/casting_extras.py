@@ -1,0 +1,63 @@
+"""Reads what else a platform knows about its trades: one JSON object a trade, from one column or from several."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from features.extras import ExtrasError, canonical_extras, extras_text
+from pipelines.training.cells import Cast, as_plain, misses_of
+from pipelines.training.mapping import ColumnRule
+
+
+def read_extras(values: pa.Array, rule: ColumnRule) -> Cast:
+    """JSON objects in their one written form; an empty object is null."""
+    if not pa.types.is_string(values.type):
+        return pa.nulls(len(values), pa.string()), misses_of("wrong_type", np.asarray(values.is_valid()))
+    found: list[str | None] = []
+    bad = np.zeros(len(values), dtype=bool)
+    for row, text in enumerate(values.to_pylist()):
+        try:
+            found.append(None if text is None else canonical_extras(text))
+        except ExtrasError:
+            found.append(None)
+            bad[row] = True
+    return pa.array(found, pa.string()), misses_of("wrong_type", bad)
+
+
+def gathered_extras(columns: Mapping[str, pa.Array]) -> Cast:
+    """The columns as one object a row, under their own names: numbers and flags as numbers, all else as text. What
+    is not a finite number, or empty, is left out."""
+    plain = {name: as_plain(values) for name, values in columns.items()}
+    lists = [_values(values) for values, _ in plain.values()]
+    rows = zip(*lists, strict=True)
+    texts = [extras_text(dict(zip(plain, row, strict=True))) for row in rows]
+    return pa.array(texts, pa.string()), [miss for _, misses in plain.values() for miss in misses]
+
+
+def _values(values: pa.Array) -> list[float | str | None]:
+    kind = values.type
+    if pa.types.is_decimal(kind) or pa.types.is_boolean(kind):
+        values = values.cast(pa.float64())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)):
+        values = pa.array(
+            [None if value is None else str(value) for value in values.to_pylist()], pa.string()
+        )
+    found = values.to_pylist()
+    return _numbers_of(found) if pa.types.is_string(values.type) else found
+
+
+UNKNOWN_WORDS = frozenset({"null", "na", "n/a", "nan", "none"})
+"""Texts by which exports write that nothing is known (any case)."""
+
+
+def _numbers_of(texts: list[str | None]) -> list[float | str | None]:
+    """Numbers where every text of the column is one (a CSV file tells no types), the texts otherwise."""
+    known = [None if text is None or text.lower() in UNKNOWN_WORDS else text for text in texts]
+    try:
+        return [None if text is None else float(json.loads(text)) for text in known]
+    except (ValueError, TypeError):
+        return list(known)

@@ -1,0 +1,104 @@
+"""The platform's own extras: every name becomes an input, and nothing else about the model changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.extras import ExtrasError, canonical_extras, extras_text
+from models.fraud.extras import ExtraInputs, learn_extras
+from models.fraud.model import FraudModel
+from models.fraud.training import fit_fraud
+
+
+def texts(rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Extras of trades and their fraud: a score and a word say all there is to know."""
+    score, word = rng.normal(size=rows), rng.choice(["red", "blue", "green"], size=rows)
+    risk = 1 / (1 + np.exp(-(2 * score + 2 * (word == "red") - 3.5)))
+    values = [
+        extras_text({"score: a [b]": float(one), "word": str(other), "empty": None})
+        for one, other in zip(score, word, strict=True)
+    ]
+    return np.array(values, dtype=object), rng.random(rows) < risk
+
+
+def fitted(values: np.ndarray, fraud: np.ndarray) -> FraudModel:
+    rows = len(fraud)
+    return fit_fraud(
+        columns={"extras": values, "card_face_cny": np.full(rows, 100.0)},
+        fraud=fraud,
+        submitted_at=np.arange(rows) * 60_000,
+        names=("card_face_cny", "extras"),
+        families={"card_face_cny": "card", "extras": "extras"},
+    )
+
+
+def test_extras_have_one_written_form():
+    """Order, spaces, nulls and what is not finite make no difference; an empty object is null."""
+    assert canonical_extras('{ "b": 1, "a": "x", "n": null }') == '{"a":"x","b":1.0}'
+    assert extras_text({"b": float("nan"), "a": ""}) is None
+    assert canonical_extras("{}") is None
+
+
+@pytest.mark.parametrize("text", ["[1]", "7", "{", '{"a": [1]}', '{"a": {"b": 1}}', '{"": 1}'])
+def test_what_is_no_object_of_plain_values_is_refused(text: str):
+    """Lists, nested objects and nameless values are refused."""
+    with pytest.raises(ExtrasError):
+        canonical_extras(text)
+
+
+@pytest.mark.parametrize("name", ["card_secret", "PIN password", "卡密"])
+def test_a_name_of_a_secret_is_refused(name: str):
+    """Extras are stored, logged and learned from; a secret must not get in by its name."""
+    with pytest.raises(ExtrasError):
+        extras_text({name: "x"})
+
+
+def test_numbers_texts_and_rare_names_are_told_apart():
+    """A name with any text is a text; names and words with fewer than 20 rows are left out."""
+    rows = [extras_text({"n": 1.5, "t": "a" if row % 2 else 3}) for row in range(60)]
+    rows += [extras_text({"rare": 1, "t": "seldom"})]
+    found = learn_extras(rows)
+    assert found == ExtraInputs(numbers=("n",), texts={"t": ("3", "a")})
+
+
+def test_a_model_learns_from_extras_and_survives_its_file(tmp_path: Path):
+    """Extras raise the ranking far above chance; a saved model answers with the same bits."""
+    rng = np.random.default_rng(5)
+    values, fraud = texts(6_000, rng)
+    model = fitted(values, fraud)
+    later, truth = texts(4_000, rng)
+    columns = {"extras": later, "card_face_cny": np.full(4_000, 100.0)}
+    probability = model.probability(columns)
+    assert probability[truth].mean() > 3 * probability[~truth].mean()
+    assert {"extras.score: a [b]", "extras.word"} <= set(model.encoding.names)
+    assert model.families["extras.word"] == "extras"
+    assert model.trained_signals == ("card_face_cny", "extras")
+    model.save(tmp_path)
+    again = FraudModel.load(tmp_path)
+    assert np.array_equal(again.probability(columns), probability)
+    parts = model.contributions(columns)
+    assert np.allclose(
+        parts.base + parts.log_odds.sum(axis=1), np.log(probability / (1 - probability)), atol=1e-9
+    )
+
+
+def test_a_trade_without_extras_or_with_unknown_ones_is_still_answered():
+    """Nothing, other names and other kinds of value count as unknown."""
+    values, fraud = texts(3_000, np.random.default_rng(6))
+    model = fitted(values, fraud)
+    odd = [None, json.dumps({"other": 1}), json.dumps({"score: a [b]": "high", "word": 7})]
+    columns = {"extras": np.array(odd, dtype=object), "card_face_cny": np.full(3, 100.0)}
+    probability = model.probability(columns)
+    assert np.ptp(probability) == 0
+    assert 0 < probability[0] < 1
+
+
+def test_a_log_without_extras_says_so():
+    """The model had to do without them, and names them."""
+    values, fraud = texts(3_000, np.random.default_rng(7))
+    model = fitted(np.full(len(values), None, dtype=object), fraud & (np.arange(3_000) % 2 == 0))
+    assert model.absent_signals == ("extras",)

@@ -1,0 +1,58 @@
+"""A mapping gathers the platform's own columns into extras."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from features.tables import TRADES
+from pipelines.training.casting_extras import gathered_extras, read_extras
+from pipelines.training.import_problems import MappingError, SourceProblem
+from pipelines.training.mapping import ColumnRule, bind, load_mapping
+
+
+def mapping(folder: Path, text: str) -> Path:
+    file = folder / "map.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_columns_are_gathered_by_name(tmp_path: Path):
+    """Numbers stay numbers, words words, codes with leading zeros words; what means "unknown" is left out."""
+    rules = load_mapping(mapping(tmp_path, '[trades]\nextras = { columns = ["age", "zip", "colour", "km"] }'))
+    assert rules["trades"]["extras"].columns == ("age", "zip", "colour", "km")
+    cast, misses = gathered_extras(
+        {
+            "age": pa.array(["3", "4.5", None]),
+            "zip": pa.array(["00123", "10000", "NULL"]),
+            "colour": pa.array(["red", "NA", ""]),
+            "km": pa.array([10, None, 7], pa.int32()),
+        }
+    )
+    assert not misses
+    assert [json.loads(text) for text in cast.to_pylist()] == [
+        {"age": 3.0, "colour": "red", "km": 10.0, "zip": "00123"},
+        {"age": 4.5, "zip": "10000"},
+        {"km": 7.0},
+    ]
+
+
+def test_a_column_of_json_objects_is_read(tmp_path: Path):
+    """Good objects in their one written form; others are misses, row by row."""
+    values = pa.array(['{"b":1,"a":"x"}', None, "[1]", "no"])
+    cast, misses = read_extras(values, ColumnRule(column="extras"))
+    assert cast.to_pylist() == ['{"a":"x","b":1.0}', None, None, None]
+    assert [list(miss.mask) for miss in misses] == [[False, False, True, True]]
+
+
+def test_a_missing_column_and_a_wrong_place_are_named(tmp_path: Path):
+    """A gathered column the file lacks is refused by name, and only extras gather."""
+    with pytest.raises(MappingError, match="columns does not apply"):
+        load_mapping(mapping(tmp_path, '[trades]\nseller_id = { columns = ["a"] }'))
+    rules = {"extras": ColumnRule(columns=("age", "km"))}
+    with pytest.raises(SourceProblem) as refused:
+        bind(TRADES, rules, ["trade_id", "submitted_at", "seller_id", "card_type", "face_value_cny", "age"])
+    assert refused.value.column == "km"

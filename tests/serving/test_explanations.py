@@ -1,0 +1,205 @@
+"""Analysts are told what moved the probability, value by value; sellers and their apps never are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from features.definitions import FEATURES
+from models.fraud.decision import ACTIONS, Thresholds
+from models.quoting import ModelPair
+from pipelines.application_data import quotes
+from pipelines.explaining import Explainer
+from pipelines.wiring import model_registry
+from pipelines.workspace import Workspace
+from serving.api.app import create_app
+from serving.api.board import PriceBoards
+from serving.api.desk import Desk
+from serving.api.engine import FOR_ANALYSTS
+from serving.api.explanations import QuoteExplanation
+
+TOKEN = "analysts-of-this-test"
+ANALYST = {"Authorization": f"Bearer {TOKEN}"}
+SUBMISSION = {
+    "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}},
+    "seller": {"seller_id": "s-1", "device_id": "d-1", "payout_account": "acct-1", "ip": "198.18.0.7"},
+}
+
+
+def client_of(desk: Desk, workspace: Workspace, token: str = TOKEN) -> TestClient:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI):
+        app.state.desk = desk
+        app.state.boards = PriceBoards(engine=desk.engine)
+        app.state.explainer = Explainer(data=desk.data, registry=model_registry(workspace))
+        app.state.analyst_token = token
+        yield
+
+    return TestClient(create_app(lifespan), raise_server_exceptions=True)
+
+
+@pytest.fixture
+def asked(desk: Desk, live_workspace: Workspace) -> Iterator[TestClient]:
+    with client_of(desk, live_workspace) as client:
+        yield client
+
+
+def ask(client: TestClient) -> dict:
+    response = client.post("/v1/quotes", json=SUBMISSION)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def explanation(client: TestClient, quote: dict, **headers: str):
+    return client.get(f"/v1/quotes/{quote['quote_id']}/explanation", headers=headers)
+
+
+def strict_desk(desk: Desk) -> Desk:
+    """The same desk with a model that refuses whatever it can."""
+    model = desk.engine.models.fraud
+    assert model is not None
+    refusing = replace(model, thresholds=Thresholds(hold_fen=1e15, review_fen=1e15, refuse_fen=-1e15))
+    models = replace(desk.engine.models, fraud=refusing)
+    decision = desk.engine.terms.decision.model_copy(update={"let_through_share": 0.0})
+    engine = replace(desk.engine, models=models, terms=replace(desk.engine.terms, decision=decision))
+    return replace(desk, engine=engine)
+
+
+def test_the_explanation_adds_up_and_names_values(asked: TestClient) -> None:
+    """Base and families sum to the quote's own log-odds; costs of all four actions and feature values are there."""
+    import math
+
+    quote = ask(asked)
+    response = explanation(asked, quote, **ANALYST)
+    assert response.status_code == 200, response.text
+    body = QuoteExplanation.model_validate(response.json()).model_dump()
+    parts = body["fraud"]
+    total = parts["base_log_odds"] + sum(family["log_odds"] for family in parts["families"])
+    assert total == pytest.approx(math.log(quote["fraud_probability"] / (1 - quote["fraud_probability"])))
+    assert set(body["model"]["expected_cost_fen"]) == set(ACTIONS)
+    assert all(cost >= 0 for cost in body["model"]["expected_cost_fen"].values())
+    signals = [signal for family in parts["families"] for signal in family["signals"]]
+    assert signals
+    assert all(signal["meaning"] == FEATURES[signal["name"]].meaning for signal in signals)
+    assert body["waterfall"] == quote["waterfall"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])
+def test_only_analysts_are_told(asked: TestClient, headers: dict[str, str]) -> None:
+    """Without the analysts' token there is no explanation."""
+    response = explanation(asked, ask(asked), **headers)
+    assert response.status_code == 403
+    assert response.json()["code"] == "analysts_only"
+
+
+def test_without_a_token_set_nobody_is_told(desk: Desk, live_workspace: Workspace) -> None:
+    """A platform that has not named its analysts gives no explanation, whatever is sent."""
+    with client_of(desk, live_workspace, token="") as client:
+        for header in ("Bearer ", "Bearer x", ""):
+            assert explanation(client, ask(client), Authorization=header).status_code == 403
+
+
+def test_no_analyst_number_leaks_into_what_the_seller_gets(desk: Desk, live_workspace: Workspace) -> None:
+    """Bodies of quotes, scores and stored quotes hold neither feature names nor values, log-odds or action costs, also
+    when the trade is refused."""
+    for own in (desk, strict_desk(desk)):
+        with client_of(own, live_workspace) as client:
+            quote = ask(client)
+            score = client.post("/v1/fraud-scores", json=SUBMISSION).json()
+            stored = client.get(f"/v1/quotes/{quote['quote_id']}").json()
+            secret = explanation(client, quote, **ANALYST).json()
+        assert stored == quote
+        numbers = _secrets(secret)
+        assert len(numbers) > 10
+        for body in (quote, score, stored):
+            assert not FOR_ANALYSTS & set(body)
+            text = json.dumps(body)
+            names = set(FEATURES.names("fraud")) - {"card_type"}  # the client's own word
+            assert not [name for name in names if f'"{name}"' in text]
+            assert not [number for number in numbers if number in text]
+
+
+def _secrets(explanation: dict) -> list[str]:
+    """Log-odds, values and costs as they would stand in a body; short numbers may stand there for other things."""
+    families = explanation["fraud"]["families"]
+    signals = [signal for family in families for signal in family["signals"]]
+    found = [family["log_odds"] for family in families]
+    found += [number for signal in signals for number in (signal["log_odds"], signal["value"])]
+    found += list(explanation["model"]["expected_cost_fen"].values())
+    texts = {json.dumps(number) for number in found if isinstance(number, float)}
+    return [text for text in texts if len(text) > 6]
+
+
+def test_a_refusal_offers_a_review_by_a_person(desk: Desk, live_workspace: Workspace) -> None:
+    """A refused trade has reasons and the offer of a person's review in both languages; others have no such offer, and
+    high stakes are not refused at all."""
+    with client_of(strict_desk(desk), live_workspace) as client:
+        quote = ask(client)
+        card = SUBMISSION["card"] | {"card_type": "sinopec_fuel", "face_value": {"amount_fen": 500_000}}
+        large = SUBMISSION | {"card": card}
+        stakes = client.post("/v1/fraud-scores", json=large).json()
+        score = client.post("/v1/fraud-scores", json=SUBMISSION).json()
+    for body in (quote, score):
+        assert body["decision"] == "refuse"
+        assert body["reasons"]
+        assert body["human_review"]["code"] == "HUMAN_REVIEW"
+        assert body["human_review"]["zh"]
+        assert body["human_review"]["en"]
+    assert stakes.get("decision") == "review", stakes
+    assert stakes["human_review"] is None
+    assert "PERSON_REFUSES" in {reason["code"] for reason in stakes["reasons"]}
+
+
+def test_there_is_nothing_to_accept_without_an_offer(asked: TestClient, desk: Desk) -> None:
+    """A quote that says no_offer cannot be accepted."""
+    quote = ask(asked)
+    with desk.data.transaction() as connection:
+        kept = connection.execute(sa.select(quotes.c.answer)).scalar_one()
+        connection.execute(sa.update(quotes).values(answer=kept | {"no_offer": True, "decision": "pay"}))
+    event = {"kind": "accepted", "event_id": "e-1", "trade_id": quote["trade_id"]}
+    told = asked.post("/v1/events", json=event | {"happened_at": quote["submitted_at"]})
+    assert (told.status_code, told.json()["code"]) == (409, "no_offer")
+
+
+def test_a_quote_without_a_score_has_nothing_to_take_apart(desk: Desk, live_workspace: Workspace) -> None:
+    """Where no fraud model answered, the explanation says so instead of failing."""
+    engine = replace(desk.engine, models=ModelPair(discount=None, fraud=None))
+    with client_of(replace(desk, engine=engine), live_workspace) as client:
+        body = explanation(client, ask(client), **ANALYST).json()
+    assert body["fraud"] is None
+    assert body["missing"]
+    assert body["model"]["expected_cost_fen"] == dict.fromkeys(ACTIONS)
+
+
+def test_an_unknown_quote_is_not_found(asked: TestClient) -> None:
+    """An analyst who mistypes an id gets a 404."""
+    response = explanation(asked, {"quote_id": "q-none"}, **ANALYST)
+    assert (response.status_code, response.json()["code"]) == (404, "quote_not_found")
+
+
+def test_the_command_explains_quotes_and_imported_trades(
+    asked: TestClient, live_workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`huika explain` shows families with values, costs of every action and the waterfall, of a quote's trade and of
+    one that only the tables know; an unknown id is refused."""
+    from serving.commands.explain import explain
+    from serving.refusals import Refusal
+
+    quote = ask(asked)
+    stored = live_workspace.tables.read("trades", ["trade_id"])["trade_id"][-1].as_py()
+    for trade_id, where in ((quote["trade_id"], quote["quote_id"]), (stored, "answered now")):
+        explain(trade_id, every=True, home=live_workspace.home)
+        shown = capsys.readouterr().out
+        assert where in shown
+        assert "card_face_cny" in shown or "seller_" in shown
+        assert all(action in shown for action in ACTIONS)
+        assert "from face value to payout" in shown
+    with pytest.raises(Refusal, match="no trade nobody"):
+        explain("nobody", every=False, home=live_workspace.home)
