@@ -25,7 +25,7 @@ MIN_STATE_ROWS = 150
 POOLED_RESALES = 500.0
 """A type is given the errors of its category as if they were so many of today's resales, a category those of all valid
 or expired cards: how a type differs is mostly in the size of its errors, which is expected already."""
-HALF_LIFE_DAYS = 10.0
+HALF_LIFE_DAYS = 7.0
 EVERYTHING = "all"
 
 

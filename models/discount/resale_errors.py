@@ -91,20 +91,17 @@ def runs(errors: ResaleErrors) -> tuple[np.ndarray, dict[str, float]]:
     each resale's card was submitted (n,), and by ``type_state`` as known now, after the newest resale. About 1."""
     size = np.minimum(np.abs(errors.residual) / errors.error, MOST_SIZE)
     then, now = np.ones(len(errors)), {}
-    for expired in (False, True):
+    for expired in np.unique(errors.expired):
         members = np.flatnonzero(errors.expired == expired)
         types, position = np.unique(errors.type_state[members], return_inverse=True)
         usual = _recent(errors, size, members, members, prior=float(size[members].mean()))
         for index, name in enumerate(types.tolist()):
             own = np.flatnonzero(position == index)
-            found = _recent(errors, size, members[own], members[own], prior=_one_more(usual, own))
+            prior = np.append(usual[own], usual[-1])
+            found = _recent(errors, size, members[own], members[own], prior=prior)
             then[members[own]] = found[:-1] / usual[own]
             now[name] = float(found[-1] / usual[-1])
     return then, now
-
-
-def _one_more(usual: np.ndarray, own: np.ndarray) -> np.ndarray:
-    return np.append(usual[own], usual[-1])
 
 
 def _recent(

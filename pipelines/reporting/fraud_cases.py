@@ -137,7 +137,7 @@ def cases_within(trades: pa.Table, period: Period, *, catalogue: Catalogue) -> C
 
 def cases_of(trades: pa.Table, *, place: np.ndarray, catalogue: Catalogue) -> Cases:
     """Stored trades as cases."""
-    texts = {name: np.array(trades[name].to_pylist(), dtype=object) for name in TEXTS}
+    texts = {name: _words(trades[name]) for name in TEXTS}
     face, rate = trades["face_value_fen"].to_numpy(), _number(trades["offered_rate"])
     return Cases(
         **texts,
@@ -159,7 +159,7 @@ def label_maturity(trades: pa.Table) -> Maturity:
     submitted = microseconds(trades["submitted_at"])
     fraud, known_at = _number(trades["fraud"]), _time(trades["fraud_known_at"])
     labelled = np.isfinite(fraud)
-    source = np.array(trades["label_source"].to_pylist(), dtype=object).astype(str)
+    source = _words(trades["label_source"]).astype(str)
     honest = fraud == 0
     matured = honest & np.isin(source, ("matured", "None"))
     timely = next((rows for rows in (matured, honest) if rows.any()), labelled)
@@ -208,6 +208,10 @@ def judgeable(cases: Cases, maturity: Maturity) -> Judgeable:
         let_through=cases.let_through,
     )
     return Judgeable(mature=mature, fair=mature & taught.fair, weight=taught.weight)
+
+
+def _words(column: pa.ChunkedArray) -> np.ndarray:
+    return column.to_numpy(zero_copy_only=False).astype(object)
 
 
 def _number(column: pa.ChunkedArray) -> np.ndarray:

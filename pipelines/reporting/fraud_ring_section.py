@@ -128,7 +128,7 @@ def _one(material: Material, ring: Ring, number: int) -> list[Picture | Table]:
 def _seller_node(cases: Cases, scores: np.ndarray, ring: Ring, seller: str, number: int) -> Node:
     own = ring.rows[cases.seller_id[ring.rows] == seller]
     fraud = bool((cases.fraud[own] == 1).any())
-    high = float(np.nanmax(scores[own], initial=0.0)) >= float(np.nanquantile(scores, HIGH_QUANTILE))
+    high = float(np.nanmax(scores[own], initial=0.0)) > float(np.nanquantile(scores, HIGH_QUANTILE))
     return Node(
         "seller",
         str(number),

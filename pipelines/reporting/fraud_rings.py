@@ -73,7 +73,7 @@ def find_rings(cases: Cases, scores: np.ndarray) -> tuple[Ring, ...]:
     for number, own in by_component.items():
         rows = np.sort(window[order[starts[number] : starts[number + 1]]])
         ring = _ring(cases, scores, rows, own, names.to_pylist())
-        if ring.frauds or ring.mean_score >= high:
+        if ring.frauds or ring.mean_score > high:
             found.append(ring)
     largest = sorted(found, key=lambda ring: (-ring.suspicious_fen, ring.sellers))[:MOST_RINGS]
     return tuple(sorted(largest, key=lambda ring: (-ring.since, ring.sellers)))
@@ -119,7 +119,7 @@ def _suspicious(
     trades = np.bincount(seller)
     total = np.bincount(seller, np.nan_to_num(scores[window]))
     frauds = np.bincount(seller, cases.is_fraud[window])
-    return (frauds > 0) | (total / np.maximum(trades, 1) >= high)
+    return (frauds > 0) | (total / np.maximum(trades, 1) > high)
 
 
 def _without_crowds(edges: list[_Edge], *, suspicious: np.ndarray) -> list[_Edge]:

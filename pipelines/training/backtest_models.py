@@ -103,12 +103,11 @@ def _fit_discount(known: Examples, settings: Settings) -> DiscountModel:
 
 
 def _fit_fraud(known: Examples, settings: Settings) -> FraudModel:
-    """The thresholds are those of a model which had not seen the trades they are set on."""
     split = fraud.split_fraud(known, settings)
     judged = fraud.fit(known.rows(split.train), registry=FEATURES, settings=settings)
-    thresholds = fraud.thresholds(judged, known, split, settings)
+    judged = fraud.rationed_judge(judged, known, split, settings)
     final = fraud.fit(known.rows(split.final), registry=FEATURES, settings=settings)
-    return final.with_thresholds(thresholds)
+    return fraud.rationed(final, judged=judged, examples=known, split=split, settings=settings)
 
 
 def registered_pair(registry: ModelRegistry, *, alias: str, submitted_at: np.ndarray) -> StepModels:

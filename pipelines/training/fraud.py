@@ -11,7 +11,7 @@ from features.definitions import FEATURES
 from features.registry import Registry
 from models.evaluation.fraud import DAY_MS, FraudMetrics, Judged, evaluate_fraud
 from models.fraud.capacity import learned_thresholds, most_shares
-from models.fraud.decision import Decisions, Thresholds, decide
+from models.fraud.decision import REVIEW, Decisions, Thresholds, decide
 from models.fraud.family_words import absent_families
 from models.fraud.labels import Lessons, label_figures, lessons
 from models.fraud.model import FraudModel
@@ -21,6 +21,8 @@ from pipelines.training.examples import Examples
 from pipelines.training.splitting import Split, split_by_time
 
 ABSENT_TAG = "absent_signals"
+LEAST_UNSEEN = 1_000
+"""Trades from which the share of each decision can be told."""
 
 
 def split_fraud(examples: Examples, settings: Settings) -> Split:
@@ -87,17 +89,39 @@ def absent_tag(model: FraudModel) -> dict[str, str]:
     return {ABSENT_TAG: "; ".join(map(str, families))} if families else {}
 
 
-def thresholds(model: FraudModel, examples: Examples, split: Split, settings: Settings) -> Thresholds:
+def rationed_judge(judged: FraudModel, examples: Examples, split: Split, settings: Settings) -> FraudModel:
+    """The model fitted on ``split.train`` with thresholds from the label gap behind it, or, where that is too short,
+    from the judged trades themselves."""
+    unseen = _behind(examples, split.train) & (examples.submitted_at < split.cut)
+    later = unseen if unseen.sum() >= LEAST_UNSEEN else examples.submitted_at >= split.cut
+    return judged.with_thresholds(_thresholds(judged, examples.rows(np.flatnonzero(later)), settings))
+
+
+def rationed(
+    final: FraudModel, *, judged: FraudModel, examples: Examples, split: Split, settings: Settings
+) -> FraudModel:
+    """The model fitted on ``split.final`` with thresholds from the trades after it, which are too young for a label;
+    those of ``judged`` where they are too few."""
+    unseen = _behind(examples, split.final)
+    if unseen.sum() < LEAST_UNSEEN:
+        return final.with_thresholds(judged.thresholds)
+    return final.with_thresholds(_thresholds(final, examples.rows(np.flatnonzero(unseen)), settings))
+
+
+def _behind(examples: Examples, trained: np.ndarray) -> np.ndarray:
+    """Whether trades (n,) came after the newest of the rows ``trained``: a model fitted on these has not seen them."""
+    return examples.submitted_at > examples.submitted_at[trained].max()
+
+
+def _thresholds(model: FraudModel, unseen: Examples, settings: Settings) -> Thresholds:
     """What each action must save so that no more trades are held, reviewed and refused than the settings allow.
 
-    model: one that was not fitted on trades from ``split.cut`` on. All trades since then count, labelled or not: a
-    decision is made on every one.
+    All trades count, labelled or not: a decision is made on every one.
     """
-    later = examples.rows(np.flatnonzero(examples.submitted_at >= split.cut))
-    days = len(np.unique(later.submitted_ms // DAY_MS))
+    days = len(np.unique(unseen.submitted_ms // DAY_MS))
     return learned_thresholds(
-        expected_cost_fen=decisions(model, later, settings).expected_cost_fen,
-        most_share=most_shares(settings.decision, trades_per_day=len(later) / max(days, 1)),
+        expected_cost_fen=decisions(model, unseen, settings).expected_cost_fen,
+        most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
     )
 
 
@@ -132,8 +156,9 @@ def figures_of(judged: Judged, settings: Settings) -> FraudMetrics:
 
 def alerts_per_day(judged: Judged, settings: Settings) -> int:
     """How many trades the analysts can look at on a usual day of the judged ones, 1 at least."""
-    days = len(np.unique(judged.submitted_at // DAY_MS))
-    return max(1, round(settings.decision.review_capacity_share * len(judged) / max(days, 1)))
+    trades_per_day = len(judged) / max(len(np.unique(judged.submitted_at // DAY_MS)), 1)
+    share = most_shares(settings.decision, trades_per_day=trades_per_day)[REVIEW]
+    return max(1, round(share * trades_per_day))
 
 
 def decisions(model: FraudModel, examples: Examples, settings: Settings) -> Decisions:

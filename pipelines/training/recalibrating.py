@@ -25,7 +25,7 @@ from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
 
 LOOK_BACK = timedelta(days=90)
-LEAST_RESALES = 200
+LEAST_RESALES = 50
 EXAMPLE_ROWS = 5
 WEEK_US = 7 * DAY_US
 
@@ -46,8 +46,8 @@ class Recalibrated:
 def recalibrate(workspace: Workspace, *, now: datetime) -> Recalibrated:
     """Register the champion with ranges from resales it did not learn from, and make that version the champion.
 
-    They are of trades submitted after its training and within 90 days. ``huika rollback`` brings the former ranges
-    back. Raises CannotRecalibrate.
+    They are those held back in training, and those of trades submitted after it, within 90 days. ``huika rollback``
+    brings the former ranges back. Raises CannotRecalibrate.
     """
     registry = model_registry(workspace)
     champion = registry.find("discount", CHAMPION)
@@ -64,7 +64,7 @@ def recalibrate(workspace: Workspace, *, now: datetime) -> Recalibrated:
     learned = datetime.fromisoformat(champion.tags["trained_until"])
     resold = _resold(workspace, since=max(learned, now - LOOK_BACK))
     before = _coverage(model.resale, resold)
-    newer = replace(model, resale=_with_newer_ranges(model.resale, resold))
+    newer = replace(model, resale=with_newer_ranges(model.resale, resold))
     with tempfile.TemporaryDirectory() as work:
         saved = Path(work) / "discount"
         newer.save(saved)
@@ -101,11 +101,13 @@ def _resold(workspace: Workspace, *, since: datetime) -> Examples:
     return resold
 
 
-def _with_newer_ranges(model: ResaleModel, resold: Examples) -> ResaleModel:
+def with_newer_ranges(model: ResaleModel, resold: Examples) -> ResaleModel:
+    """The model with ranges that newer resales have been added to; they must be resold, and unknown in training."""
     return model.recalibrated(
         columns=resold.columns,
         context=card_context(resold.columns, len(resold)),
         resale_rate=resold.resale_rate,
+        submitted_at=resold.submitted_ms,
         resold_at=resold.resold_at // 1000,
     )
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -71,3 +71,5 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     boards = asyncio.create_task(app.state.boards.keep())
     yield
     boards.cancel()
+    with suppress(asyncio.CancelledError):
+        await boards

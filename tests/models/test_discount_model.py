@@ -183,13 +183,13 @@ def test_usual_rate_shows_what_competitors_changed() -> None:
 
 @pytest.mark.parametrize("model", [fitted_model, model_without_jitter])
 def test_saved_model_answers_bit_for_bit(model: Callable[[], DiscountModel], tmp_path: Path) -> None:
-    """Loading what was saved gives the same offers in every field, and no file is a pickle."""
+    """Loading what was saved gives the same offers in every field, and no file is a pickle (NumPy's hold numbers)."""
     model().save(tmp_path)
     again = DiscountModel.load(tmp_path)
     before, after = price(model(), later_market()), price(again, later_market())
     for name in numbers_of(before):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
-    assert {path.suffix for path in tmp_path.iterdir()} == {".txt", ".json"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".txt", ".json", ".npz"}
     assert again.training == model().training
 
 

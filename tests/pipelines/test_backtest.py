@@ -133,7 +133,7 @@ def test_a_step_before_enough_history_says_so_and_prices_as_the_service_would(pa
     result = backtest(workspace, past=early, listener=SILENT)
     one, two = result.steps
     assert one.figures.model.modelled == 0
-    assert one.figures.model.decisions["hold"] == 1.0
+    assert one.figures.model.decisions["pay"] == 0.0  # held, or reviewed where a rule says so
     assert "no discount model could be fitted" in one.step.models.notes[0]
     assert two.figures.model.modelled == two.figures.trades
     assert any("static table" in note for note in result.notes)

@@ -21,8 +21,10 @@ from models.policy import PricePolicy
 from pipelines import answering
 from pipelines.terms import terms_of
 from pipelines.workspace import Workspace
+from serving.api.app import create_app
 from serving.api.board import PriceBoards
 from serving.api.desk import Desk
+from serving.api.wiring import lifespan
 from tests.serving.conftest import Clock, client_of
 from tests.serving.test_api import ask, submission
 
@@ -206,6 +208,17 @@ def test_reading_the_history_costs_no_query_a_quote(client, steady, clock, monke
     monkeypatch.setattr(steady.engine.history, "_data", None)
     clock.forward(seconds=20)
     assert ask(client, submission())["reference"]["lowest_7d"] is not None
+
+
+def test_the_service_starts_keeping_boards_and_stops(live_workspace, monkeypatch):
+    """The real service has a board from its first moment, answers beside its keeper, and shuts down at once."""
+    monkeypatch.setenv("HUIKA_HOME", str(live_workspace.home))
+    monkeypatch.setattr("gc.freeze", lambda: None)  # of a process that serves, not of one that tests
+    with TestClient(create_app(lifespan)) as client:
+        quote = ask(client, submission())
+        board = client.get("/v1/prices").json()["prices"]
+    rate = next(price["rate"] for price in board if price["card_type"] == "jd_ecard")
+    assert quote["reference"]["lowest_7d"] == rate
 
 
 def test_the_board_of_an_hour_is_made_though_nobody_looks(steady, clock):

@@ -1,0 +1,113 @@
+"""Thresholds come from trades the model has not seen, and keep live decisions within the platform's shares."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from features.definitions import FEATURES
+from models.fraud.decision import ACTIONS, REVIEW, Thresholds
+from models.fraud.model import FraudModel
+from pipelines.settings import Settings
+from pipelines.training import fraud
+from pipelines.training.examples import Examples, stored_examples
+from pipelines.training.splitting import Split
+from pipelines.workspace import Workspace
+
+TIGHT = Settings.model_validate(
+    {"decision": {"hold_most_share": 0.05, "review_capacity_share": 0.01, "refuse_most_share": 0.002}}
+)
+MOST = {"hold": 0.05, "review": 0.01, "refuse": 0.002}
+
+
+@pytest.fixture(scope="module")
+def examples(trained_home) -> Examples:
+    workspace = Workspace.open(trained_home)
+    return stored_examples(workspace, model="fraud", since=datetime(2000, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture(scope="module")
+def split(examples: Examples) -> Split:
+    return fraud.split_fraud(examples, TIGHT)
+
+
+@pytest.fixture(scope="module")
+def final(examples: Examples, split: Split) -> FraudModel:
+    return fraud.fit(examples.rows(split.final), registry=FEATURES, settings=TIGHT)
+
+
+def _young(examples: Examples, split: Split) -> Examples:
+    newest = examples.submitted_at[split.final].max()
+    return examples.rows(np.flatnonzero(examples.submitted_at > newest))
+
+
+def _shares(model: FraudModel, examples: Examples, settings: Settings) -> dict[str, float]:
+    action = fraud.decisions(model, examples, settings).action
+    return {name: float((action == name).mean()) for name in ACTIONS}
+
+
+def test_the_serving_model_is_rationed_on_trades_too_young_for_a_label(
+    examples: Examples, split: Split, final: FraudModel
+) -> None:
+    """On the trades behind its training no decision exceeds its share, and without thresholds one would."""
+    young = _young(examples, split)
+    assert len(young) >= fraud.LEAST_UNSEEN
+    model = fraud.rationed(final, judged=final, examples=examples, split=split, settings=TIGHT)
+    free, rationed = _shares(final, young, TIGHT), _shares(model, young, TIGHT)
+    assert all(rationed[name] <= most for name, most in MOST.items())
+    assert any(free[name] > most for name, most in MOST.items())
+
+
+def test_with_few_young_trades_the_judged_models_thresholds_serve(
+    examples: Examples, split: Split, final: FraudModel
+) -> None:
+    """Where nothing is younger than the training, the thresholds of the judged model are taken over."""
+    judged = final.with_thresholds(Thresholds(hold_fen=7.0, review_fen=8.0, refuse_fen=9.0))
+    known = examples.rows(split.final)
+    everything = Split(
+        train=split.train,
+        test=split.test,
+        final=np.arange(len(known)),
+        cut=split.cut,
+        maturity=split.maturity,
+        label_gap=split.label_gap,
+    )
+    model = fraud.rationed(final, judged=judged, examples=known, split=everything, settings=TIGHT)
+    assert model.thresholds == judged.thresholds
+
+
+def test_the_judged_model_never_learns_from_the_future(examples: Examples, split: Split) -> None:
+    """Its thresholds come from behind its training; they are finite, and those of a longer gap stay before the cut."""
+    judged = fraud.fit(examples.rows(split.train), registry=FEATURES, settings=TIGHT)
+    model = fraud.rationed_judge(judged, examples, split, TIGHT)
+    gap = (examples.submitted_at > examples.submitted_at[split.train].max()) & (
+        examples.submitted_at < split.cut
+    )
+    behind = gap if gap.sum() >= fraud.LEAST_UNSEEN else examples.submitted_at >= split.cut
+    shares = _shares(model, examples.rows(np.flatnonzero(behind)), TIGHT)
+    assert all(shares[name] <= most for name, most in MOST.items())
+
+
+def test_reviews_per_day_ration_by_the_day(examples: Examples, split: Split, final: FraudModel) -> None:
+    """With a number of reviews a day, no more than that many of an average day's trades are reviewed."""
+    young = _young(examples, split)
+    days = len(np.unique(young.submitted_ms // 86_400_000))
+    settings = Settings.model_validate({"decision": {"reviews_per_day": 1, "hold_most_share": 0.0}})
+    model = fraud.rationed(final, judged=final, examples=examples, split=split, settings=settings)
+    reviewed = fraud.decisions(model, young, settings).action == ACTIONS[REVIEW]
+    assert 0 < reviewed.sum() <= days
+
+
+def test_a_model_says_what_it_had_to_do_without(examples: Examples, split: Split) -> None:
+    """Columns that were empty in training are named by family, in words, as a tag of the version."""
+    devices = [name for name in FEATURES.names("fraud") if FEATURES[name].family == "device_risk"]
+    blank = {name: np.full(len(examples), np.nan) for name in devices}
+    part = examples.rows(split.final)
+    without = Examples(
+        **{name: value for name, value in vars(part).items() if name != "columns"},
+        columns=part.columns | {name: column[split.final] for name, column in blank.items()},
+    )
+    model = fraud.fit(without, registry=FEATURES, settings=TIGHT)
+    assert "设备历史欺诈 known fraud of the device" in fraud.absent_tag(model)[fraud.ABSENT_TAG]
