@@ -59,6 +59,7 @@ class BoardHistory:
         self._closes = Closes(catalogue)
         self._recent: dict[str, list[Mapping[str, Any]]] = {}
         self._newest: datetime | None = None
+        self._shown: dict[str, Shown | None] = {}
         self._read_at: datetime | None = None
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -90,8 +91,10 @@ class BoardHistory:
         """The lowest rate of the last 7 days, as it stood within the last minute; None where none was shown."""
         if self._read_at is None or not timedelta(0) <= now - self._read_at < FRESH:
             self._read_recent(now)
-            self._read_at = now
-        return lowest_of(self._recent.get(card_type, []), now=now)
+            self._shown, self._read_at = {}, now
+        if card_type not in self._shown:
+            self._shown[card_type] = lowest_of(self._recent.get(card_type, []), now=now)
+        return self._shown[card_type]
 
     def _read_recent(self, now: datetime) -> None:
         """Add the hours that have come since the last look, and drop those that a week has passed over."""

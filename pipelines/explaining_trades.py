@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -39,7 +39,7 @@ def explain_trade(workspace: Workspace, trade_id: str) -> Explained:
 
 
 def _explain_stored(workspace: Workspace, trade: Mapping[str, Any], models: ModelPair) -> Explained:
-    batch = with_market(workspace, _batch(workspace, trade))
+    batch = batch_of(workspace, [trade])
     columns = batch_features(workspace, batch, models=models, progress=lambda done, total: None)
     answers = quote(asked_of(batch, columns), models=models, terms=terms_of(workspace))
     fraud = None
@@ -56,16 +56,19 @@ def _explain_stored(workspace: Workspace, trade: Mapping[str, Any], models: Mode
     )
 
 
-def _batch(workspace: Workspace, trade: Mapping[str, Any]) -> Batch:
-    """A stored trade as a batch of one."""
+def batch_of(workspace: Workspace, trades: Sequence[Mapping[str, Any]]) -> Batch:
+    """Stored trades as a file would bring them, without their outcomes."""
     names = (*SPINE_COLUMNS, ISSUED_FACE)
-    spine = pa.table({name: pa.array([trade[name]], TRADES.schema.field(name).type) for name in names})
-    return Batch(
+    columns = {name: [trade[name] for trade in trades] for name in names}
+    types = {name: TRADES.schema.field(name).type for name in names}
+    spine = pa.table({name: pa.array(values, types[name]) for name, values in columns.items()})
+    batch = Batch(
         spine=spine,
         face_value_fen=spine["face_value_fen"].to_numpy(),
         submitted_ms=microseconds(spine["submitted_at"]) // 1000,
         catalogue=workspace_catalogue(workspace.tables),
     )
+    return with_market(workspace, batch)
 
 
 def _answer(answers: Answers, models: ModelPair) -> dict[str, Any]:

@@ -62,9 +62,10 @@ class ResaleModel:
     """Boosters for the mean of (resale rate - anchor) and for its expected absolute error, and the ranges.
 
     The mean rises with face value, days to expiry and competitors' bids (:mod:`models.discount.directions`).
-    errors: of resales held back in training, kept for :meth:`recalibrated`. expired_learnt: whether training saw enough expired cards for the boosters to speak about them. types: card
-    types with resales in training; another one is answered from its category, band and market. ceilings: highest
-    distance from the anchor at which each competitor's column still counts.
+    errors: of resales held back in training, kept for :meth:`recalibrated`. expired_learnt: whether training saw enough
+    expired cards for the boosters to speak about them. types: card types with resales in training; another one is
+    answered from its category, band and market. ceilings: highest distance from the anchor at which each competitor's
+    column still counts.
     """
 
     encoding: Encoding
