@@ -10,6 +10,8 @@ the values are the same bits. A function that changes gets a new version by itse
 
 from __future__ import annotations
 
+import math
+
 from features import kind_definitions
 from features.arithmetic import Value, pick, ratio, smoothed_rate
 from features.dictionary import FEATURES, define
@@ -116,6 +118,61 @@ def origin_channel(m: Moment) -> Value:
 def extras(m: Moment) -> Value:
     """What else the platform knew at submission, as it gave it (JSON); the fraud model reads every name in it."""
     return m.text("extras")
+
+
+# --- what the seller asks for, and who gets the money ---------------------------------------------------------
+
+
+@define(
+    family="asking",
+    unit="rate difference",
+    zh="卖家要价与同行价之差",
+    as_of="market",
+    null="no asked rate given, or no competitor's bid is believed",
+)
+def seller_asked_over_market(m: Moment) -> Value:
+    """Rate the seller asks for, less the level of competitors' bids: far below it, somebody wants to be rid of it."""
+    return m.number("asked_rate") - m.bids("competitor_bid").level
+
+
+@define(family="payee", unit="0/1", zh="收款人为卖家本人", as_of="trade", null="not given")
+def payee_is_seller(m: Moment) -> Value:
+    """Whether the payout account's holder is the seller, as the payment provider says."""
+    return m.number("payee_is_seller")
+
+
+LEGAL_MARKS_CNY = (10_000, 50_000, 500_000)
+"""Totals from which a law looks closer; those of ``pipelines/screening/limits.toml`` are among them. 10,000: bearer
+cards bought at once (Ministry of Commerce order 2012 no. 9). 50,000 and 500,000: a person's cash, and domestic
+transfers, of a day (PBOC order 2016 no. 3, art. 5)."""
+
+
+def just_below_mark(m: Moment, entity: str) -> Value:
+    """1 where the entity's rolling day, this card included, ends in the last tenth below a mark, else 0."""
+    fen = m.total(entity, "submissions", "fen", "24h") + m.face_fen
+    below = False
+    for mark in LEGAL_MARKS_CNY:
+        mark_fen = mark * FEN_PER_YUAN
+        below = below | ((fen * 10 >= mark_fen * 9) & (fen < mark_fen))
+    return pick(fen == fen, below, math.nan)
+
+
+@define(family="day_totals", unit="0/1", zh="卖家当日累计略低于法定标准", as_of="submission")
+def seller_day_below_limit(m: Moment) -> Value:
+    """Whether the seller's face value of 24 hours, this card included, lies up to a tenth below a legal mark."""
+    return just_below_mark(m, "seller")
+
+
+@define(
+    family="day_totals",
+    unit="0/1",
+    zh="收款账户当日累计略低于法定标准",
+    as_of="submission",
+    null="the trade has no payout_account",
+)
+def payout_account_day_below_limit(m: Moment) -> Value:
+    """Whether the payout account's face value of 24 hours, this card included, lies up to a tenth below a mark."""
+    return just_below_mark(m, "payout_account")
 
 
 # --- time ---------------------------------------------------------------------------------------------------

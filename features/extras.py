@@ -14,7 +14,17 @@ MOST_EXTRAS = 500
 LONGEST_NAME = 100
 LONGEST_TEXT = 200
 
-SECRET_WORDS = ("secret", "password", "passwd", "card_number", "cardnumber", "card_pin", "卡密", "密码", "卡号")
+SECRET_WORDS = (
+    "secret",
+    "password",
+    "passwd",
+    "card_number",
+    "cardnumber",
+    "card_pin",
+    "卡密",
+    "密码",
+    "卡号",
+)
 """A name with one of these is refused: card numbers and secrets exist only in the vault."""
 
 Extra = float | int | str | bool | None
@@ -22,6 +32,14 @@ Extra = float | int | str | bool | None
 
 class ExtrasError(ValueError):
     """Extras are not an object of names with numbers, texts and nulls, or too many of them."""
+
+
+def check_name(name: str) -> None:
+    """Raises ExtrasError for a name that no extra can have."""
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise ExtrasError(f"a name of extras has 1 to {LONGEST_NAME} characters")
+    if any(word in name.lower() for word in SECRET_WORDS):
+        raise ExtrasError(f"{name} looks like a card secret; those never belong into extras")
 
 
 def extras_text(values: Mapping[str, Extra]) -> str | None:
@@ -55,15 +73,19 @@ def extras_of(text: str | None) -> dict[str, Extra]:
 
 
 def _plain(name: str, value: object) -> float | str | None:
-    if any(word in name.lower() for word in SECRET_WORDS):
-        raise ExtrasError(f"{name} looks like a card secret; those never belong into extras")
-    if not 0 < len(name) <= LONGEST_NAME:
-        raise ExtrasError(f"a name of extras has 1 to {LONGEST_NAME} characters")
+    check_name(name)
     if value is None or value == "":
         return None
     if isinstance(value, str):
         return value[:LONGEST_TEXT]
     if isinstance(value, bool | int | float):
-        number = float(value)
-        return number if math.isfinite(number) else None
+        return _finite(value)
     raise ExtrasError(f"{name} is neither a number nor a text")
+
+
+def _finite(value: float) -> float | None:
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number with hundreds of digits
+        return None
+    return number if math.isfinite(number) else None

@@ -65,6 +65,7 @@ class History:
         self.fen = self._layout.column("face_value_fen").to_numpy()
         self.size = len(self.time)
         self._codes: dict[str, np.ndarray] = {}
+        self._numbers: dict[str, np.ndarray] = {}
         self.names: dict[str, pa.Array] = {}
         self._market = market
         self._kept: OrderedDict[str, EntityHistory] = OrderedDict()
@@ -91,6 +92,13 @@ class History:
                 names = pa.concat_arrays([names, others.cast(names.type)])
             self._codes[entity], self.names[entity] = codes, names
         return self._codes[entity]
+
+    def numbers(self, column: str) -> np.ndarray:
+        """A number column (n,) float64, or a flag as 0 and 1; NaN where it is null."""
+        if column not in self._numbers:
+            values = self._layout.column(column).cast(pa.float64())
+            self._numbers[column] = values.to_numpy(zero_copy_only=False)
+        return self._numbers[column]
 
     @cached_property
     def expiry_day(self) -> np.ndarray:
@@ -236,6 +244,9 @@ class HistoryMoment(Moment):
     def text(self, column: str) -> np.ndarray:
         codes, names = self._history.codes(column)[self._rows], self._history.names[column].to_pylist()
         return np.array([*names, None], dtype=object)[codes]  # code -1 picks the appended None
+
+    def number(self, column: str) -> np.ndarray:
+        return self._history.numbers(column)[self._rows]
 
     def card(self, attribute: Attribute) -> np.ndarray:
         codes = self._history.codes("card_type")[self._rows]

@@ -56,6 +56,10 @@ class LiveMoment(Moment):
     def text(self, column: str) -> str | None:
         return self._trade[column]
 
+    def number(self, column: str) -> float:
+        value = self._trade[column]
+        return NAN if value is None else float(value)
+
     def card(self, attribute: Attribute) -> float | str | None:
         value = getattr(self._card, attribute, None)
         if attribute == "category":

@@ -69,6 +69,10 @@ class Moment(ABC):
         """A text column of the trade, None where unknown."""
 
     @abstractmethod
+    def number(self, column: str) -> Value:
+        """A number column of the trade, or a flag as 0 or 1; NaN where unknown."""
+
+    @abstractmethod
     def card(self, attribute: Attribute) -> Value:
         """An attribute of the card type in the catalogue; NaN (None for text) where it has none."""
 

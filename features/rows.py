@@ -28,6 +28,8 @@ SPINE_COLUMNS = (
     "region",
     "channel",
     "extras",
+    "asked_rate",
+    "payee_is_seller",
 )
 """The columns of a trade that features read; none of them is an outcome."""
 

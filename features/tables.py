@@ -128,6 +128,11 @@ TRADES = Table(
         Column("device_id", "text", "device the card was submitted from"),
         Column("ip", "text", "address the card was submitted from"),
         Column("payout_account", "text", "account the money would go to"),
+        Column(
+            "payee_is_seller",
+            "flag",
+            "whether that account's holder is the seller, as the payment provider says",
+        ),
         Column("region", "text", "seller's province or region"),
         Column("channel", "text", "site, app or partner"),
         Column("card_type", "text", "card type of the catalogue", required=True),
@@ -145,6 +150,7 @@ TRADES = Table(
         Column("expires_on", "date", "last valid day; null: no expiry"),
         Column("card_prefix", "text", "issuer batch, the first digits of the number"),
         Column("card_fingerprint", "text", "keyed hash of the number, never the number"),
+        Column("asked_rate", "number", "rate that the seller asks for", low=0.0, high=1.5),
         Column(
             "extras",
             "object",

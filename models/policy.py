@@ -81,7 +81,9 @@ class DecisionCosts(Policy):
         description="share of trades the analysts can look at; what saves least of the others is decided without them",
     )
     reviews_per_day: int = Field(
-        default=0, ge=0, description="trades the analysts can look at in a day; 0: review_capacity_share counts"
+        default=0,
+        ge=0,
+        description="trades the analysts can look at in a day; 0: review_capacity_share counts",
     )
     hold_most_share: float = Field(
         default=0.15, ge=0, le=1, description="most trades whose payment waits for a second verification"
@@ -95,7 +97,7 @@ class DecisionCosts(Policy):
         description="from this face value on, and above what a card may legally hold, only a person refuses",
     )
     medium_pay_most_cny: float = Field(
-        default=500.0, ge=0, description="profile medium: a larger payout always waits for a person"
+        default=1_000.0, ge=0, description="profile medium: a larger payout always waits for a person"
     )
     medium_pay_most_probability: float = Field(
         default=0.02, ge=0, le=1, description="profile medium: a likelier fraud always waits for a person"
@@ -158,10 +160,11 @@ class PricePolicy(Policy):
     )
     exploration_seed: str = Field(default="huika", description="changing it redraws every exploration offset")
     move_cap: float = Field(
-        default=0.02,
+        default=0.05,
         ge=0,
         le=1,
-        description="prices of a card type rise by at most this much of face value from one day to the next; 0: no cap",
+        description="prices of a card type, before exploration, rise by at most this much of face value from one day "
+        "to the next; low values leave cards without an offer when a market rises faster; 0: no cap",
     )
     move_cap_down: float = Field(
         default=0.05, ge=0, le=1, description="… and fall by at most this much; 0: no cap"
@@ -182,7 +185,7 @@ class PricePolicy(Policy):
         default=0.02,
         ge=0,
         le=0.5,
-        description="taken off what a partly used card resells at: it is harder to resell, its balance must be verified",
+        description="taken off what a partly used card resells at: it is harder to resell and must be verified",
     )
     swap_fee_share: float = Field(
         default=0.10,

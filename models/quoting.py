@@ -29,12 +29,12 @@ from models.discount.special import (
 )
 from models.discount.validity import valid_minutes
 from models.fraud.decision import Decisions
-from models.fraud.let_through import let_through, notes_of, still_paid
+from models.fraud.let_through import cards_drawn, let_through, notes_of, still_paid
 from models.fraud.lists import Lists
 from models.fraud.model import FraudModel
 from models.fraud.rules import RuleBook
 from models.fraud.screening import screen
-from models.fraud.verdicts import verdicts
+from models.fraud.verdicts import as_decided, verdicts
 from models.matrix import Columns
 from models.money import payout_fen, round_rate
 from models.policy import Costs, DecisionCosts, PricePolicy, Profile
@@ -189,7 +189,12 @@ def score(
     )
     draws = let_through(
         action=judged.action,
-        trade_id=asked.submitted.get("trade_id"),
+        card=cards_drawn(
+            columns=asked.columns,
+            submitted=asked.submitted,
+            face_value_fen=asked.face_value_fen,
+            submitted_at=asked.submitted_at,
+        ),
         face_value_fen=asked.face_value_fen,
         decision=terms.decision,
         worth_paying=worth_paying,
@@ -205,11 +210,15 @@ def score(
     special = asked.special or ordinary_cards(asked.face_value_fen)
     action = held(screened.action, special)
     passed = still_paid(action, draws.let_through)
+    risks = [
+        as_decided(found, action=done, let_through=drawn)
+        for found, done, drawn in zip(screened.reasons, action, np.isfinite(passed), strict=True)
+    ]
     return Scores(
         probability=judged.probability,
         action=action,
         decisions=judged.decisions,
-        reasons=[_once(*both) for both in zip(doubts(special), screened.reasons, strict=True)],
+        reasons=[_once(*both) for both in zip(doubts(special), risks, strict=True)],
         let_through=passed,
         notes=notes_of(passed),
         shadow_rules=screened.shadow_rules,
@@ -272,7 +281,8 @@ def quote(asked: Asked, *, models: ModelPair, terms: Terms) -> Answers:
 
 def reference_rates(asked: Asked, *, models: ModelPair, terms: Terms) -> np.ndarray:
     """What the reference card of each trade's type is priced at (n,) at the trade's moment, held by the cap of daily
-    moves and before exploration: what the next day's moves are measured from. NaN without a model or ``before``."""
+    moves and before exploration: what the next day's moves are measured from. NaN where it is no offer, and without a
+    model or ``before``."""
     if models.discount is None or asked.before is None:
         return np.full(len(asked), np.nan)
     before = _as_known(asked.before, models.discount_pins)
@@ -284,7 +294,7 @@ def reference_rates(asked: Asked, *, models: ModelPair, terms: Terms) -> np.ndar
         policy=terms.price,
         before=before,
     )
-    return offers.centre_rate
+    return np.where(offers.no_offer, np.nan, offers.centre_rate)
 
 
 def _as_known(before: DayBefore | None, pins: Mapping[str, str]) -> DayBefore | None:

@@ -193,7 +193,7 @@ def _channel_columns(extremes: Sequence[Extremes | None]) -> dict[str, pa.Array]
 
 
 def _expired_quotes(asked: Asked, answers: Answers, catalogue: Catalogue) -> list[ExpiredQuote]:
-    """The offers for expired cards, called by their trades; none where no model priced."""
+    """The quotes of expired cards that were not refused, called by their trades; none where no model priced."""
     if answers.offers is None:
         return []
     rows = np.flatnonzero(np.isfinite(answers.offers.reactivation) & (answers.action != "refuse"))
@@ -210,6 +210,7 @@ def _expired_quotes(asked: Asked, answers: Answers, catalogue: Catalogue) -> lis
             value_fen=int(asked.face_value_fen[row]),
             payout_fen=int(answers.payout_fen[row]),
             decision=str(answers.action[row]),
+            no_offer=bool(answers.no_offer[row]),
             steps={step.code: step.amount_fen for step in waterfall(offers, place)},
         )
         for place, row in enumerate(rows.tolist())

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 metadata = sa.MetaData()
 
 LOG_LOCK = 7_204_415
-"""Number of PostgreSQL's lock under which records are appended."""
+"""Number of the lock under which records are appended to the live log."""
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
@@ -147,9 +147,7 @@ class ApplicationData:
 
     def append_to_log(self, connection: sa.Connection, *, once: str, kind: str, body: Any) -> None:
         """Put a record at the end of the live log, unless ``once`` is in it already."""
-        if connection.dialect.name == "postgresql":
-            # Numbers are drawn before they can be seen: one at a time, or a later one would be told first.
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOG_LOCK)))
+        one_at_a_time(connection, LOG_LOCK)
         insert_once(connection, live_log, {"once": once, "kind": kind, "body": body})
 
     def log_after(self, seq: int, *, limit: int) -> list[Mapping[str, Any]]:
@@ -199,6 +197,16 @@ class ApplicationData:
         """All rows of a query."""
         with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def one_at_a_time(connection: sa.Connection, lock: int) -> None:
+    """Let one transaction with this lock write at a time; the next goes on when the one before it is committed.
+
+    For tables that are read on by number. PostgreSQL draws a number before its row can be seen: without this a reader
+    could pass a number that becomes visible later, and never read it. SQLite has one writer at a time by itself.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
 
 
 def insert_once(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> None:

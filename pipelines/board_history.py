@@ -1,23 +1,21 @@
-"""What the price board showed: each card type's rate by the hour, and its reference card's price by the day.
+"""What the price board showed: each card type's lowest rate by the hour, and its reference card's price by the day.
 
-The first is what a comparison may refer to: the lowest rate of the last 7 days. The second is what daily moves are
-measured from (:mod:`pipelines.reference_prices`), the same for a live quote and for the rows of a file.
+The first is what a comparison may refer to: the lowest rate of the last 7 days. Only what was really offered counts: no
+rate of a card type without an offer, none that stood in for a model that could not answer. The second is what daily
+moves are measured from (:mod:`pipelines.reference_prices`), the same for a live quote and for the rows of a file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from math import nan
+from math import inf, nan
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 
 from features.catalogue import Catalogue
 from models.discount.move_cap import DayBefore
@@ -37,6 +35,7 @@ board_references = sa.Table(
 
 REFERENCE = timedelta(days=7)
 FRESH = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 _EPOCH = date(1970, 1, 1)
 
 
@@ -61,6 +60,7 @@ class BoardHistory:
         self._newest: datetime | None = None
         self._shown: dict[str, Shown | None] = {}
         self._read_at: datetime | None = None
+        self._lowest_of_hour: tuple[datetime | None, dict[str, float]] = (None, {})
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -97,24 +97,23 @@ class BoardHistory:
         return self._shown[card_type]
 
     def _read_recent(self, now: datetime) -> None:
-        """Add the hours that have come since the last look, and drop those that a week has passed over."""
+        """Add the hours that have come since the last look, and drop those that a week has passed over. The newest
+        hour may have got lower rates and more types since, and the one before it too, by a slower worker."""
         prices, start = board_prices.c, hour_of(now) - REFERENCE
-        known = max(start, self._newest or start)
-        newest = sa.select(sa.func.max(prices.shown_at).label("at")).where(prices.card_type == self._types[0])
-        (self._newest,) = (row["at"] for row in self._data.rows(newest))
-        if self._newest is None or (self._newest <= known and self._recent):
-            return
+        known = start if self._newest is None else max(start, self._newest - HOUR)
+        for points in self._recent.values():
+            while points and points[-1]["shown_at"] >= known:
+                points.pop()
+            while points and points[0]["shown_at"] < start:
+                points.pop(0)
         # Named one by one, the card types let the primary key find the few newest of very many rows.
         since = sa.and_(prices.card_type.in_(self._types), prices.shown_at >= known)
         for row in self._data.rows(sa.select(board_prices).where(since).order_by(prices.shown_at)):
-            points = self._recent.setdefault(row["card_type"], [])
-            if not points or points[-1]["shown_at"] < row["shown_at"]:
-                points.append(row)
-            while points[0]["shown_at"] < start:
-                points.pop(0)
+            self._recent.setdefault(row["card_type"], []).append(row)
+            self._newest = row["shown_at"]
 
     def points(self, card_type: str, *, since: datetime) -> list[Mapping[str, Any]]:
-        """The hours' rates (``shown_at``, ``rate``) of a card type, in order."""
+        """The hours' lowest rates (``shown_at``, ``rate``) of a card type, in order."""
         return self._data.board_history(card_type, since=since)
 
     def has(self, hour: datetime) -> bool:
@@ -126,7 +125,8 @@ class BoardHistory:
     # --- writing -------------------------------------------------------------------------------------------------
 
     def remember(self, rates: Mapping[str, float], closes: Mapping[str, Close], *, now: datetime) -> None:
-        """Keep a board's rates by card type, and the reference cards' prices. The first board of an hour is kept."""
+        """Keep the rates that a board offered, by card type, and the reference cards' prices. Of the boards of an hour
+        the lowest rate of each type is kept."""
         hour = hour_of(now)
         shown = [{"card_type": name, "shown_at": hour, "rate": rate} for name, rate in rates.items()]
         references = [
@@ -139,13 +139,22 @@ class BoardHistory:
             }
             for name, close in closes.items()
         ]
-        if self.has(hour):
+        shown = [row for row in shown if row["rate"] < self._kept(hour).get(row["card_type"], inf)]
+        if not shown and not references:
             return
-        with suppress(IntegrityError), self._data.transaction() as connection:  # another worker may be first
-            connection.execute(sa.insert(board_prices), shown)
+        with self._data.transaction() as connection:
+            if shown:
+                connection.execute(_lower_one(connection), shown)
             if references:
                 connection.execute(_later_one(connection), references)
+        self._kept(hour).update({row["card_type"]: row["rate"] for row in shown})
         self._read_at = None
+
+    def _kept(self, hour: datetime) -> dict[str, float]:
+        """Rates of the hour by card type that this process kept already: most boards are as the one before."""
+        if self._lowest_of_hour[0] != hour:
+            self._lowest_of_hour = (hour, {})
+        return self._lowest_of_hour[1]
 
 
 def lowest_of(points: Sequence[Mapping[str, Any]], *, now: datetime) -> Shown | None:
@@ -165,10 +174,24 @@ def _date(day: int) -> date:
     return _EPOCH + timedelta(days=day)
 
 
+def _lower_one(connection: sa.Connection) -> sa.Insert:
+    """Insert a card type's rate of an hour, in the place of a higher one."""
+    insert = _insert_into(board_prices, connection)
+    return insert.on_conflict_do_update(
+        index_elements=["card_type", "shown_at"],
+        set_={"rate": insert.excluded.rate},
+        where=board_prices.c.rate > insert.excluded.rate,
+    )
+
+
+def _insert_into(table: sa.Table, connection: sa.Connection) -> postgresql.Insert | sqlite.Insert:
+    postgres = connection.dialect.name == "postgresql"
+    return (postgresql.insert if postgres else sqlite.insert)(table)
+
+
 def _later_one(connection: sa.Connection) -> sa.Insert:
     """Insert a day's reference, in the place of an earlier one."""
-    postgres = connection.dialect.name == "postgresql"
-    insert = (postgres_insert if postgres else sqlite_insert)(board_references)
+    insert = _insert_into(board_references, connection)
     new = insert.excluded
     return insert.on_conflict_do_update(
         index_elements=["day", "card_type"],

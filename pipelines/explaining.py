@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,20 @@ from features.definitions import FEATURES
 from features.registry import Registry, column_of
 from models.fraud.decision import ACTIONS, Decisions
 from models.fraud.explanation import Explanation, explain
-from models.fraud.family_words import absent_families
 from models.fraud.extras import EXTRAS
+from models.fraud.family_words import absent_families
 from models.fraud.model import FraudModel
+from models.quoting import ModelPair
 from models.registry import DamagedModel, ModelNotFound, ModelRegistry
 from pipelines.application_data import ApplicationData
 from pipelines.champions import load_version
 from pipelines.feature_log import LoggedFeatures, features_of_quote
 from pipelines.feature_pins import FeaturesGone
+
+KEPT_MODELS = 3
+"""How many models that do not serve any more stay in memory: quotes that are looked at together are of one time."""
+
+WITHOUT_SCORE = "answered without a fraud model or without features"
 
 
 class NothingToExplain(LookupError):
@@ -67,37 +74,82 @@ class Explained:
     absent_signals: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Answerer:
+    """The fraud model that answered a quote, and the version of each feature it was trained on. model: None where
+    ``missing`` says why it cannot be had."""
+
+    model: FraudModel | None
+    versions: Mapping[str, str]
+    missing: str = ""
+
+
 @dataclass
 class Explainer:
     """Explains quotes from what was kept with them: the features they were answered from and the model's version.
-    Models that answered are loaded once."""
+
+    serving: the models that answer in this process, which need not be loaded; None: there are none. Of others the
+    last KEPT_MODELS are kept. Only :meth:`answerer` takes long: a service calls it in a thread.
+    """
 
     data: ApplicationData
     registry: ModelRegistry
+    serving: ModelPair | None = None
     features: Registry = field(default=FEATURES)
-    _models: dict[str, tuple[FraudModel, Mapping[str, str]]] = field(default_factory=dict)
+    _served: dict[str, Answerer] = field(init=False)
+    _loaded: dict[str, Answerer] = field(default_factory=dict, init=False)
+    _loading: Lock = field(default_factory=Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._served = _served(self.serving, self.features)
 
     def quote(self, quote_id: str) -> Explained:
         """Raises NothingToExplain where there is no such quote."""
+        found = self.stored(quote_id)
+        return self.explained(found, self.answerer(found))
+
+    def stored(self, quote_id: str) -> Mapping[str, Any]:
+        """A quote as it was kept. Raises NothingToExplain where there is no such quote."""
         found = self.data.quote(quote_id)
         if found is None:
             raise NothingToExplain(f"there is no quote {quote_id}")
-        answer = found["answer"]
-        model, fraud, missing = None, None, ""
-        logged = features_of_quote(self.data, quote_id)
-        version = answer["models"]["fraud"]
-        if version is None or logged is None:
-            missing = "answered without a fraud model or without features"
-        else:
+        return found
+
+    def answerer(self, found: Mapping[str, Any]) -> Answerer:
+        """The model that answered a stored quote. May load it; safe to call from several threads."""
+        version = found["answer"]["models"]["fraud"]
+        if version is None:
+            return Answerer(None, {}, WITHOUT_SCORE)
+        if version in self._served:
+            return self._served[version]
+        with self._loading:
             try:
-                model, versions = self._model(version)
-                fraud = explain(model, _columns(model, logged, versions), registry=self.features)
+                found_model = self._loaded.pop(version, None) or Answerer(
+                    *load_version(self.registry, version)
+                )
             except (ModelNotFound, DamagedModel, FeaturesGone) as error:
+                return Answerer(None, {}, str(error))
+            self._loaded[version] = found_model  # the last one asked for stands last
+            for oldest in list(self._loaded)[:-KEPT_MODELS]:
+                del self._loaded[oldest]
+            return found_model
+
+    def explained(self, found: Mapping[str, Any], answerer: Answerer) -> Explained:
+        """Take a stored quote apart with the model that answered it."""
+        answer, model = found["answer"], answerer.model
+        fraud, missing = None, answerer.missing
+        logged = features_of_quote(self.data, found["quote_id"])
+        if logged is None:
+            model, missing = None, WITHOUT_SCORE
+        if model is not None and logged is not None:
+            try:
+                fraud = explain(model, _columns(model, logged, answerer.versions), registry=self.features)
+            except FeaturesGone as error:
                 missing = str(error)
         kept = answer.get("analyst")
         return Explained(
             trade_id=found["trade_id"],
-            quote_id=quote_id,
+            quote_id=found["quote_id"],
             answer=answer,
             decided=None if kept is None else _kept(kept),
             fraud=fraud,
@@ -105,10 +157,15 @@ class Explainer:
             absent_signals=() if model is None else absent_words(model, self.features),
         )
 
-    def _model(self, version: str) -> tuple[FraudModel, Mapping[str, str]]:
-        if version not in self._models:
-            self._models[version] = load_version(self.registry, version)
-        return self._models[version]
+
+def _served(serving: ModelPair | None, features: Registry) -> dict[str, Answerer]:
+    """The fraud model of the serving pair by its version, with the definitions that it is given."""
+    if serving is None or serving.fraud is None or serving.fraud_version is None:
+        return {}
+    current = features.pinned(name for name in features.names() if name not in serving.fraud_pins)
+    columns = (*current, *serving.fraud_pins.values())
+    versions = dict(column.split("@", 1) for column in columns)
+    return {serving.fraud_version: Answerer(serving.fraud, versions)}
 
 
 def _columns(model: FraudModel, logged: LoggedFeatures, versions: Mapping[str, str]) -> dict[str, np.ndarray]:

@@ -61,7 +61,8 @@ class TradeFinder:
         """The trade as it was submitted, or None."""
         quoted = self.data.first_quote_of(trade_id)
         if quoted is not None:
-            return dict(trade_from_json(quoted["trade"]))
+            # a quote stored before a column existed did not know it
+            return dict.fromkeys(SPINE_COLUMNS) | dict(trade_from_json(quoted["trade"]))
         found = self.stored.find(trade_id)
         return None if found is None else {name: found[name] for name in SPINE_COLUMNS}
 

@@ -114,6 +114,11 @@ def reference_face_fen(card_type: CardType) -> int:
     return min(faces, key=lambda fen: (abs(fen - USUAL_FACE_FEN), fen))
 
 
+def reference_form(card_type: CardType) -> str:
+    """The form of a type's reference card: virtual, unless the type is physical only."""
+    return "physical" if card_type.forms == ("physical",) else "virtual"
+
+
 def anybodys_trade(card_type: CardType, now: datetime) -> dict[str, Any]:
     """The reference card, offered by nobody in particular."""
     return dict.fromkeys(SPINE_COLUMNS) | {
@@ -121,7 +126,7 @@ def anybodys_trade(card_type: CardType, now: datetime) -> dict[str, Any]:
         "submitted_at": now,
         "seller_id": "board",
         "card_type": card_type.card_type,
-        "card_form": "physical" if card_type.forms == ("physical",) else "virtual",
+        "card_form": reference_form(card_type),
         "face_value_fen": reference_face_fen(card_type),
     }
 

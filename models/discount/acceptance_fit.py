@@ -14,8 +14,8 @@ import lightgbm
 import numpy as np
 
 from models.discount.acceptance import AcceptanceModel, bounded, place_encoding, place_matrix
-from models.discount.boosters import BoosterSettings, TrainingRows
-from models.discount.context import EXPECTED_RESALE, CardContext
+from models.discount.boosters import BoosterSettings, binned, part_of
+from models.discount.context import CardContext
 from models.discount.directions import STEADY_COLUMNS, UNDIRECTED, constraints
 from models.discount.link import PLAIN, SMALLEST, Link, Links, fit_links
 from models.discount.pooled import RATE_UNIT, fit_pooled
@@ -62,8 +62,9 @@ def fit_acceptance(
     steady = tuple(name for name in names if name in STEADY_COLUMNS)
     slope_inputs = Encoding.fit(columns, steady)
     log = _Decisions(
-        place=_rows(place_inputs, place_matrix(columns, place_inputs, resale), accepted),
-        slope=_rows(slope_inputs, slope_inputs.matrix(columns), accepted),
+        place=_binned(place_inputs, place_matrix(columns, place_inputs, resale), settings),
+        slope=_binned(slope_inputs, slope_inputs.matrix(columns), settings),
+        accepted=accepted,
         gap=(offered_rate - location) / RATE_UNIT,
         log_steepness=log_steepness,
         floor=floor,
@@ -84,10 +85,11 @@ def fit_acceptance(
 
 @dataclass(frozen=True)
 class _Decisions:
-    """Offers in time order: inputs of both trees with the decisions as target, and what they start from (n,)."""
+    """Offers in time order: inputs of both trees, the decisions, and what the trees start from (n,)."""
 
-    place: TrainingRows
-    slope: TrainingRows
+    place: lightgbm.Dataset
+    slope: lightgbm.Dataset
+    accepted: np.ndarray
     gap: np.ndarray
     log_steepness: np.ndarray
     floor: np.ndarray
@@ -95,8 +97,9 @@ class _Decisions:
 
     def slice(self, rows: slice) -> _Decisions:
         return _Decisions(
-            place=self.place.slice(rows),
-            slope=self.slope.slice(rows),
+            place=part_of(self.place, rows, self.accepted[rows]),
+            slope=part_of(self.slope, rows, self.accepted[rows]),
+            accepted=self.accepted[rows],
             gap=self.gap[rows],
             log_steepness=self.log_steepness[rows],
             floor=self.floor[rows],
@@ -109,8 +112,8 @@ class _Decisions:
         return steepness * (self.gap - place), steepness
 
 
-def _rows(encoding: Encoding, matrix: np.ndarray, accepted: np.ndarray) -> TrainingRows:
-    return TrainingRows(matrix, accepted, encoding.names, encoding.categorical)
+def _binned(encoding: Encoding, matrix: np.ndarray, settings: BoosterSettings) -> lightgbm.Dataset:
+    return binned(matrix=matrix, names=encoding.names, categorical=encoding.categorical, settings=settings)
 
 
 def _choose(log: _Decisions, until: int, settings: BoosterSettings) -> tuple[int, Links]:
@@ -128,14 +131,14 @@ def _choose(log: _Decisions, until: int, settings: BoosterSettings) -> tuple[int
         elif done - best >= settings.patience:
             break
     return best, fit_links(
-        scores=best_scores, floor=later.floor, accepted=later.place.target, type_state=later.type_state
+        scores=best_scores, floor=later.floor, accepted=later.accepted, type_state=later.type_state
     )
 
 
 def _log_loss(scores: np.ndarray, log: _Decisions) -> float:
     p = log.floor + (1.0 - log.floor) * PLAIN.probability(scores)
     p = np.clip(p, SMALLEST, 1.0 - SMALLEST)
-    return float(-np.where(log.place.target > 0.5, np.log(p), np.log1p(-p)).mean())
+    return float(-np.where(log.accepted > 0.5, np.log(p), np.log1p(-p)).mean())
 
 
 class _Pair:
@@ -145,9 +148,7 @@ class _Pair:
         self, log: _Decisions, link: Link, settings: BoosterSettings, later: _Decisions | None = None
     ) -> None:
         self._log, self._link = log, link
-        directed = (*log.place.names[:-1], EXPECTED_RESALE)
-        signs = constraints(directed)
-        signs["monotone_constraints"] = [*signs["monotone_constraints"][:-1], 1]  # type: ignore[index]
+        signs = constraints(log.place.get_feature_name())
         self._place = _Grower(log.place, settings, signs, None if later is None else later.place)
         self._slope = _Grower(log.slope, settings, {}, None if later is None else later.slope)
 
@@ -175,7 +176,7 @@ class _Pair:
         floor = self._log.floor
         p = np.clip(floor + (1.0 - floor) * honest, SMALLEST, 1.0 - SMALLEST)
         rise = (1.0 - floor) * rise
-        by_z = -(self._log.place.target - p) * rise / (p * (1.0 - p))
+        by_z = -(self._log.accepted - p) * rise / (p * (1.0 - p))
         information = rise**2 / (p * (1.0 - p))
         step = -steepness if of_place else z
         return by_z * step, information * step**2 + HESSIAN_FLOOR
@@ -186,19 +187,17 @@ class _Grower:
 
     def __init__(
         self,
-        rows: TrainingRows,
+        data: lightgbm.Dataset,
         settings: BoosterSettings,
         parameters: dict[str, object],
-        later: TrainingRows | None,
+        later: lightgbm.Dataset | None,
     ) -> None:
-        data = rows.dataset()
         own = {**settings.parameters(), **parameters, "objective": "none"}
         self.booster = lightgbm.Booster(own, data)
-        self.outputs = np.zeros(len(rows.target))
-        self._later = np.zeros(0)
+        self.outputs = np.zeros(data.num_data())
+        self._later = np.zeros(0 if later is None else later.num_data())
         if later is not None:
-            self._later = np.zeros(len(later.target))
-            self.booster.add_valid(later.dataset(reference=data), "later")
+            self.booster.add_valid(later, "later")
 
     def update(self, derivatives: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
         self.booster.update(fobj=lambda outputs, _: derivatives(outputs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +13,13 @@ import numpy as np
 from lightgbm.basic import _safe_call
 from lightgbm.libpath import _LIB
 
-RAW_SCORES, DOUBLES = 1, 1
-"""LightGBM's names for what is predicted and for the type of a matrix: C_API_PREDICT_RAW_SCORE, C_API_DTYPE_FLOAT64."""
+RAW_SCORES, DOUBLES, ALL_ROUNDS = 1, 1, -1
+"""LightGBM's numbers for what is predicted (C_API_PREDICT_RAW_SCORE), the type of a matrix (C_API_DTYPE_FLOAT64), and
+all trees."""
 SINGLE_ROWS = 4
 """Up to this many rows are predicted one by one: starting LightGBM for many costs more."""
 ONE_THREAD_ROWS = 64
 """Up to this many rows one thread answers faster than waking the others."""
-
-Objective = Callable[[np.ndarray, lightgbm.Dataset], tuple[np.ndarray, np.ndarray]]
-Metric = Callable[[np.ndarray, lightgbm.Dataset], tuple[str, float, bool]]
 
 
 @dataclass(frozen=True)
@@ -49,63 +47,72 @@ class BoosterSettings:
             "seed": self.seed,
             "deterministic": True,
             "force_row_wise": True,
+            "feature_pre_filter": False,
             "verbosity": -1,
         }
 
 
-@dataclass(frozen=True)
-class TrainingRows:
-    """Rows in time order: matrix (n, k), target (n,), optional start scores (n,) or (n, classes)."""
+def binned(
+    *, matrix: np.ndarray, names: Sequence[str], categorical: list[str], settings: BoosterSettings
+) -> lightgbm.Dataset:
+    """Inputs (n, k) in LightGBM's bins, once for all boosters that learn from them; see :func:`part_of`."""
+    return lightgbm.Dataset(
+        matrix,
+        label=np.zeros(len(matrix), dtype=np.float32),
+        feature_name=list(names),
+        categorical_feature=categorical,
+        params=settings.parameters(),
+    ).construct()
 
-    matrix: np.ndarray
-    target: np.ndarray
-    names: tuple[str, ...]
-    categorical: list[str]
-    start: np.ndarray | None = None
 
-    def slice(self, rows: slice) -> TrainingRows:
-        start = None if self.start is None else self.start[rows]
-        return TrainingRows(self.matrix[rows], self.target[rows], self.names, self.categorical, start)
-
-    def dataset(self, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
-        return lightgbm.Dataset(
-            self.matrix,
-            label=self.target,
-            init_score=self.start,
-            feature_name=list(self.names),
-            categorical_feature=self.categorical,
-            reference=reference,
-        )
+def part_of(data: lightgbm.Dataset, rows: slice, target: np.ndarray) -> lightgbm.Dataset:
+    """The chosen rows of binned inputs, with their target."""
+    chosen = np.arange(data.num_data())[rows]
+    return data.subset(chosen.tolist()).construct().set_label(target)
 
 
 def fit_with_early_stop(
     *,
-    rows: TrainingRows,
+    data: lightgbm.Dataset,
+    target: np.ndarray,
     train_until: int,
     parameters: dict[str, object],
     settings: BoosterSettings,
-    metric: Metric | None = None,
 ) -> lightgbm.Booster:
-    """Fit on the rows before ``train_until``; the number of rounds is the best on the rows from there on."""
-    train = rows.slice(slice(0, train_until)).dataset()
-    later = rows.slice(slice(train_until, None)).dataset(reference=train)
-    return lightgbm.train(
-        {**settings.parameters(), **parameters},
-        train,
-        num_boost_round=settings.max_rounds,
-        valid_sets=[later],
-        feval=metric,
-        callbacks=[lightgbm.early_stopping(settings.patience, verbose=False)],
-    )
+    """Fit on the rows before ``train_until``; it has as many trees as were best on the rows from there on."""
+    before, later = slice(0, train_until), slice(train_until, None)
+    train = part_of(data, before, target[before])
+    booster = lightgbm.Booster({**settings.parameters(), **parameters}, train)
+    booster.add_valid(part_of(data, later, target[later]), "later")
+    best, least = 0, np.inf
+    for done in range(1, settings.max_rounds + 1):
+        finished = booster.update()
+        loss = booster.eval_valid()[0][2]
+        if loss < least:
+            best, least = done, loss
+        if finished or done - best >= settings.patience:
+            break
+    return _grown(booster, best)
 
 
 def fit_rounds(
-    *, rows: TrainingRows, rounds: int, parameters: dict[str, object], settings: BoosterSettings
+    *,
+    data: lightgbm.Dataset,
+    target: np.ndarray,
+    rounds: int,
+    parameters: dict[str, object],
+    settings: BoosterSettings,
 ) -> lightgbm.Booster:
     """Fit on all rows with a number of rounds found before."""
-    return lightgbm.train(
-        {**settings.parameters(), **parameters}, rows.dataset(), num_boost_round=max(rounds, 1)
-    )
+    booster = lightgbm.Booster({**settings.parameters(), **parameters}, data.set_label(target))
+    for _ in range(max(rounds, 1)):
+        booster.update()
+    return _grown(booster, max(rounds, 1))
+
+
+def _grown(booster: lightgbm.Booster, rounds: int) -> lightgbm.Booster:
+    """The booster's first rounds, without the data it learned from."""
+    return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=rounds))
 
 
 def predict(booster: lightgbm.Booster, matrix: np.ndarray) -> np.ndarray:
@@ -124,8 +131,7 @@ class _SingleRow:
         self._columns = booster.num_feature()
         self._prepared = ctypes.c_void_p()
         call = _LIB.LGBM_BoosterPredictForMatSingleRowFastInit
-        rounds = booster.best_iteration if booster.best_iteration > 0 else -1
-        shape = ctypes.c_int(RAW_SCORES), ctypes.c_int(0), ctypes.c_int(rounds), ctypes.c_int(DOUBLES)
+        shape = ctypes.c_int(RAW_SCORES), ctypes.c_int(0), ctypes.c_int(ALL_ROUNDS), ctypes.c_int(DOUBLES)
         _safe_call(
             call(
                 booster._handle,
@@ -167,7 +173,7 @@ def _single_row(booster: lightgbm.Booster) -> _SingleRow:
 
 
 def save_booster(booster: lightgbm.Booster, path: Path) -> None:
-    path.write_text(booster.model_to_string(num_iteration=booster.best_iteration), encoding="utf-8")
+    path.write_text(booster.model_to_string(), encoding="utf-8")
 
 
 def load_booster(path: Path) -> lightgbm.Booster:

@@ -124,6 +124,12 @@ class CardContext:
         text = any(isinstance(found, str) for found in answers[:1])
         return np.array(answers, dtype=object if text else np.float64)[place]
 
+    def named(self, name: Callable[[Kind], str]) -> tuple[list[str], np.ndarray]:
+        """The different names of the cards' kinds, ascending, and the place (n,) of each card's in them."""
+        kinds, place = self.kinds
+        names, of_kind = np.unique([name(kind) for kind in kinds], return_inverse=True)
+        return names.tolist(), of_kind[place]
+
     @cached_property
     def type_state(self) -> np.ndarray:
         """Object (n,): the card type and whether the card is still valid, as one key."""

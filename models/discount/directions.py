@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from models.discount.context import EXPECTED_RESALE
+
 FACE_COLUMNS = ("card_face_cny", "card_face_of_max")
 EXPIRY_COLUMNS = ("card_days_to_expiry",)
 COMPETITOR_COLUMNS = (
@@ -45,6 +47,6 @@ STEADY_COLUMNS = (
 def constraints(names: Sequence[str]) -> dict[str, object]:
     """LightGBM parameters that keep the order for the matrix columns ``names``."""
     return {
-        "monotone_constraints": [1 if name in RISING else 0 for name in names],
+        "monotone_constraints": [1 if name in (*RISING, EXPECTED_RESALE) else 0 for name in names],
         "monotone_constraints_method": "basic",
     }

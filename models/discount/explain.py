@@ -36,6 +36,11 @@ SILENT_AT_ZERO = (
 NO_OFFER = Reason(
     "NO_OFFER", "按当前行情回收无利可图，不建议报价", "Not worth buying at any rate of its price band now"
 )
+DAILY_MOVE_WAITS = Reason(
+    "DAILY_MOVE_WAITS",
+    "价格按每日调价上限逐步调整，尚未到可成交水平，暂不报价",
+    "The price may move only so much a day and has not yet arrived where the market is; no offer for now",
+)
 EXPIRED_CARD = Reason(
     "EXPIRED_CARD", "卡已过期，按过期卡价格回收", "The card has expired; priced as an expired card"
 )
@@ -131,7 +136,12 @@ def _balances(offers: Offers, row: int) -> tuple[tuple[str, str, str, int], ...]
             at(offers.free_rate),
         ),
         ("GUARD_RAILS", "价格护栏", "Guard rails", at(offers.uncapped_rate)),
-        ("DAILY_MOVE", "每日调价上限", "Cap on daily moves", at(offers.centre_rate)),
+        (
+            "DAILY_MOVE",
+            "每日调价上限（试价前）",
+            "Cap on daily moves, before the small price test",
+            at(offers.centre_rate),
+        ),
         (
             "EXPLORATION",
             "小幅试价与取整",
@@ -158,7 +168,8 @@ def reasons_of_all(*, columns: Columns, offers: Offers) -> list[tuple[Reason, ..
     notable_fen = NOTABLE_SHARE * offers.face_value_fen
     to_band = np.minimum(offers.centre_rate - offers.band_low, offers.band_high - offers.centre_rate)
     rules = (
-        (NO_OFFER, offers.no_offer),
+        (NO_OFFER, offers.no_offer & ~offers.waits),
+        (DAILY_MOVE_WAITS, offers.waits),
         (EXPIRED_CARD, context.expired),
         (NEAR_EXPIRY, valid & (context.days_to_expiry < NEAR_EXPIRY_DAYS)),
         (PHYSICAL_LOGISTICS, offers.logistics_fen > 0),
@@ -171,7 +182,7 @@ def reasons_of_all(*, columns: Columns, offers: Offers) -> list[tuple[Reason, ..
         (NEVER_SEEN, offers.never_seen),
         (LOYAL_SELLER, offers.loyalty_bonus > 0),
         (BAND_LIMIT, to_band < 1e-4),
-        (DAILY_MOVE, np.abs(offers.centre_rate - offers.uncapped_rate) >= NOTABLE_MOVE),
+        (DAILY_MOVE, ~offers.waits & (np.abs(offers.centre_rate - offers.uncapped_rate) >= NOTABLE_MOVE)),
     )
     applies = np.stack([np.asarray(rule, dtype=bool) for _, rule in rules], axis=1)
     return [

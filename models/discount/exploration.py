@@ -59,11 +59,11 @@ def measure_curvatures(
     useful = (top > 0) & (curvature > LEAST_CURVATURE)
     if not useful.any():
         return Curvatures()
-    names, position = np.unique(context.type_state[useful].astype(str), return_inverse=True)
+    names, position = context.rows(useful).named(lambda kind: kind.type_state)
     found = curvature[useful]
     medians = {
         name: float(np.median(found[position == index]))
-        for index, name in enumerate(names.tolist())
+        for index, name in enumerate(names)
         if np.count_nonzero(position == index) >= MIN_ROWS
     }
     return Curvatures(of_type=medians, overall=float(np.median(found)))

@@ -98,15 +98,13 @@ def fit_fraud_share(*, context: CardContext, taken_by_fraud: np.ndarray, default
     fitted = LogisticRegression(C=RIDGE_C, max_iter=1_000).fit(inputs, taken_by_fraud)
     intercept = float(fitted.intercept_[0])
     shares = sigmoid(intercept + inputs @ fitted.coef_[0])
-    types, position, counts = np.unique(
-        context.type_state.astype(str), return_inverse=True, return_counts=True
-    )
-    means = np.bincount(position, shares) / counts
+    types, position = context.named(lambda kind: kind.type_state)
+    means = np.bincount(position, shares) / np.bincount(position)
     return FraudShare(
         default=default,
         intercept=intercept,
         weights=dict(zip(names, fitted.coef_[0].tolist(), strict=True)),
-        of_type=dict(zip(types.tolist(), means.tolist(), strict=True)),
+        of_type=dict(zip(types, means.tolist(), strict=True)),
         overall=float(shares.mean()),
     )
 

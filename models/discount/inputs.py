@@ -71,11 +71,18 @@ def design(
         *((name, group, ones) for name, group in groups.items()),
         ("face_of", category, slope),
     ):
-        found, position = np.unique(np.array(group.labels)[group.place], return_inverse=True)
-        names += [f"{name}/{label}" for label in found.tolist()]
+        found, position = _present(group)
+        names += [f"{name}/{label}" for label in found]
         shape = (len(context), len(found))
         blocks.append(scipy.sparse.csr_matrix((weight, (np.arange(len(context)), position)), shape=shape))
     return names, scipy.sparse.csr_matrix(scipy.sparse.hstack(blocks))
+
+
+def _present(group: Group) -> tuple[list[str], np.ndarray]:
+    """The labels that some card has, ascending, and the place (n,) of each card's."""
+    labels = np.array(group.labels)
+    there = np.unique(labels[np.unique(group.place)])
+    return there.tolist(), np.searchsorted(there, labels)[group.place]
 
 
 def weighted(

@@ -327,10 +327,11 @@ def _offers(
     """Put the parts of the answer together, amounts in whole fen."""
     economics, curve, resale = known.economics, known.curve, known.resale
     face, rate = economics.face_value_fen, round_rate(rate)
-    shown_and_best = np.stack([rate, centre], axis=1)
-    honest_of_both = curve.honest(shown_and_best)
-    honest = honest_of_both[:, 0]
-    profit, best_profit = economics.expected_profit_fen(shown_and_best, honest_of_both).T
+    rates = np.stack([rate, centre, uncapped], axis=1)
+    honest_of_all = curve.honest(rates)
+    honest = honest_of_all[:, 0]
+    profit, best_profit, free_profit = economics.expected_profit_fen(rates, honest_of_all).T
+    no_offer = (best_profit <= 0) | ~rails.reachable
     fraud = economics.fraud_share
     payout = payout_fen(face, rate)
     bought = np.maximum((1.0 - fraud) * honest, 1e-9)
@@ -360,7 +361,8 @@ def _offers(
         band_high=rails.band_high,
         fraud_share=fraud,
         expected_profit_fen=_whole(profit),
-        no_offer=(best_profit <= 0) | ~rails.reachable,
+        no_offer=no_offer,
+        waits=no_offer & rails.reachable & (free_profit > 0),
         spent_fen=cards.spent_fen,
         resale_if_valid=resale_if_valid(known.context, resale.mean),
         partial_fen=_whole(face * (resale.mean - economics.resale_mean)),

@@ -13,6 +13,10 @@ Prices keep their order: what a card is worth today and what it would have been 
 its days to expiry, and so does the one held between bounds around the other. Competitors' bids of today move the first
 and not the second. The cap never lifts an offer above what the margin floor admits: in a crash the price falls with
 the floor, however fast. An expired card has a band of its own and is left alone.
+
+Held is the price before exploration: two draws around it may lie further apart than the cap, by their widths. A price
+held where nothing can be earned is no offer, and says that it waits. A reference card that is no offer is no price to
+measure from: the last real one counts, with the cap of all days since.
 """
 
 from __future__ import annotations

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.discount.boosters import BoosterSettings, TrainingRows, fit_rounds, predict
+from models.discount.boosters import BoosterSettings, binned, fit_rounds, predict
 from models.discount.pooled import RATE_UNIT
 from models.matrix import Encoding
 
 EXPLAINING_ROUNDS = 80
+EXPLAINING_ROWS = 100_000
 MOSTLY = 0.5
 """A log whose offers carry densities in this share or more is judged by them."""
 CHANCE_SHARE = 0.1
@@ -74,12 +75,21 @@ def offer_movement(
 def _unexplained(
     inputs: np.ndarray, encoding: Encoding, distance: np.ndarray, settings: BoosterSettings
 ) -> np.ndarray:
-    rows = TrainingRows(inputs, distance, encoding.names, encoding.categorical)
+    """What trees, grown on EXPLAINING_ROWS evenly chosen ones, leave of each distance (n,)."""
     explaining = replace(settings, learning_rate=0.1, leaves=31, max_depth=6)
-    booster = fit_rounds(
-        rows=rows, rounds=EXPLAINING_ROUNDS, parameters={"objective": "regression"}, settings=explaining
+    rows = min(len(distance), EXPLAINING_ROWS)
+    chosen = np.linspace(0, len(distance) - 1, rows).astype(np.int64)
+    data = binned(
+        matrix=inputs[chosen], names=encoding.names, categorical=encoding.categorical, settings=explaining
     )
-    return distance - predict(booster, rows.matrix)
+    booster = fit_rounds(
+        data=data,
+        target=distance[chosen],
+        rounds=EXPLAINING_ROUNDS,
+        parameters={"objective": "regression"},
+        settings=explaining,
+    )
+    return distance - predict(booster, inputs)
 
 
 def _slope_error(spread: float, rows: int) -> float:

@@ -24,8 +24,9 @@ class Offers:
     the source the estimate starts from (object); never_seen: no card of the type was resold before.
     low, high: guard rails. band_low, band_high: absolute price band, which ``rate`` never leaves.
     fraud_share: probability that an offer for such a card is taken by a fraudster.
-    expected_profit_fen: at ``rate``, fraud loss included. no_offer: no rate of the band is worth offering;
-    ``rate`` then only says what the card would fetch at best.
+    expected_profit_fen: at ``rate``, fraud loss included. no_offer: no rate is worth offering; ``rate`` then
+    only says what the card would fetch at best. waits: it is no offer for one thing alone, that the cap of daily moves
+    does not let its price go as far today as it would be worth it.
     spent_fen: what of the issued face value a partly used card lacks (face_value_fen is its balance), partial_fen:
     taken off its resale for that; 0 for a whole card. resale_if_valid: resale rate of an expired card once
     re-activated, NaN for a valid one; see :mod:`models.discount.special`.
@@ -60,6 +61,7 @@ class Offers:
     fraud_share: np.ndarray
     expected_profit_fen: np.ndarray
     no_offer: np.ndarray
+    waits: np.ndarray
     spent_fen: np.ndarray
     resale_if_valid: np.ndarray
     partial_fen: np.ndarray

@@ -38,6 +38,8 @@ SLOPE_PRECISION = 1.0
 SURE = 1e9
 """Precisions of the normal priors, around 0 for weights and around the usual slopes; a sure one does not move."""
 MOST_ITERATIONS = 300
+MOST_ROWS = 150_000
+"""More decisions would not move a weight by as much as its prior does."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,15 @@ def fit_pooled(
     accepted: np.ndarray,
     slopes_known: bool,
 ) -> PooledLogit:
-    """Fit on n decisions. floor (n,): probability that the seller takes any rate.
+    """Fit on n decisions, or on MOST_ROWS evenly chosen. floor (n,): probability that the seller takes any rate.
 
     Slopes that the log cannot know (slopes_known), or too small together to be believed, are the prior's and only
     the weights are fitted: what a log without price movement cannot tell is not guessed.
     """
+    if len(rate) > MOST_ROWS:
+        chosen = np.linspace(0, len(rate) - 1, MOST_ROWS).astype(np.int64)
+        context = context.rows(chosen)
+        resale_mean, floor, rate, accepted = (x[chosen] for x in (resale_mean, floor, rate, accepted))
     known = np.isfinite(context.competitor_best)
     gap = (rate - resale_mean) / RATE_UNIT
     competitor_gap = np.where(known, (rate - context.competitor_best) / RATE_UNIT, gap)

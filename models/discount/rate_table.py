@@ -111,22 +111,21 @@ def fit_rate_table(*, context: CardContext, offered_rate: np.ndarray, submitted_
     bid, held in [0, 1].
     """
     weight = 0.5 ** ((submitted_at.max() - submitted_at) / (HALF_LIFE_DAYS * DAY_MS))
-    usual = _weighted_means(context.card_type.astype(str), context.competitor_best, weight)
-    own_usual = np.array([usual.get(name, np.nan) for name in context.card_type.astype(str)])
-    move = np.nan_to_num(context.competitor_best - own_usual)
+    usual = _weighted_means(*context.named(lambda kind: kind.card_type), context.competitor_best, weight)
+    move = RateTable(competitor_usual=usual).competitor_move(context)
     cells = {
-        level: context.by_kind(lambda kind, place=place: cells_of(kind)[place])
+        level: context.named(lambda kind, place=place: cells_of(kind)[place])
         for place, level in enumerate(CELL_LEVELS)
     }
-    own_move = move - _own_mean(cells[TYPE_EXPIRY_FORM], move, weight)
-    own_rate = offered_rate - _own_mean(cells[TYPE_EXPIRY_FORM], offered_rate, weight)
+    own_move = move - _own_mean(cells[TYPE_EXPIRY_FORM][1], move, weight)
+    own_rate = offered_rate - _own_mean(cells[TYPE_EXPIRY_FORM][1], offered_rate, weight)
     slope = (weight * own_move) @ own_rate / max(float((weight * own_move) @ own_move), 1e-12)
     share = float(np.clip(slope, 0.0, 1.0))
     rest = offered_rate - share * move
     means: dict[str, float] = {}
-    for keys in cells.values():
-        means |= _weighted_means(keys, rest, weight)
-    means = _in_order(means, _counts(cells[TYPE_EXPIRY_FORM]) | _counts(cells[TYPE_EXPIRY]), context)
+    for names, position in cells.values():
+        means |= _weighted_means(names, position, rest, weight)
+    means = _in_order(means, _counts(*cells[TYPE_EXPIRY_FORM]) | _counts(*cells[TYPE_EXPIRY]), context)
     return RateTable(cells=means, competitor_usual=usual, competitor_share=share)
 
 
@@ -135,7 +134,7 @@ def _in_order(
 ) -> dict[str, float]:
     """The cells of every logged card type and form, without gaps and not falling with the days to expiry."""
     ordered = dict(means)
-    pairs = set(zip(context.card_type.astype(str).tolist(), context.form.astype(str).tolist(), strict=True))
+    pairs = {(kind.card_type, kind.form) for kind in context.kinds[0]}
     for card_type, form in sorted({*pairs, *((card_type, "") for card_type, _ in pairs)}):
         keys = [f"type/{card_type}/expiry/{bucket}" for bucket in VALID_BUCKETS]
         wider = [means.get(key, means.get(f"type/{card_type}/valid", np.nan)) for key in keys]
@@ -149,22 +148,22 @@ def _in_order(
     return ordered
 
 
-def _counts(keys: np.ndarray) -> dict[str, int]:
-    names, counts = np.unique(keys.astype(str), return_counts=True)
-    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+def _counts(names: list[str], position: np.ndarray) -> dict[str, int]:
+    return dict(zip(names, np.bincount(position, minlength=len(names)).tolist(), strict=True))
 
 
-def _weighted_means(keys: np.ndarray, values: np.ndarray, weight: np.ndarray) -> dict[str, float]:
-    """Mean of the finite values per key, for keys with enough of them."""
+def _weighted_means(
+    names: list[str], position: np.ndarray, values: np.ndarray, weight: np.ndarray
+) -> dict[str, float]:
+    """Mean of the finite values of each name, for those with enough of them; position (n,): each value's name."""
     finite = np.isfinite(values)
-    names, position = np.unique(keys[finite].astype(str), return_inverse=True)
-    total = np.bincount(position, weight[finite] * values[finite], len(names))
-    mass = np.bincount(position, weight[finite], len(names))
-    enough = np.bincount(position, minlength=len(names)) >= MIN_CELL_ROWS
-    return {str(name): float(mean) for name, mean in zip(names[enough], (total / mass)[enough], strict=True)}
+    position, values, weight = position[finite], values[finite], weight[finite]
+    total = np.bincount(position, weight * values, len(names))
+    mass = np.bincount(position, weight, len(names))
+    enough = np.flatnonzero(np.bincount(position, minlength=len(names)) >= MIN_CELL_ROWS)
+    return {names[place]: float(total[place] / mass[place]) for place in enough}
 
 
-def _own_mean(keys: np.ndarray, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _own_mean(position: np.ndarray, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Each row's weighted mean of its own cell (n,), small cells included."""
-    _, position = np.unique(keys.astype(str), return_inverse=True)
     return (np.bincount(position, weight * values) / np.bincount(position, weight))[position]

@@ -13,7 +13,7 @@ import numpy as np
 from models.discount.anchor import DEFAULT_EXPIRED_RESALE_RATE, resale_anchor
 from models.discount.boosters import (
     BoosterSettings,
-    TrainingRows,
+    binned,
     fit_rounds,
     fit_with_early_stop,
     load_booster,
@@ -185,28 +185,29 @@ def fit_resale(
     matrix = relative_matrix(columns, encoding, anchor)
     ceilings = _ceilings(matrix, encoding.names)
     matrix = _capped(matrix, encoding.names, ceilings)
-    rows = TrainingRows(matrix, resale_rate - anchor, encoding.names, encoding.categorical)
+    target = resale_rate - anchor
+    data = binned(matrix=matrix, names=encoding.names, categorical=encoding.categorical, settings=settings)
     mean_head = {"objective": "regression", **constraints(encoding.names)}
     train_until = round(len(resale_rate) * (1 - calibration_share))
-    early = {"rows": rows, "train_until": train_until, "settings": settings}
-    mean = fit_with_early_stop(parameters=mean_head, **early)
-    residual = rows.target - predict(mean, rows.matrix)
-    errors = replace(rows, target=np.maximum(np.abs(residual), LEAST_ERROR))
-    error = fit_with_early_stop(parameters=ERROR_HEAD, **{**early, "rows": errors})
+    early = {"data": data, "train_until": train_until, "settings": settings}
+    mean = fit_with_early_stop(target=target, parameters=mean_head, **early)
+    residual = target - predict(mean, matrix)
+    size = np.maximum(np.abs(residual), LEAST_ERROR)
+    error = fit_with_early_stop(target=size, parameters=ERROR_HEAD, **early)
     later = slice(train_until, None)
     held_back = resale_errors(
         context=context.rows(later),
         submitted_at=submitted_at[later],
         resold_at=resold_at[later],
         residual=residual[later],
-        error=_expected_error(error, rows.matrix[later]),
+        error=_expected_error(error, matrix[later]),
     )
-    final = {"settings": settings}
+    final = {"data": data, "settings": settings}
     return ResaleModel(
         encoding=encoding,
         boosters={
-            "mean": fit_rounds(rows=rows, rounds=mean.best_iteration, parameters=mean_head, **final),
-            "error": fit_rounds(rows=errors, rounds=error.best_iteration, parameters=ERROR_HEAD, **final),
+            "mean": fit_rounds(target=target, rounds=mean.num_trees(), parameters=mean_head, **final),
+            "error": fit_rounds(target=size, rounds=error.num_trees(), parameters=ERROR_HEAD, **final),
         },
         ranges=fit_ranges(held_back, rolling=False),
         errors=held_back,

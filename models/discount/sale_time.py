@@ -45,13 +45,12 @@ def fit_sale_time(*, context: CardContext, days: np.ndarray) -> SaleTime:
         return SaleTime()
     days = np.clip(days, 0.0, MOST_DAYS)
     overall = float(days.mean())
-    types, categories = (
-        context.by_kind(lambda kind, place=place: _keys(kind)[place]).astype(str) for place in range(2)
-    )
-    wider = _pooled(categories, days, dict.fromkeys(np.unique(categories).tolist(), overall))
-    own = dict(zip(types.tolist(), categories.tolist(), strict=True))
+    categories, of_category = context.named(lambda kind: _keys(kind)[1])
+    wider = _pooled(categories, of_category, days, dict.fromkeys(categories, overall))
+    types, of_type = context.named(lambda kind: _keys(kind)[0])
+    own = dict(_keys(kind) for kind in context.kinds[0])
     return SaleTime(
-        days=wider | _pooled(types, days, {name: wider[category] for name, category in own.items()}),
+        days=wider | _pooled(types, of_type, days, {name: wider[own[name]] for name in types}),
         overall=overall,
     )
 
@@ -60,9 +59,10 @@ def _keys(kind: Kind) -> tuple[str, str]:
     return f"type/{kind.type_state}", f"category/{kind.category}/{kind.state}"
 
 
-def _pooled(keys: np.ndarray, days: np.ndarray, towards: Mapping[str, float]) -> dict[str, float]:
-    names, position = np.unique(keys, return_inverse=True)
+def _pooled(
+    names: list[str], position: np.ndarray, days: np.ndarray, towards: Mapping[str, float]
+) -> dict[str, float]:
     total, count = np.bincount(position, days), np.bincount(position)
-    prior = np.array([towards[name] for name in names.tolist()])
+    prior = np.array([towards[name] for name in names])
     means = (total + POOLING_STRENGTH * prior) / (count + POOLING_STRENGTH)
-    return dict(zip(names.tolist(), means.tolist(), strict=True))
+    return dict(zip(names, means.tolist(), strict=True))

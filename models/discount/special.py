@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, time, timedelta, timezone
 from typing import TypeVar
 
 import numpy as np
@@ -35,6 +36,7 @@ Parts = TypeVar("Parts", CardContext, AcceptanceCurve, Economics)
 MINUTE_MS = 60_000
 DAY_MINUTES = 24 * 60
 CHINA_OFFSET_MS = CHINA_OFFSET // 1000
+CHINA = timezone(timedelta(microseconds=CHINA_OFFSET))
 LEAST_RATE = 1e-4
 """Last shown decimal: no valid card is taken to resell at less."""
 
@@ -89,6 +91,13 @@ def ordinary_cards(value_fen: np.ndarray) -> SpecialCards:
     value = np.asarray(value_fen, dtype=np.int64)
     nothing = np.zeros(len(value), dtype=np.int64)
     return SpecialCards(value_fen=value, spent_fen=nothing, odd=nothing > 0, usual_fen=value)
+
+
+def partly_used(value_fen: np.ndarray, issued_face_fen: np.ndarray) -> SpecialCards:
+    """Cards (n,) of which no list of face values is known. issued_face_fen (n,) int64: of partly used ones, 0 for whole
+    ones."""
+    cards = ordinary_cards(value_fen)
+    return replace(cards, spent_fen=np.maximum(issued_face_fen - cards.value_fen, 0))
 
 
 def special_cards(
@@ -176,3 +185,15 @@ def minutes_to_expiry(*, days_to_expiry: np.ndarray, submitted_at: np.ndarray) -
     of_day = (submitted_at + CHINA_OFFSET_MS) % (DAY_MINUTES * MINUTE_MS) // MINUTE_MS
     left = (days_to_expiry + 1) * DAY_MINUTES - of_day
     return np.where(days_to_expiry >= 0, left, np.inf)
+
+
+def valid_until(*, submitted_at: datetime, minutes: int, expires_on: date | None) -> datetime:
+    """When a quote that binds for so many minutes ends: to the second no later than the last valid day in China of a
+    card that was valid when ``submitted_at``. expires_on: that day; None: the card does not expire."""
+    until, day = submitted_at + timedelta(minutes=minutes), timedelta(days=1)
+    if expires_on is None:
+        return until
+    begins = datetime.combine(expires_on, time(), tzinfo=CHINA)
+    if until - begins <= day or submitted_at - begins >= day:
+        return until
+    return (begins + day).astimezone(submitted_at.tzinfo)

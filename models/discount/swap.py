@@ -3,7 +3,8 @@
 Asking the issuer and handling the sale then cost once instead of once for each card, which is most of what a card
 with a few yuan of value costs. A proposal says so in money: the cards' expected values less one handling, never less
 than their quotes together, within the price band of expired cards; and, for a seller who would rather have a card, the
-new card less a share of its balance. It stands on its quotes and binds as long as the first of them.
+new card less a share of its balance. It is an invitation, which a person confirms while the first of its quotes is
+valid: accepting a swap is no event yet, so nothing binds either side but the quotes themselves.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from models.discount.explain import Step
 from models.fraud.decision import ACTIONS
 from models.money import RATE_SCALE, payout_fen
 from models.policy import Costs, PricePolicy
+from models.reasons import Reason
 
+INVITATION = Reason(
+    "SWAP_INVITATION",
+    "合并方案为邀约，不能直接接受，需由工作人员与您确认后生效",
+    "This swap is an invitation: it cannot be accepted here and takes effect once a person confirms it with you",
+)
+"""Said with every proposal."""
 UNKNOWN_ISSUER = "unknown"
 """Issuer of card types that an import registered by their name alone: nobody knows whose they are."""
 ADDED_UP = {
@@ -38,7 +46,8 @@ ADDED_UP = {
 @dataclass(frozen=True)
 class ExpiredQuote:
     """The quote of an expired card that was not refused. quote_id: what it is called by; card_id: two quotes of one
-    card share it. steps: code -> amount in fen of its waterfall; valid_until: until when it binds."""
+    card share it. steps: code -> amount in fen of its waterfall; valid_until: until when it binds. no_offer: nobody can
+    accept it, so by itself the card fetches nothing; payout_fen is what its rate comes to all the same."""
 
     quote_id: str
     card_id: str
@@ -50,7 +59,20 @@ class ExpiredQuote:
     value_fen: int
     payout_fen: int
     decision: str
+    no_offer: bool
     steps: Mapping[str, int]
+
+    @property
+    def offered_fen(self) -> int:
+        """What the seller can have for this card alone."""
+        return 0 if self.no_offer else self.payout_fen
+
+    def risk_share(self, *, fixed: int, loss: float) -> float:
+        """How much of what a fraud would cost the quote charges as risk. fixed: fen of work in its costs; loss: share
+        of the payout that a fraud costs."""
+        tied_up = self.payout_fen - self.steps.get("COSTS", 0) - fixed
+        at_stake = tied_up * loss - self.steps.get("LOGISTICS", 0) + fixed
+        return -self.steps.get("KIND_RISK", 0) / at_stake if at_stake > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -68,10 +90,10 @@ class SwapCard:
 class SwapProposal:
     """Several expired cards of one seller into as few new ones as hold their balances.
 
-    quotes: what it is bound to, in the order they were given. targets_fen: balance of each new card. value_fen: all
-    balances; separate_fen: what the quotes pay one by one; payout_fen = rate of value_fen, at least that. steps add up
-    to payout_fen. decision: the strictest of the quotes'. card: the offer of a new card instead of money, None where
-    the fee would not pay for the work.
+    quotes: what it stands on, in the order they were given. targets_fen: balance of each new card. value_fen: all
+    balances; separate_fen: what the quotes pay one by one, nothing for those that are no offer; payout_fen = rate of
+    value_fen, at least that. steps add up to payout_fen. decision: the strictest of the quotes'. card: the offer of a
+    new card instead of money, None where the fee would not pay for the work.
     """
 
     quotes: tuple[ExpiredQuote, ...]
@@ -96,19 +118,28 @@ def propose_swaps(
 
 
 def _groups(quotes: Iterable[ExpiredQuote]) -> list[list[ExpiredQuote]]:
-    """Quotes that may go together, each card once (by its newest quote): of one seller, issuer, category and form, and
-    all of them binding when the last was given."""
-    newest = {quote.card_id: quote for quote in sorted(quotes, key=_given)}
-    open_groups: dict[tuple[str, ...], list[ExpiredQuote]] = {}
-    groups: list[list[ExpiredQuote]] = []
-    for quote in sorted(newest.values(), key=_given):
-        key = _kind(quote)
-        group = open_groups.get(key)
-        if group is None or quote.submitted_at > min(other.valid_until for other in group):
-            group = open_groups[key] = []
+    """Quotes that may go together: of one seller, issuer, category and form, and all of them binding when the last was
+    given. A card that is quoted again leaves the group it was in, unless that is closed by then: what was proposed
+    stays as it was, whatever comes later in a file."""
+    groups: list[dict[str, ExpiredQuote]] = []
+    by_kind: dict[tuple[str, ...], dict[str, ExpiredQuote]] = {}
+    by_card: dict[tuple[str, str], dict[str, ExpiredQuote]] = {}
+    for quote in sorted(quotes, key=_given):
+        kind, card = _kind(quote), (quote.seller_id, quote.card_id)
+        former, group = by_card.get(card), by_kind.get(kind)
+        if former is not None and _is_open(former, quote.submitted_at):
+            del former[quote.card_id]
+        if group is None or not _is_open(group, quote.submitted_at):
+            group = by_kind[kind] = {}
             groups.append(group)
-        group.append(quote)
-    return groups
+        group[quote.card_id] = quote
+        by_card[card] = group
+    return sorted((list(group.values()) for group in groups if group), key=lambda group: _given(group[0]))
+
+
+def _is_open(group: Mapping[str, ExpiredQuote], moment: datetime) -> bool:
+    """Whether all of a group's quotes still bind."""
+    return all(moment <= quote.valid_until for quote in group.values())
 
 
 def _given(quote: ExpiredQuote) -> tuple[datetime, str]:
@@ -124,23 +155,25 @@ def _kind(quote: ExpiredQuote) -> tuple[str, ...]:
 
 
 def _propose(quotes: Sequence[ExpiredQuote], *, costs: Costs, policy: PricePolicy) -> SwapProposal | None:
-    targets = _targets(quotes)
-    if len(targets) == len(quotes):
+    targets, value = _targets(quotes), sum(quote.value_fen for quote in quotes)
+    if len(targets) == len(quotes) or value <= 0:
         return None
-    fixed = costs.trade_fen + policy.reactivation_fen
-    value, separate = (sum(getattr(q, name) for q in quotes) for name in ("value_fen", "payout_fen"))
-    expected = sum(q.steps.get(code, 0) for q in quotes for code in ADDED_UP)
-    capital = sum(-q.steps.get("COSTS", 0) - fixed for q in quotes) / max(separate, 1)
-    risk = sum(-q.steps.get("KIND_RISK", 0) for q in quotes) / max(separate, 1)
+    separate = sum(quote.offered_fen for quote in quotes)
+    shares = _shares(quotes, costs=costs, policy=policy)
+    work = len(targets) * (costs.trade_fen + policy.reactivation_fen)
+    shipping = -sum(quote.steps.get("LOGISTICS", 0) for quote in quotes)
+    expected = sum(quote.steps.get(code, 0) for quote in quotes for code in ADDED_UP)
     margin = math.ceil(policy.margin_floor * value)
-    room = (expected - len(targets) * fixed - margin) / (1.0 + capital + risk)
-    rate = math.floor(min(room / value, policy.expired_max_rate) * RATE_SCALE) / RATE_SCALE
+    room = expected - work - margin - shares.risk * (shipping + work)
+    most = room / ((1.0 + shares.capital) * (1.0 + shares.risk * costs.loss_given_fraud))
+    rate = math.floor(min(most / value, policy.expired_max_rate) * RATE_SCALE) / RATE_SCALE
     payout = int(payout_fen(np.array([value]), np.array([rate]))[0])
     if payout < separate or rate < policy.expired_min_rate:
         return None
+    lost = payout * (1.0 + shares.capital) * costs.loss_given_fraud + shipping + work
     spent = {
-        "COSTS": -len(targets) * fixed - round(capital * payout),
-        "KIND_RISK": -round(risk * payout),
+        "COSTS": -work - round(shares.capital * payout),
+        "KIND_RISK": -round(shares.risk * lost),
         "MARGIN": -margin,
     }
     return SwapProposal(
@@ -153,7 +186,26 @@ def _propose(quotes: Sequence[ExpiredQuote], *, costs: Costs, policy: PricePolic
         decision=max((q.decision for q in quotes), key=ACTIONS.index),
         valid_until=min(q.valid_until for q in quotes),
         steps=_steps(quotes, spent, payout),
-        card=_card(quotes, targets, fixed=fixed, policy=policy),
+        card=_card(quotes, targets, work=work, policy=policy),
+    )
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Of several quotes: capital, share of the payout that tied up money costs; risk, share of a fraud's cost that is
+    charged, each card's weighing as much as its balance, as a fraud's cost does."""
+
+    capital: float
+    risk: float
+
+
+def _shares(quotes: Sequence[ExpiredQuote], *, costs: Costs, policy: PricePolicy) -> _Shares:
+    fixed, loss = costs.trade_fen + policy.reactivation_fen, costs.loss_given_fraud
+    capital = sum(-quote.steps.get("COSTS", 0) - fixed for quote in quotes)
+    risk = sum(quote.risk_share(fixed=fixed, loss=loss) * quote.value_fen for quote in quotes)
+    return _Shares(
+        capital=capital / max(sum(quote.payout_fen for quote in quotes), 1),
+        risk=risk / sum(quote.value_fen for quote in quotes),
     )
 
 
@@ -194,19 +246,21 @@ def _steps(quotes: Sequence[ExpiredQuote], spent: Mapping[str, int], payout: int
 
 
 def _card(
-    quotes: Sequence[ExpiredQuote], targets: Sequence[int], *, fixed: int, policy: PricePolicy
+    quotes: Sequence[ExpiredQuote], targets: Sequence[int], *, work: int, policy: PricePolicy
 ) -> SwapCard | None:
-    """The new cards less the fee share. The fee is earned in what re-activated cards resell at."""
+    """The new cards less the fee share, in whole basis points; None where that does not pay for the ``work``, in fen.
+    The fee is earned in what re-activated cards resell at."""
     value = sum(targets)
     if_valid = value + sum(quote.steps.get("RESALE", 0) for quote in quotes)
     chance = (if_valid + sum(quote.steps.get("REACTIVATION", 0) for quote in quotes)) / max(if_valid, 1)
-    faces = tuple(math.floor(balance * (1.0 - policy.swap_fee_share)) for balance in targets)
+    fee_points = round(policy.swap_fee_share * RATE_SCALE)
+    faces = tuple(balance * (RATE_SCALE - fee_points) // RATE_SCALE for balance in targets)
     fee = value - sum(faces)
-    if fee * chance * if_valid / value < len(targets) * fixed:
+    if fee * chance * if_valid / value < work:
         return None
     return SwapCard(
         faces_fen=faces,
         fee_fen=fee,
-        fee_share=policy.swap_fee_share,
+        fee_share=fee_points / RATE_SCALE,
         success_probability=round(min(max(chance, 0.0), 1.0), 4),
     )

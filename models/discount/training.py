@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 import numpy as np
 
 from models.discount.acceptance import AcceptanceModel, place_encoding, place_matrix
 from models.discount.acceptance_fit import fit_acceptance
 from models.discount.boosters import BoosterSettings
-from models.discount.context import card_context
+from models.discount.context import CardContext, card_context
 from models.discount.exploration import Curvatures, measure_curvatures
 from models.discount.fraud_share import FraudShare, fit_fraud_share, mature_offers
 from models.discount.guard_rails import price_band
@@ -50,6 +51,8 @@ class DiscountFitSettings:
     min_resales: below this many resold trades the fit is refused. min_offers, min_decisions_each: with fewer
     decided offers, or fewer acceptances or refusals among them, acceptance stays at the documented prior.
     min_frauds: with fewer known frauds the fraud share of a kind is the smoothed rate of its card type.
+    most_rows: of more resales, or more decided offers, :func:`spread` chooses so many; the others would add time and
+    memory, and hardly any profit (docs/benchmarks.md).
     support_half_width: farthest distance of an offer from the rate table, in rate.
     """
 
@@ -58,6 +61,7 @@ class DiscountFitSettings:
     min_offers: int = 1_000
     min_decisions_each: int = 100
     min_frauds: int = 30
+    most_rows: int = 400_000
     support_half_width: float = 0.06
     resale: BoosterSettings = field(default_factory=BoosterSettings)
     acceptance: BoosterSettings = field(
@@ -96,29 +100,32 @@ def fit_discount(
         resale_rate=resale_rate,
         resold_at=resold_at,
         fraud=_or_unknown(fraud, len(submitted_at)),
-    ).rows(np.argsort(submitted_at, kind="stable"))
+    ).in_order()
     chosen = _repeated(tuple(names), log)
-    resold, decided = np.isfinite(log.resale_rate), np.isfinite(log.offered_rate) & np.isfinite(log.accepted)
-    if resold.sum() < settings.min_resales:
+    resold = np.flatnonzero(np.isfinite(log.resale_rate))
+    decided = np.flatnonzero(np.isfinite(log.offered_rate) & np.isfinite(log.accepted))
+    if len(resold) < settings.min_resales:
         raise TooFewResales(
-            f"{int(resold.sum())} trades with a resale rate, at least {settings.min_resales} needed"
+            f"{len(resold)} trades with a resale rate, at least {settings.min_resales} needed"
         )
-    resale = _fit_resale(log.rows(resold), chosen, settings)
-    fraud_share = _fit_fraud_share(log.rows(decided), settings, default=_usual_kind_rate(log))
-    acceptance, movement = _fit_acceptance(log.rows(decided), chosen, resale, fraud_share, settings)
-    table = _fit_table(log.rows(np.isfinite(log.offered_rate)))
+    resale = _fit_resale(log.rows(spread(resold, settings.most_rows)), chosen, settings)
+    fraud_share = _fit_fraud_share(log, decided, settings)
+    acceptance, movement = _fit_acceptance(
+        log.rows(spread(decided, settings.most_rows)), chosen, resale, fraud_share, settings
+    )
+    table = _fit_table(log)
     model = DiscountModel(
         resale=resale,
         acceptance=acceptance,
         fraud_share=fraud_share,
-        sale_time=_fit_sale_time(log.rows(resold)),
+        sale_time=_fit_sale_time(log, resold),
         table=table,
         curvatures=Curvatures(),
         support_half_width=settings.support_half_width,
         training=Training(
             names=chosen,
-            resale_rows=int(resold.sum()),
-            offer_rows=int(decided.sum()),
+            resale_rows=len(resold),
+            offer_rows=len(decided),
             from_ms=int(log.submitted_at[0]),
             until_ms=int(log.submitted_at[-1]),
             hidden_share=movement.hidden_share,
@@ -127,6 +134,17 @@ def fit_discount(
         ),
     )
     return replace(model, curvatures=_measure_curvatures(model, log))
+
+
+def spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most ``most`` of some rows (k,) in time order: the newest half of so many whole, the others evenly out of all
+    older ones, so that seasons and rare cards stay."""
+    if len(rows) <= most:
+        return rows
+    older, newest = rows[: -(most // 2)], rows[-(most // 2) :]
+    return np.concatenate(
+        [older[np.linspace(0, len(older) - 1, most - len(newest)).astype(np.int64)], newest]
+    )
 
 
 def _fallbacks(acceptance: AcceptanceModel, table: RateTable, fraud_share: FraudShare) -> tuple[str, ...]:
@@ -141,7 +159,7 @@ def _fallbacks(acceptance: AcceptanceModel, table: RateTable, fraud_share: Fraud
 
 @dataclass(frozen=True)
 class _Log:
-    """The training rows in time order."""
+    """The training rows."""
 
     columns: Columns
     submitted_at: np.ndarray
@@ -156,8 +174,20 @@ class _Log:
         return len(self.submitted_at)
 
     def rows(self, chosen: np.ndarray | slice) -> _Log:
-        outcomes = {name: value[chosen] for name, value in vars(self).items() if name != "columns"}
+        outcomes = {
+            field.name: getattr(self, field.name)[chosen] for field in fields(self) if field.name != "columns"
+        }
         return _Log(columns={name: column[chosen] for name, column in self.columns.items()}, **outcomes)
+
+    def in_order(self) -> _Log:
+        """The same in time order."""
+        if (np.diff(self.submitted_at) >= 0).all():
+            return self
+        return self.rows(np.argsort(self.submitted_at, kind="stable"))
+
+    @cached_property
+    def context(self) -> CardContext:
+        return card_context(self.columns, len(self))
 
 
 def _or_unknown(values: np.ndarray | None, rows: int) -> np.ndarray:
@@ -176,7 +206,7 @@ def _fit_resale(log: _Log, names: tuple[str, ...], settings: DiscountFitSettings
     return fit_resale(
         columns=log.columns,
         names=names,
-        context=card_context(log.columns, len(log)),
+        context=log.context,
         resale_rate=log.resale_rate,
         submitted_at=log.submitted_at,
         resold_at=log.resold_at,
@@ -185,13 +215,17 @@ def _fit_resale(log: _Log, names: tuple[str, ...], settings: DiscountFitSettings
     )
 
 
-def _fit_fraud_share(log: _Log, settings: DiscountFitSettings, *, default: float) -> FraudShare:
+def _fit_fraud_share(log: _Log, decided: np.ndarray, settings: DiscountFitSettings) -> FraudShare:
     """The fraud share per kind of card; its type's smoothed rate where labels are too few or one-sided."""
-    log = log.rows(mature_offers(submitted_at=log.submitted_at, accepted=log.accepted, fraud=log.fraud))
-    taken = (log.accepted == 1) & (log.fraud == 1)
-    if not settings.min_frauds <= taken.sum() < len(log) / 2:
+    default = _usual_kind_rate(log)
+    submitted_at, accepted, fraud = (
+        values[decided] for values in (log.submitted_at, log.accepted, log.fraud)
+    )
+    mature = mature_offers(submitted_at=submitted_at, accepted=accepted, fraud=fraud)
+    taken = ((accepted == 1) & (fraud == 1))[mature]
+    if not settings.min_frauds <= taken.sum() < len(taken) / 2:
         return FraudShare(default=default)
-    context = card_context(log.columns, len(log))
+    context = log.context.rows(decided[mature])
     return fit_fraud_share(context=context, taken_by_fraud=taken.astype(np.float64), default=default)
 
 
@@ -206,7 +240,7 @@ def _fit_acceptance(
     each = min(int((log.accepted == 1).sum()), int((log.accepted == 0).sum()))
     if len(log) < settings.min_offers or each < settings.min_decisions_each:
         return AcceptanceModel(pooled=PooledLogit()), OfferMovement(np.zeros(len(log)), 0.0, NOTHING)
-    context = card_context(log.columns, len(log))
+    context = log.context
     estimate = resale.estimate(columns=log.columns, context=context)
     encoding = place_encoding(log.columns, names)
     movement = offer_movement(
@@ -231,27 +265,28 @@ def _fit_acceptance(
     return model, movement
 
 
-def _fit_sale_time(log: _Log) -> SaleTime:
+def _fit_sale_time(log: _Log, resold: np.ndarray) -> SaleTime:
     """From cards bought so long ago that nearly all of their like are sold: the newest sales are the quick ones."""
-    waited = log.resold_at - log.submitted_at
-    old = log.submitted_at <= log.resold_at.max() - np.quantile(waited, NEARLY_ALL_SOLD)
-    log = log.rows(old)
-    return fit_sale_time(context=card_context(log.columns, len(log)), days=waited[old] / DAY_MS)
+    resold_at = log.resold_at[resold]
+    waited = resold_at - log.submitted_at[resold]
+    old = log.submitted_at[resold] <= resold_at.max() - np.quantile(waited, NEARLY_ALL_SOLD)
+    return fit_sale_time(context=log.context.rows(resold[old]), days=waited[old] / DAY_MS)
 
 
 def _usual_kind_rate(log: _Log) -> float:
     """Mean known fraud rate of the card types in the log; 0 where none is known."""
-    rate = card_context(log.columns, len(log)).kind_fraud_rate
+    rate = log.context.kind_fraud_rate
     return float(np.nanmean(rate)) if np.isfinite(rate).any() else 0.0
 
 
 def _fit_table(log: _Log) -> RateTable:
-    if len(log) == 0:
+    offered = np.flatnonzero(np.isfinite(log.offered_rate))
+    if len(offered) == 0:
         return RateTable()
     return fit_rate_table(
-        context=card_context(log.columns, len(log)),
-        offered_rate=log.offered_rate,
-        submitted_at=log.submitted_at,
+        context=log.context.rows(offered),
+        offered_rate=log.offered_rate[offered],
+        submitted_at=log.submitted_at[offered],
     )
 
 
@@ -259,7 +294,7 @@ def _measure_curvatures(model: DiscountModel, log: _Log) -> Curvatures:
     """On the newest cards, at default costs: how much a move costs hardly depends on them."""
     log = log.rows(slice(-CURVATURE_ROWS, None))
     costs, policy = Costs(), PricePolicy()
-    face = np.rint(np.nan_to_num(card_context(log.columns, len(log)).face_cny, nan=100.0) * 100)
+    face = np.rint(np.nan_to_num(log.context.face_cny, nan=100.0) * 100)
     known = model.know(
         columns=log.columns,
         face_value_fen=np.maximum(face, 1).astype(np.int64),

@@ -8,6 +8,7 @@ import numpy as np
 
 from models.discount.model import DiscountModel
 from models.discount.resale import ResaleEstimate
+from models.discount.special import SpecialCards
 from models.evaluation.calibration import expected_calibration_error
 from models.evaluation.coverage import RangeMetrics, range_metrics
 from models.evaluation.profit import Outcomes, ProfitMetrics, profit_metrics
@@ -75,9 +76,13 @@ def evaluate_discount(
     outcomes: Outcomes,
     costs: Costs,
     policy: PricePolicy,
+    special: SpecialCards | None = None,
 ) -> DiscountMetrics:
-    """Judge a model on n later trades: feature columns (n,), face_value_fen int64 (n,), and what came of them."""
-    known = model.know(columns=columns, face_value_fen=face_value_fen, costs=costs, policy=policy)
+    """Judge a model on n later trades: feature columns (n,), face_value_fen int64 (n,), and what came of them. special:
+    None: whole cards."""
+    known = model.know(
+        columns=columns, face_value_fen=face_value_fen, costs=costs, policy=policy, special=special
+    )
     decided = np.flatnonzero(outcomes.decided)
     probability = known.curve.rows(decided).probability(outcomes.offered_rate[decided])
     cards = {

@@ -35,7 +35,7 @@ class Signal:
 @dataclass(frozen=True)
 class FamilyExplanation:
     """What one family of features adds to the log-odds, with its strongest signals in the direction of the family.
-    reason: how the family is put to a seller; named: whether it is."""
+    reason: how the family is put to a seller; named: whether it is, as far as the model alone decides."""
 
     family: str
     log_odds: float
@@ -63,10 +63,12 @@ def explain(model: FraudModel, columns: Columns, *, registry: Registry) -> Expla
     matrix = model.matrix(columns)
     added = model.input_contributions(matrix)[0]
     parts = model.contributions_of(matrix)
-    named = named_families(parts.log_odds)[0]
+    probability = float(model.probability_of(matrix)[0])
+    # As the verdicts do: no family of a trade that is no riskier than the average one is put to its seller.
+    named = named_families(parts.log_odds)[0] if probability > model.base_rate else ()
     order = np.argsort(-np.abs(parts.log_odds[0]), kind="stable").tolist()
     return Explanation(
-        probability=float(model.probability_of(matrix)[0]),
+        probability=probability,
         base_probability=float(expit(parts.base)),
         base_log_odds=parts.base,
         families=tuple(

@@ -2,8 +2,8 @@
 
 A refused trade has no outcome, so a model that only learns from paid ones never sees whether it refuses the right ones,
 and its probabilities sink where it refuses most. The draw comes after the model's decision and before lists, rules
-and legal limits, which may still stop what it let through. It is a hash of a seed and the trade's id: asked again, a
-trade gets the same answer.
+and legal limits, which may still stop what it let through. It is a hash of a seed and the card, never of an id that
+whoever asks could choose: offered again, under whatever id, a card gets the same answer.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from hashlib import blake2b
 
 import numpy as np
 
+from models.matrix import Columns
 from models.policy import DecisionCosts
 from models.reasons import Reason
+
+SEEN_BEFORE = "fingerprint_count_all"
+DAY_MS = 86_400_000
 
 LET_THROUGH_NOTE = Reason(
     "LET_THROUGH",
@@ -38,14 +42,14 @@ class Draws:
 def let_through(
     *,
     action: np.ndarray,
-    trade_id: np.ndarray | None,
+    card: np.ndarray,
     face_value_fen: np.ndarray,
     decision: DecisionCosts,
     worth_paying: np.ndarray | None = None,
 ) -> Draws:
-    """Draw among n trades whose ``action`` is refuse; those let through are paid.
+    """Draw among n trades whose ``action`` is refuse; those let through are paid. card (n,): see :func:`cards_drawn`.
 
-    Only face values up to ``let_through_most_cny`` take part, only trades with an id (None, or ids None: no draw) and,
+    Only face values up to ``let_through_most_cny`` take part, only trades with a card (None: no draw) and,
     where given, only those ``worth_paying`` (n,) bool if they are honest.
     """
     share = decision.let_through_share
@@ -53,14 +57,36 @@ def let_through(
     if worth_paying is not None:
         drawn &= worth_paying
     passed = np.zeros(len(action), dtype=bool)
-    if trade_id is not None and share > 0:
+    if share > 0:
         for row in np.flatnonzero(drawn):
-            name = trade_id[row]
-            passed[row] = name is not None and uniform(decision.let_through_seed, str(name)) < share
+            passed[row] = card[row] is not None and uniform(decision.let_through_seed, card[row]) < share
     return Draws(
         action=np.where(passed, "pay", action).astype(object),
         let_through=np.where(passed, share, np.nan),
     )
+
+
+def cards_drawn(
+    *, columns: Columns, submitted: Columns, face_value_fen: np.ndarray, submitted_at: np.ndarray
+) -> np.ndarray:
+    """What each trade's draw is of (n,) object: the card by its fingerprint, or where none is given all cards of one
+    kind and face value that a seller offers on one day (UTC). None, so no draw, for a card that was offered before
+    and where no seller is known. submitted: the trades as submitted; submitted_at int64 ms."""
+    unknown = np.full(len(face_value_fen), None, dtype=object)
+    again = columns.get(SEEN_BEFORE, np.zeros(len(unknown))) >= 1
+    told = (submitted.get(name, unknown) for name in ("card_fingerprint", "seller_id", "card_type"))
+    rows = zip(*told, face_value_fen.tolist(), (submitted_at // DAY_MS).tolist(), again.tolist(), strict=True)
+    return np.array([_card(*row) for row in rows], dtype=object)
+
+
+def _card(
+    fingerprint: str | None, seller: str | None, card_type: str | None, face: int, day: int, again: bool
+) -> str | None:
+    if again:
+        return None
+    if fingerprint is not None:
+        return f"card\x1f{fingerprint}"
+    return None if seller is None else f"seller\x1f{seller}\x1f{card_type}\x1f{face}\x1f{day}"
 
 
 def still_paid(action: np.ndarray, probability: np.ndarray) -> np.ndarray:
@@ -74,7 +100,7 @@ def notes_of(probability: np.ndarray) -> list[tuple[Reason, ...]]:
     return [(LET_THROUGH_NOTE,) if drawn else () for drawn in np.isfinite(probability)]
 
 
-def uniform(seed: str, trade_id: str) -> float:
-    """The draw of a trade, even in [0, 1]."""
-    text = "\x1f".join(("let_through", seed, trade_id))
+def uniform(seed: str, card: str) -> float:
+    """The draw of a card, even in [0, 1]."""
+    text = "\x1f".join(("let_through", seed, card))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64

@@ -130,6 +130,27 @@ CASES: dict[str, tuple[Case, ...]] = {
             )
         ),
     ),
+    "asking": (
+        Case(Reason("ASKED_PRICE", "卖家要求的价格需要核实", "The price that was asked for needs checking")),
+    ),
+    "payee": (
+        Case(
+            Reason(
+                "PAYEE_NOT_SELLER",
+                "收款账户的户主与卖家不一致",
+                "The payout account is not held by the seller",
+            ),
+            (Fact("payee_is_seller", high=0),),
+        ),
+        Case(
+            Reason("PAYEE_TO_CHECK", "收款账户的户主需要核实", "The payout account's holder needs checking")
+        ),
+    ),
+    "day_totals": (
+        Case(
+            Reason("DAY_TOTAL_TO_CHECK", "当日累计金额需要核实", "The total amount of the day needs checking")
+        ),
+    ),
     "time": (Case(Reason("UNUSUAL_TIME", "提交时段需要留意", "The time of submission calls for attention")),),
     "seller_velocity": (
         Case(

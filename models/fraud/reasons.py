@@ -14,7 +14,7 @@ MOST_REASONS = 3
 LEAST_LOG_ODDS = 0.2
 """A family that raises the odds of fraud by less than about a fifth is not worth naming."""
 
-LEAST_OF_STRONGEST = 0.2
+LEAST_OF_STRONGEST = 0.25
 """Nor is one with less than this share of what the strongest adds: which of the weak ones comes third is chance, and
 would be another one after the next training."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import lightgbm
 import numpy as np
@@ -39,21 +39,21 @@ class NoSignals(FraudTrainingError):
 class FraudFitSettings:
     """How the trees are grown.
 
-    leaves: small trees are as precise as larger ones, keep the level of probabilities better, and are
-    explained several times faster. bins: many, as frauds often sit just above a round amount. category_*: how
-    strongly splits on card type, category and form are held back; with few frauds they memorise which kinds
-    happened to be hit, and the kinds' smoothed rates are features anyway. trees: most
-    trees. patience: trees without a lower log loss before stopping. valid_share: share of rows, the latest,
-    that stop and calibrate. trees_unseen: number of trees when that slice holds too few frauds to judge.
-    frauds_min: least frauds (and least honest trades) on each side. rows_max: above this, honest trades are
-    drawn at random and weighted back up; all frauds stay. threads: 0 uses all cores.
+    leaf_l2: at most, see :func:`_shrinkage`. leaves: small trees are as precise as larger ones, keep the level
+    of probabilities better, and are explained several times faster. bins: many, as frauds often sit just above
+    a round amount. category_*: how strongly splits on card type, category and form are held back; with few
+    frauds they memorise which kinds happened to be hit, and the kinds' smoothed rates are features anyway.
+    trees: most trees. patience: trees without a lower log loss before stopping. valid_share: share of rows, the
+    latest, that stop and calibrate. trees_unseen: number of trees when that slice holds too few frauds to
+    judge. frauds_min: least frauds (and least honest trades) on each side. rows_max: above this, honest trades
+    are drawn at random and weighted back up; all frauds stay. threads: 0 uses all cores.
     """
 
     trees: int = 600
     leaves: int = 8
     learning_rate: float = 0.05
     leaf_rows_min: int = 50
-    leaf_l2: float = 5.0
+    leaf_l2: float = 50.0
     feature_share: float = 0.8
     bins: int = 1023
     category_smoothing: float = 300.0
@@ -89,6 +89,10 @@ class FraudFitSettings:
         }
 
 
+LEAST_LEAF_L2, FRAUDS_PER_LEAF_L2 = 5.0, 12.0
+"""See :func:`_shrinkage`."""
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Training rows in time order: matrix (n, k) float64, fraud (n,) 0.0/1.0, weight (n,)."""
@@ -102,20 +106,22 @@ class _Rows:
 
 
 class _Reordered(Mapping[str, np.ndarray]):
-    """Columns in another row order, copied one at a time: a second copy of them all may not fit."""
+    """Columns in another row order, copied one at a time: a second copy of them all may not fit. ``made`` are more,
+    in that order already."""
 
-    def __init__(self, columns: Columns, order: np.ndarray) -> None:
+    def __init__(self, columns: Columns, order: np.ndarray, made: Columns) -> None:
         self._columns = columns
         self._order = order
+        self._made = made
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._columns[name][self._order]
+        return self._made[name] if name in self._made else self._columns[name][self._order]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+        return iter([*self._columns, *self._made])
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self._columns) + len(self._made)
 
 
 def fit_fraud(
@@ -143,18 +149,18 @@ def fit_fraud(
     settings = settings or FraudFitSettings()
     weight = np.ones(len(fraud)) if weight is None else np.asarray(weight, dtype=np.float64)
     _check_labels(fraud, settings)
-    extras = learn_extras(list(columns[EXTRAS])) if EXTRAS in names else ExtraInputs()
-    columns = extras.expand(columns)
+    chosen, chosen_weight = _thin(np.asarray(fraud, dtype=bool), weight, settings)
+    order = chosen[np.argsort(submitted_at[chosen], kind="stable")]
+    told = columns[EXTRAS][order] if EXTRAS in names else np.array([], dtype=object)
+    extras = learn_extras(list(told))
     plain = [name for name in names if name != EXTRAS and _has_values(columns[name])]
     present = [*plain, *extras.names]
     if not present:
         raise NoSignals("every feature column is empty")
-    chosen, chosen_weight = _thin(np.asarray(fraud, dtype=bool), weight, settings)
-    order = chosen[np.argsort(submitted_at[chosen], kind="stable")]
-    encoding = Encoding.fit(columns, present)
-    rows = _Rows(
-        encoding.matrix(_Reordered(columns, order)), fraud[order].astype(np.float64), chosen_weight[order]
-    )
+    seen = _Reordered(columns, order, extras.inputs(told))
+    encoding = Encoding.fit(seen, present)
+    rows = _Rows(encoding.matrix(seen), fraud[order].astype(np.float64), chosen_weight[order])
+    settings = replace(settings, leaf_l2=_shrinkage(rows.fraud, settings))
     trees, calibrator, judged = _judge_on_latest(rows, encoding, settings)
     base_rate = float(np.average(rows.fraud, weights=rows.weight))
     return FraudModel(
@@ -176,6 +182,12 @@ def fit_fraud(
             "settings": asdict(settings),
         },
     )
+
+
+def _shrinkage(fraud: np.ndarray, settings: FraudFitSettings) -> float:
+    """How strongly leaves are drawn to nothing: strong shrinkage keeps noise from ranking the trades without any sign,
+    but where few frauds are known it keeps the trees from learning at all."""
+    return min(settings.leaf_l2, max(LEAST_LEAF_L2, float(fraud.sum()) / FRAUDS_PER_LEAF_L2))
 
 
 def _absent(names: Sequence[str], plain: Sequence[str], extras: ExtraInputs) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ WITHOUT_SIGNALS = {
     "review": AMOUNT_AT_RISK,
     "refuse": OVERALL_RISK,
 }
-"""The model's decision -> its reason where no family of features stands out."""
+"""Decision -> its reason where no family of features stands out."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def verdicts(
     if model is None or matrix is None:
         risks: list[tuple[Reason, ...]] = [(NO_FRAUD_SCORE,)] * size
     else:
-        risks = _risks(model, matrix, columns, probability, decisions.action)
+        risks = _risks(model, matrix, columns, probability, handled.action)
     reasons = [
         found if person is None else (person, *found)
         for person, found in zip(handled.reasons, risks, strict=True)
@@ -88,7 +88,7 @@ def verdicts(
 def _risks(
     model: FraudModel, matrix: np.ndarray, columns: Columns, probability: np.ndarray, action: np.ndarray
 ) -> list[tuple[Reason, ...]]:
-    """The reasons of the model's own decisions."""
+    """The reasons of decisions that a profile has had its say in."""
     reasons: list[tuple[Reason, ...]] = [(WITHOUT_SIGNALS[one],) for one in action]
     risky = np.flatnonzero(probability > model.base_rate)
     if len(risky) == 0:
@@ -99,3 +99,13 @@ def _risks(
         if found != (NO_RISK_SIGNALS,):
             reasons[row] = found
     return reasons
+
+
+def as_decided(reasons: tuple[Reason, ...], *, action: str, let_through: bool) -> tuple[Reason, ...]:
+    """The reasons of one trade once draw, rules and lists have had their say: none speaks of a refusal that did not
+    come, and a trade that was let through at random reads like any other that is paid."""
+    if let_through:
+        return (NO_RISK_SIGNALS,)
+    if action == "refuse" or OVERALL_RISK not in reasons:
+        return reasons
+    return tuple(WITHOUT_SIGNALS[action] if reason == OVERALL_RISK else reason for reason in reasons)

@@ -56,13 +56,13 @@ def tiles(material: Material) -> list[Tile]:
 def _stopped_words(material: Material) -> Words:
     """What the share stopped is a share of; flattering where the model decides on what it was fitted on."""
     said = material.said
-    if (said.in_sample & (said.origin == MODELLED)).any():
+    if (said.learned & (said.origin == MODELLED)).any():
         return Words("已知欺诈金额拦住（含样本内）", "of known fraud money stopped (partly in-sample)")
     return Words("已知欺诈金额拦住", "of known fraud money stopped")
 
 
 def _calibration_tile(material: Material) -> Tile:
-    judged = material.judged(material.basis)
+    judged = material.judged(material.told)
     level = calibration(probability=judged.probability, outcome=judged.fraud, weight=judged.weight).ratio
     bad = bool(np.isfinite(level)) and not FAR_OFF[0] <= level <= FAR_OFF[1]
     return Tile(ratio(level), Words("平均概率 / 实际欺诈率", "mean probability / fraud rate"), bad=bad)
@@ -77,7 +77,7 @@ def header(material: Material) -> Section:
 def _alarms(material: Material) -> list[Prose]:
     """What to know before believing a figure."""
     found, said = [], material.said
-    seen, size = int(said.in_sample.sum()), len(material.cases)
+    seen, size = int(said.learned.sum()), len(material.cases)
     if seen:
         found.append(
             Words(

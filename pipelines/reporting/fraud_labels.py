@@ -249,7 +249,10 @@ def _with_model(material: Material, verdicts: dict[int, Label]) -> Table:
         few.append(len(own) < FEW)
     return Table(
         "analysts_and_model",
-        Words("分析师判定与现任模型的决定", "Analysts against the champion's decisions"),
+        material.flattered(
+            Words("分析师判定与现任模型的决定", "Analysts against the champion's decisions"),
+            np.array([*verdicts], dtype=np.int64),
+        ),
         (
             Column("analyst_said", Words("分析师判定", "the analyst said"), "words"),
             Column("trades", Words("交易", "trades")),

@@ -19,6 +19,7 @@ from models.quoting import Terms
 from models.registry import CHAMPION, ModelVersion
 from pipelines.application_data import ApplicationData
 from pipelines.champions import load_pair
+from pipelines.reporting.fraud_basis import Basis
 from pipelines.reporting.fraud_cases import (
     Cases,
     Judgeable,
@@ -38,15 +39,14 @@ from pipelines.reporting.fraud_scoring import (
     Watched,
     answered,
     explained,
-    last_quotes,
     learned_sample,
     said_of,
 )
-from pipelines.reporting.tables import utc
+from pipelines.reporting.tables import Words, utc
 from pipelines.screening.history import RuleTest, try_rules
 from pipelines.settings import Settings
 from pipelines.terms import terms_of
-from pipelines.training.collecting import collect_workspace
+from pipelines.training.collecting import collect_workspace, last_quotes
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
 
@@ -84,38 +84,39 @@ class Material:
         return classes(self.cases, self.maturity, self.said.action)
 
     @cached_property
-    def unseen(self) -> np.ndarray:
-        """Trades (n,) bool that may judge and that the champion was not fitted on."""
-        return self.judge.fair & ~self.said.in_sample & np.isfinite(self.said.probability)
+    def told(self) -> Basis:
+        """What was told and done when it was recorded, else what is computed now: to judge the scores as they were."""
+        return self._basis(self.said.probability, self.said.action, seen=self.said.in_sample)
 
     @cached_property
-    def in_sample(self) -> np.ndarray:
-        """Trades (n,) bool that may judge but for the champion's having seen their time."""
-        return self.judge.fair & self.said.in_sample & np.isfinite(self.said.probability)
+    def own(self) -> Basis:
+        """The champion's own scores and decisions of all trades: to judge the model that answers today."""
+        return self._basis(self.said.computed, self.said.modelled, seen=self.said.learned)
 
-    @cached_property
-    def basis(self) -> np.ndarray:
-        """The trades (n,) bool that the figures rest on: unseen ones, or all where those lack fraud or honesty."""
-        return self.unseen if self.basis_is_unseen else self.unseen | self.in_sample
+    def _basis(self, probability: np.ndarray, action: np.ndarray, *, seen: np.ndarray) -> Basis:
+        fair = self.judge.fair & np.isfinite(probability)
+        return Basis(probability, action, unseen=fair & ~seen, in_sample=fair & seen, fraud=self.cases.fraud)
 
-    @cached_property
-    def basis_is_unseen(self) -> bool:
-        return _both(self.cases.fraud[self.unseen])
+    def flattered(self, words: Words, rows: np.ndarray | None = None) -> Words:
+        """A title that says where the champion's part flatters. rows: mask (n,) or places of the trades it is about,
+        None: all."""
+        seen = int((self.said.learned if rows is None else self.said.learned[rows]).sum())
+        if seen == 0:
+            return words
+        return Words(
+            f"{words.zh}（现任模型部分含样本内 {seen:,} 笔，偏乐观）",
+            f"{words.en} (the champion's part holds {seen:,} in-sample trades: it flatters)",
+        )
 
-    @property
-    def basis_can_rank(self) -> bool:
-        """Whether there are both fraud and honest trades to judge by."""
-        return _both(self.cases.fraud[self.basis])
-
-    def judged(self, rows: np.ndarray) -> Judged:
-        """Some of the trades as the evaluation takes them, with what the champion would do."""
-        cases, said = self.cases, self.said
+    def judged(self, basis: Basis, rows: np.ndarray | None = None) -> Judged:
+        """A basis as the evaluation takes it. rows (n,) bool or places: only these; None: all that it rests on."""
+        cases, rows = self.cases, basis.rows if rows is None else rows
         return Judged(
             fraud=cases.is_fraud[rows],
-            probability=said.probability[rows],
+            probability=basis.probability[rows],
             submitted_at=cases.submitted_at[rows] // 1000,
             seller_id=cases.seller_id[rows],
-            action=said.modelled[rows],
+            action=basis.action[rows],
             payout_fen=cases.at_risk_fen[rows],
             face_value_fen=cases.face_value_fen[rows],
             weight=self.judge.weight[rows],
@@ -136,7 +137,7 @@ def read_material(
     trades = features.built.trades
     cases, maturity = cases_within(trades, period, catalogue=catalogue), label_maturity(trades)
     computed = answered(cases, champion=champion, features=features, terms=terms, progress=progress)
-    said = said_of(cases, computed, champion=champion, quotes=last_quotes(data))
+    said = said_of(cases, computed, champion=champion, quotes=last_quotes(data, store=workspace.tables))
     to_review = open_rows(cases, said, maturity)
     return Material(
         period=period,
@@ -191,7 +192,3 @@ def _champion(workspace: Workspace) -> tuple[Champion, ModelVersion]:
         learned_to=int(facts["submitted_at_last_ms"]),
     )
     return champion, registry.version("fraud", CHAMPION)
-
-
-def _both(fraud: np.ndarray) -> bool:
-    return bool((fraud == 1).any() and (fraud == 0).any())

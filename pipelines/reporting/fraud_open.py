@@ -54,7 +54,7 @@ def _table(material: Material) -> Table:
         )
     return Table(
         "open_cases",
-        Words("未结交易", "Open cases"),
+        material.flattered(Words("未结交易", "Open cases"), material.open_rows),
         (
             Column("trade_id", Words("交易编号", "trade"), "text"),
             Column("submitted_at", Words("提交时间", "submitted"), "time"),

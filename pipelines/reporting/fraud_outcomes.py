@@ -55,9 +55,7 @@ def outcomes(material: Material) -> Section:
     ]
     if "champion" in _answers(material):
         title = Words("现任模型会怎么决定", "What the champion would decide today")
-        blocks.append(
-            _matrix("outcomes_by_champion", _with_warning(title, material), material, said.modelled)
-        )
+        blocks.append(_matrix("outcomes_by_champion", material.flattered(title), material, said.modelled))
     blocks += [
         _summary(material),
         _money(material),
@@ -81,17 +79,6 @@ def _answers(material: Material) -> dict[str, np.ndarray]:
     said = material.said
     own = {"champion": said.modelled} if (said.modelled != said.action).any() else {}
     return {"decided": said.action} | own
-
-
-def _with_warning(words: Words, material: Material) -> Words:
-    """A title that says where the champion's part flatters."""
-    seen = int(material.said.in_sample.sum())
-    if seen == 0:
-        return words
-    return Words(
-        f"{words.zh}（现任模型部分含样本内 {seen:,} 笔，偏乐观）",
-        f"{words.en} (the champion's part holds {seen:,} in-sample trades: it flatters)",
-    )
 
 
 def _matrix(name: str, title: Words, material: Material, action: np.ndarray) -> Table:
@@ -131,12 +118,11 @@ def _summary(material: Material) -> Table:
             few.append(size < FEW)
     return Table(
         "caught_and_missed",
-        _with_warning(
+        material.flattered(
             Words(
                 "拦住、漏过、误拦（标签已知的交易）",
                 "Caught, missed, wrongly stopped, of trades with a label",
-            ),
-            material,
+            )
         ),
         (
             Column("outcome", Words("结果", "outcome"), "words"),
@@ -197,7 +183,7 @@ def _money(material: Material) -> Table:
     ]
     return Table(
         "money",
-        _with_warning(Words("金额", "Money"), material),
+        material.flattered(Words("金额", "Money")),
         (
             Column("what", Words("项目", "what"), "words"),
             Column("trades", Words("交易", "trades")),
@@ -252,7 +238,7 @@ def _weeks(material: Material) -> Table:
         few.append(int(fraud.sum()) < FEW)
     return Table(
         "outcomes_by_week",
-        Words("按周（新的在前）", "By week, the newest first"),
+        material.flattered(Words("按周（新的在前）", "By week, the newest first")),
         (
             Column("week", Words("周一", "Monday"), "day"),
             Column("trades", Words("交易", "trades")),

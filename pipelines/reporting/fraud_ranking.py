@@ -10,6 +10,7 @@ import numpy as np
 from models.evaluation.fraud import FraudMetrics, Judged, weighted_mean
 from models.fraud.decision import PAY, REFUSE, REVIEW, action_costs_fen
 from pipelines.reporting.drawing import BLUE, GREY, ORANGE, RED, Drawing
+from pipelines.reporting.fraud_basis import Basis
 from pipelines.reporting.fraud_material import Material
 from pipelines.reporting.page import Picture, Prose, Section
 from pipelines.reporting.tables import FEW, Column, Table, Words
@@ -110,9 +111,9 @@ def operating_point(judged: Judged, *, material: Material) -> Point:
 def ranking(material: Material) -> Section:
     """The section."""
     words = Words("排序能力与成本", "Ranking and cost")
-    if not material.basis_can_rank:
+    if not material.own.can_rank:
         return Section("ranking", words, (Prose(NOT_RANKED, alarm=True),))
-    judged = material.judged(material.basis)
+    judged = material.judged(material.own)
     found, point = curve(judged, material=material), operating_point(judged, material=material)
     picture = Words(
         "左：精确率与召回率；右：拦住风险最高的若干交易、其余直接打款时，每千笔的实际成本。圆点为现任模型当前的决定",
@@ -123,7 +124,7 @@ def ranking(material: Material) -> Section:
         "ranking",
         words,
         (
-            Prose(basis_words(material)),
+            Prose(basis_words(material, material.own)),
             _metrics(material),
             Picture(_picture(found, point), picture),
             _points(found, point, judged),
@@ -131,12 +132,12 @@ def ranking(material: Material) -> Section:
     )
 
 
-def basis_words(material: Material) -> Words:
+def basis_words(material: Material, basis: Basis) -> Words:
     """What the judged figures rest on."""
-    rows = material.basis
+    rows = basis.rows
     size, frauds = int(rows.sum()), int(material.cases.is_fraud[rows].sum())
     drawn = int((material.judge.weight[rows] > 1).sum())
-    if material.basis_is_unseen:
+    if basis.is_unseen:
         zh = f"以下数字基于 {size:,} 笔模型未见过、标签已到期且未被拒收的交易（其中欺诈 {frauds:,} 笔）。"
         en = (
             f"The figures below rest on {size:,} trades that the model has not seen, whose label is due and that were "
@@ -167,10 +168,10 @@ def _costs(judged: Judged, material: Material) -> np.ndarray:
 
 def _metrics(material: Material) -> Table:
     rows, few = [], []
-    for words, mask in ((UNSEEN, material.unseen), (IN_SAMPLE, material.in_sample)):
+    for words, mask in ((UNSEEN, material.own.unseen), (IN_SAMPLE, material.own.in_sample)):
         if not mask.any():
             continue
-        found = figures_of(material.judged(mask), material.settings)
+        found = figures_of(material.judged(material.own, mask), material.settings)
         rows.append((words, *(getattr(found, name) for name in METRICS)))
         few.append(found.frauds < FEW)
     return Table(

@@ -85,7 +85,7 @@ def _table(material: Material, found: Mapping[Reason, np.ndarray], stopped: int)
     order = sorted(range(len(rows)), key=lambda place: (-rows[place][2], rows[place][0]))
     return Table(
         "reasons",
-        Words("原因", "Reasons"),
+        material.flattered(Words("原因", "Reasons"), modelled != "pay"),
         COLUMNS,
         tuple(rows[place] for place in order),
         tuple(few[place] for place in order),

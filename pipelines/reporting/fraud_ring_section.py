@@ -81,7 +81,7 @@ def _overview(material: Material, found: tuple[Ring, ...]) -> Table:
         )
     return Table(
         "rings",
-        Words("团伙一览", "Overview"),
+        material.flattered(Words("团伙一览", "Overview"), np.concatenate([ring.rows for ring in found])),
         (
             Column("ring", Words("团伙", "ring"), "text"),
             Column("sellers", Words("卖家", "sellers")),

@@ -52,7 +52,12 @@ def rules(material: Material) -> Section:
             f"of trades with a label; negative where it costs.",
         )
     )
-    return Section("rules", words, (prose, _table(found)))
+    return Section("rules", words, (prose, *_notes(found), _table(found)))
+
+
+def _notes(found: RuleTest) -> list[Prose]:
+    """What to know before believing a figure, as the trial says it."""
+    return [Prose(Words(f"注意（原文）：{note}", f"Note: {note}."), alarm=True) for note in found.notes]
 
 
 def _table(found: RuleTest) -> Table:

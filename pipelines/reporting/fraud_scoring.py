@@ -16,7 +16,6 @@ from models.fraud.verdicts import verdicts
 from models.matrix import Columns
 from models.quoting import Terms
 from models.reasons import Reason
-from pipelines.application_data import ApplicationData
 from pipelines.reporting.fraud_cases import Cases
 from pipelines.reporting.fraud_features import Chunk, StoredFeatures
 
@@ -59,8 +58,9 @@ class Said:
     probability: as told when the trade was quoted (``recorded``), or computed now. computed: the champion's own, of
     all trades. action: what was done, by ``origin``: QUOTED, LOGGED, or MODELLED for what the champion and the
     platform's profile would do. modelled: the champion's own decision, of all trades. saving_fen: what a review saves
-    by the champion's probability. in_sample: computed by a model that was fitted on trades of that time. new_seller:
-    1, 0, or NaN where unknown. reasons: n of them, the champion's.
+    by the champion's probability. learned: the champion was fitted on trades of that time, so that whatever is its
+    own (computed, modelled, saving_fen) flatters there. new_seller: 1, 0, or NaN where unknown. reasons: n of them,
+    the champion's.
     """
 
     probability: np.ndarray
@@ -70,9 +70,15 @@ class Said:
     origin: np.ndarray
     modelled: np.ndarray
     saving_fen: np.ndarray
-    in_sample: np.ndarray
+    learned: np.ndarray
     new_seller: np.ndarray
     reasons: Sequence[tuple[Reason, ...]]
+
+    @property
+    def in_sample(self) -> np.ndarray:
+        """Trades (n,) bool whose ``probability`` comes from a model that was fitted on trades of their time: what was
+        told when a trade was quoted never does."""
+        return self.learned & ~self.recorded
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ def _answered(cases: Cases, chunk: Chunk, *, champion: Champion, terms: Terms) -
 def said_of(
     cases: Cases, computed: Computed, *, champion: Champion, quotes: Mapping[str, Mapping[str, Any]]
 ) -> Said:
-    """What was told where a trade was quoted, else what is computed. quotes: the answer last given, by trade."""
+    """What was told where a trade was quoted, else what is computed. quotes: the answer that counts, by trade."""
     answers = [quotes.get(trade_id) for trade_id in cases.trade_id]
     told = np.array([np.nan if one is None else _known(one["fraud_probability"]) for one in answers])
     recorded = np.isfinite(told)
@@ -155,7 +161,7 @@ def said_of(
         origin=np.where(quoted, QUOTED, np.where(logged, LOGGED, MODELLED)).astype(object),
         modelled=computed.modelled,
         saving_fen=computed.saving_fen,
-        in_sample=champion.learned(cases.submitted_at) & ~recorded,
+        learned=champion.learned(cases.submitted_at),
         new_seller=computed.new_seller,
         reasons=computed.reasons,
     )
@@ -187,11 +193,6 @@ def explained(
             own = {name: column[place : place + 1] for name, column in chunk.columns.items()}
             found.append(explain(champion.model, own, registry=FEATURES))
     return tuple(found[place] for place in np.argsort(order))
-
-
-def last_quotes(data: ApplicationData) -> dict[str, Mapping[str, Any]]:
-    """The answer last given about each trade."""
-    return {row["trade_id"]: row["answer"] for row in data.all_quotes()}
 
 
 def _followed(champion: Champion, columns: Columns) -> dict[str, np.ndarray]:

@@ -59,7 +59,7 @@ def segments(material: Material) -> Section:
         "segments",
         Words("分组", "Segments"),
         (
-            Prose(basis_words(material)),
+            Prose(basis_words(material, material.told)),
             Prose(
                 Words(
                     "召回率：在全体正常交易 1 % 被标记的同一分数线上。概率/实际：平均预测概率除以实际欺诈率，1 为准。"
@@ -75,9 +75,9 @@ def segments(material: Material) -> Section:
 
 def _table(material: Material) -> Table:
     parts = parts_of(material)
-    judged = material.judged(material.basis)
+    judged = material.judged(material.told)
     masks: Mapping[str, np.ndarray] = {
-        str(place): part[2][material.basis] for place, part in enumerate(parts)
+        str(place): part[2][material.told.rows] for place, part in enumerate(parts)
     }
     kept = {name: mask for name, mask in masks.items() if mask.any()}
     found = {

@@ -115,9 +115,9 @@ def trust(material: Material) -> Section:
 
 
 def _calibration(material: Material) -> tuple[Prose | Table | Picture, ...]:
-    if not material.basis_can_rank:
+    if not material.told.can_rank:
         return (Prose(NOT_RANKED, alarm=True),)
-    judged = material.judged(material.basis)
+    judged = material.judged(material.told)
     level = calibration(probability=judged.probability, outcome=judged.fraud, weight=judged.weight)
     bins = reliability_table(
         probability=judged.probability, outcome=judged.fraud, weight=judged.weight, bins=RELIABILITY_BINS
@@ -150,7 +150,7 @@ def _calibration(material: Material) -> tuple[Prose | Table | Picture, ...]:
         "Across: mean probability; up: fraud rate (logarithmic), bars are 95 % intervals; dashed: exactly right",
     )
     return (
-        Prose(basis_words(material)),
+        Prose(basis_words(material, material.told)),
         Prose(summary),
         Picture(_reliability_picture(table), caption, narrow=True),
         table,
@@ -226,7 +226,7 @@ def _by_week(material: Material, reference: Reference) -> Table:
             continue
         part = scores[own]
         found = stability(reference.watched.probability, part)
-        seen = float(np.mean(material.said.in_sample[own]))
+        seen = float(np.mean(material.said.learned[own]))
         quantiles = (float(value) for value in np.quantile(part, (0.5, 0.9, 0.99)))
         rows.append((day_us(week), len(part), seen, float(part.mean()), *quantiles, found.psi, found.chance))
         few.append(len(part) < LEAST_FOR_DRIFT)

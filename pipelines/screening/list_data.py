@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from features.catalogue import Catalogue, detect
 from features.rows import to_microseconds
 from models.fraud.lists import KINDS, LISTS, NEVER_MS, ListChange, Lists
-from pipelines.application_data import ApplicationData, UtcTime, metadata
+from pipelines.application_data import ApplicationData, UtcTime, metadata, one_at_a_time
 
 screening_lists = sa.Table(
     "screening_lists",
@@ -33,6 +33,9 @@ screening_lists = sa.Table(
 
 REFRESH = timedelta(seconds=5)
 """How old the lists of a running service may be. The look for new rows costs one query by primary key."""
+
+LISTS_LOCK = 7_204_416
+"""Number of the lock under which changes are written."""
 
 LEAST_NUMBER = 13
 """No issuer's batch number has so many digits; a card number may."""
@@ -109,29 +112,41 @@ class ListData:
     def write(self, entries: Sequence[Entry], *, now: datetime) -> int:
         """Write what changes anything, all or nothing; how many did. What is on a list until the same time already,
         or is to be taken off a list that it is not on, changes nothing."""
-        lists = read_lists(self)
-        rows = []
-        for entry in entries:
-            change = _change(asdict(entry) | {"at": now})
-            last = lists.last(list=entry.list, kind=entry.kind, value=entry.value)
-            if _state(last, change.at_ms) != _state(change, change.at_ms):
-                lists.add(change)
-                rows.append(asdict(entry) | {"at": now.astimezone(UTC)})
-        if rows:
-            with self.data.transaction() as connection:
+        with self.data.transaction() as connection:
+            # Before the lists are read: readers go on by number, and what changes nothing depends on what is there.
+            one_at_a_time(connection, LISTS_LOCK)
+            lists = Lists()
+            _take_in(lists, (dict(row) for row in connection.execute(_behind(0)).mappings()))
+            rows = _changing(lists, entries, now)
+            if rows:
                 connection.execute(sa.insert(screening_lists), rows)
         return len(rows)
 
     def after(self, seq: int) -> list[Mapping[str, Any]]:
         """Changes with a number behind ``seq``, in order."""
-        chosen = sa.select(screening_lists).where(screening_lists.c.seq > seq)
-        return self.data.rows(chosen.order_by(screening_lists.c.seq))
+        return self.data.rows(_behind(seq))
 
     def active(self, *, now: datetime) -> list[Mapping[str, Any]]:
         """The additions that hold at ``now``, in the order they were made."""
         newest = {(row["list"], row["kind"], row["value"]): row for row in self.after(0)}
         rows = sorted(newest.values(), key=lambda row: row["seq"])
         return [row for row in rows if row["change"] == "added" and _holds(row, now)]
+
+
+def _behind(seq: int) -> sa.Select[Any]:
+    return sa.select(screening_lists).where(screening_lists.c.seq > seq).order_by(screening_lists.c.seq)
+
+
+def _changing(lists: Lists, entries: Sequence[Entry], now: datetime) -> list[dict[str, Any]]:
+    """Rows of the entries that change anything, each of which ``lists`` takes in."""
+    rows = []
+    for entry in entries:
+        change = _change(asdict(entry) | {"at": now})
+        last = lists.last(list=entry.list, kind=entry.kind, value=entry.value)
+        if _state(last, change.at_ms) != _state(change, change.at_ms):
+            lists.add(change)
+            rows.append(asdict(entry) | {"at": now.astimezone(UTC)})
+    return rows
 
 
 def _holds(row: Mapping[str, Any], now: datetime) -> bool:

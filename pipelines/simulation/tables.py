@@ -64,7 +64,8 @@ def trades_table(world: World, kinds: Kinds, cards: Rows) -> pa.Table:
         "label_source": _known(label_source(cards), known),
     }
     schema = file_schema(TRADES)
-    # What this platform never knew or kept is null: balances, further facts, the centre of its draw.
+    # What this platform never knew or kept is null: balances, further facts, asked rates, the payee's name, the centre
+    # of its draw.
     return pa.table(
         [columns.get(name, pa.nulls(count, schema.field(name).type)) for name in schema.names], schema=schema
     )

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.catalogue import workspace_catalogue
+from features.catalogue import Catalogue, workspace_catalogue
 from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS, microseconds, to_microseconds
 from features.training_set import Progress, build_training_set, columns_of, compute_features
@@ -208,8 +208,17 @@ def backtest(workspace: Workspace, *, past: Past, listener: Listener) -> Backtes
         own = _with_columns(workspace, own, past.fixed.models.pinned_columns)
         models_at = partial(_always, past.fixed)
     terms = terms_of(workspace)
-    moves = Moves(workspace_catalogue(workspace.tables))
-    steps, said = replay(own, job=past.job, models_at=models_at, terms=terms, listener=listener, moves=moves)
+    catalogue = workspace_catalogue(workspace.tables)
+    moves = Moves(catalogue)
+    steps, said = replay(
+        own,
+        job=past.job,
+        models_at=models_at,
+        terms=terms,
+        catalogue=catalogue,
+        listener=listener,
+        moves=moves,
+    )
     listener.say("figures")
     log = logged(own, settings)
     known = None
@@ -226,11 +235,12 @@ def replay(
     job: BacktestJob,
     models_at: ModelsAt,
     terms: Terms,
+    catalogue: Catalogue,
     listener: Listener,
     moves: Moves,
 ) -> tuple[tuple[Step, ...], Answered]:
-    """Answer the period's trades, in the order of time, step by step; answers in that order. moves: remembers what
-    daily moves are measured from."""
+    """Answer the period's trades, in the order of time, step by step; answers in that order. catalogue: which face
+    values are usual; moves: remembers what daily moves are measured from."""
     steps: list[Step] = []
     parts: list[Answered] = []
     pair, done = NO_PAIR, 0
@@ -247,7 +257,7 @@ def replay(
             part = slice(start, start + QUOTES_AT_ONCE)
             chunk = examples.rows(rows[part])
             then = None if before is None else before.rows(part)
-            parts.append(answered(chunk, models=pair, terms=terms, before=then))
+            parts.append(answered(chunk, models=pair, terms=terms, catalogue=catalogue, before=then))
             done += len(chunk)
             listener.answered(done, len(examples))
     return tuple(steps), joined(parts)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from features.catalogue import Catalogue
 from features.definitions import FEATURES
 from features.moment import CHINA_OFFSET
 from features.windows import DAY
@@ -193,15 +194,22 @@ class Answered:
 
 
 def answered(
-    examples: Examples, *, models: ModelPair, terms: Terms, before: DayBefore | None = None
+    examples: Examples,
+    *,
+    models: ModelPair,
+    terms: Terms,
+    catalogue: Catalogue,
+    before: DayBefore | None = None,
 ) -> Answered:
-    """Answer trades as the live service does, and ask the same discount model about the logged offers. before: what
-    daily moves are measured from; None: no move is capped."""
+    """Answer trades as the live service does, and ask the same discount model about the logged offers. catalogue: which
+    face values are usual; before: what daily moves are measured from; None: no move is capped."""
+    special = examples.special(catalogue)
     asked = Asked(
         columns=examples.columns,
         face_value_fen=examples.face_value_fen,
         submitted_at=examples.submitted_ms,
         submitted={"trade_id": examples.trade_id, "seller_id": examples.seller_id},
+        special=special,
         before=before,
     )
     answers = quote(asked, models=models, terms=terms)
@@ -214,6 +222,7 @@ def answered(
         face_value_fen=examples.face_value_fen,
         costs=terms.costs,
         policy=terms.price,
+        special=special,
     )
     return _columns(
         answers,

@@ -49,8 +49,8 @@ REASONS: dict[tuple[str, str], tuple[str, str]] = {
     ("wrong_type", "flag"): ("不是 true、false、1 或 0", "not true, false, 1 or 0"),
     ("wrong_type", "date"): ("不是 2024-05-01 这样的日期", "not a date like 2024-05-01"),
     ("wrong_type", "object"): (
-        "不是由数字、文本或 null 组成的 JSON 对象，如 {\"score\": 0.7}",
-        "not a JSON object of numbers, texts and nulls like {\"score\": 0.7}",
+        '不是由数字、文本或 null 组成的 JSON 对象，如 {"score": 0.7}',
+        'not a JSON object of numbers, texts and nulls like {"score": 0.7}',
     ),
     ("wrong_type", "time"): (
         "不是 2024-05-01T12:00:00+08:00 这样的时间",

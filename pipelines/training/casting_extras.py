@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,7 +29,7 @@ def read_extras(values: pa.Array, rule: ColumnRule) -> Cast:
 
 def gathered_extras(columns: Mapping[str, pa.Array]) -> Cast:
     """The columns as one object a row, under their own names: numbers and flags as numbers, all else as text. What
-    is not a finite number, or empty, is left out."""
+    is not a finite number, or empty, is left out. What a text means is for the model to say, which sees all of them."""
     plain = {name: as_plain(values) for name, values in columns.items()}
     lists = [_values(values) for values, _ in plain.values()]
     rows = zip(*lists, strict=True)
@@ -46,18 +45,12 @@ def _values(values: pa.Array) -> list[float | str | None]:
         values = pa.array(
             [None if value is None else str(value) for value in values.to_pylist()], pa.string()
         )
-    found = values.to_pylist()
-    return _numbers_of(found) if pa.types.is_string(values.type) else found
+    return [_known(value) for value in values.to_pylist()]
 
 
 UNKNOWN_WORDS = frozenset({"null", "na", "n/a", "nan", "none"})
 """Texts by which exports write that nothing is known (any case)."""
 
 
-def _numbers_of(texts: list[str | None]) -> list[float | str | None]:
-    """Numbers where every text of the column is one (a CSV file tells no types), the texts otherwise."""
-    known = [None if text is None or text.lower() in UNKNOWN_WORDS else text for text in texts]
-    try:
-        return [None if text is None else float(json.loads(text)) for text in known]
-    except (ValueError, TypeError):
-        return list(known)
+def _known(value: float | str | None) -> float | str | None:
+    return None if isinstance(value, str) and value.lower() in UNKNOWN_WORDS else value

@@ -16,24 +16,23 @@ from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS
 from features.training_set import NothingToTrainOn, build_training_set, columns_of, compute_features
 from models.discount.model import DiscountModel
-from models.evaluation.fraud import realised_cost_fen
 from models.fraud.model import FraudModel
 from models.quoting import as_trained
 from models.registry import CHALLENGER, CHAMPION, ModelVersion
 from pipelines.feature_pins import FeaturesGone, pins
-from pipelines.settings import Settings
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
-from pipelines.training.discount_checks import MOST_ECE, contender, discount_checks
+from pipelines.training.discount_checks import contender, discount_checks
 from pipelines.training.examples import Examples, examples_of
 from pipelines.training.fairness import Fairness, fairness_trial, judge_fairness
-from pipelines.training.promotion_checks import Check, paired_gain
+from pipelines.training.fraud_checks import Candidate, fraud_checks, notes_on
+from pipelines.training.fraud_details import fraud_details
+from pipelines.training.promotion_checks import Check
 from pipelines.training.splitting import TooLittleHistory
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
 
 LEAST_OUTCOMES = 200
-AP_TOLERANCE = 0.01
 
 
 class NothingToCompare(LookupError):
@@ -87,9 +86,22 @@ Judgement = tuple[tuple[Mapping[str, float], ...], tuple[str, ...], tuple[Check,
 def _judge_fraud(workspace: Workspace, folders: Sequence[Path], seen: Sequence[Examples]) -> Judgement:
     settings = workspace.settings
     models = [FraudModel.load(folder) for folder in folders]
-    pairs = list(zip(models, seen, strict=True))
-    figures = tuple(fraud.judge(model, own, settings).to_dict() for model, own in pairs)
-    return figures, (), _fraud_checks(pairs, figures, settings) if len(models) == 2 else ()
+    judged = [fraud.judged(model, own, settings) for model, own in zip(models, seen, strict=True)]
+    found = [
+        Candidate(own, answers, fraud.figures_of(answers, settings).to_dict())
+        for own, answers in zip(seen, judged, strict=True)
+    ]
+    details = [
+        fraud_details(
+            one.judged,
+            columns=one.seen.columns,
+            trained_until_us=int(one.seen.submitted_at.min()),
+            settings=settings,
+        )
+        for one in found
+    ]
+    checks = () if len(found) < 2 else fraud_checks(champion=found[0], challenger=found[1], settings=settings)
+    return tuple(one.figures for one in found), notes_on(details), checks
 
 
 def _judge_discount(workspace: Workspace, folders: Sequence[Path], seen: Sequence[Examples]) -> Judgement:
@@ -186,36 +198,6 @@ def _no_newer(name: str, rows: int, since: datetime) -> str:
     return (
         f"only {rows} trades with outcomes are newer than what the {name} models learned from ({since:%Y-%m-%d}); "
         f"import newer trades, or train with `--until` to keep some back"
-    )
-
-
-def _fraud_checks(
-    pairs: Sequence[tuple[FraudModel, Examples]],
-    figures: tuple[Mapping[str, float], ...],
-    settings: Settings,
-) -> tuple[Check, ...]:
-    """``pairs``: each model with the same trades as it knows them."""
-    old, new = figures
-    costs = (-_fraud_cost(model, own, settings) for model, own in pairs)
-    gain = paired_gain(*costs, examples=pairs[0][1])
-    return (
-        Check(f"cost per trade falls: {gain}", gain.low >= 0),
-        Check(
-            f"average precision {new['average_precision']:.3f} against {old['average_precision']:.3f}",
-            new["average_precision"] >= old["average_precision"] - AP_TOLERANCE,
-        ),
-        Check(f"calibration error {new['ece']:.4f} is at most {MOST_ECE}", new["ece"] <= MOST_ECE),
-    )
-
-
-def _fraud_cost(model: FraudModel, examples: Examples, settings: Settings) -> np.ndarray:
-    return realised_cost_fen(
-        fraud=examples.fraud == 1,
-        action=fraud.decisions(model, examples, settings).action,
-        payout_fen=examples.at_risk_fen,
-        face_value_fen=examples.face_value_fen,
-        costs=settings.costs,
-        decision=settings.decision,
     )
 
 

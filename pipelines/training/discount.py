@@ -8,6 +8,7 @@ import numpy as np
 
 from features.registry import Registry
 from models.discount.model import DiscountModel
+from models.discount.special import partly_used
 from models.discount.training import DiscountFitSettings, fit_discount
 from models.evaluation.discount import DiscountMetrics, evaluate_discount
 from models.evaluation.profit import Outcomes
@@ -61,6 +62,7 @@ def judge(model: DiscountModel, examples: Examples, settings: Settings) -> Disco
         outcomes=outcomes_of(examples),
         costs=settings.costs,
         policy=settings.price,
+        special=partly_used(examples.face_value_fen, examples.issued_face_fen),
     )
 
 

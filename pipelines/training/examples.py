@@ -9,9 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.catalogue import Catalogue
 from features.definitions import FEATURES
 from features.rows import microseconds
+from features.tables import ISSUED_FACE
 from features.training_set import build_training_set, columns_of
+from models.discount.special import SpecialCards, special_cards
 from models.matrix import Columns
 from pipelines.workspace import Workspace
 
@@ -20,12 +23,16 @@ from pipelines.workspace import Workspace
 class Examples:
     """Columns and outcomes of n trades in one order. Times are int64 µs, -1 where unknown; rates NaN where
     unknown; ``accepted`` and ``fraud`` are 1, 0 or NaN; ``decision`` and ``label_source`` object, None where
-    unknown; ``let_through`` NaN where a trade was not let through by a random draw."""
+    unknown; ``let_through`` NaN where a trade was not let through by a random draw. ``card_type`` object, None where
+    unknown; ``face_value_fen`` is what was sold, ``issued_face_fen`` int64 what a partly used card was issued with, 0
+    for a whole one."""
 
     columns: dict[str, np.ndarray]
     trade_id: np.ndarray
     seller_id: np.ndarray
+    card_type: np.ndarray
     face_value_fen: np.ndarray
+    issued_face_fen: np.ndarray
     submitted_at: np.ndarray
     offered_rate: np.ndarray
     offer_density: np.ndarray
@@ -65,6 +72,15 @@ class Examples:
             label_source=source,
         )
 
+    def special(self, catalogue: Catalogue) -> SpecialCards:
+        """What sets the cards apart from whole ones of usual face values, by the catalogue's lists."""
+        return special_cards(
+            catalogue=catalogue,
+            card_type=self.card_type,
+            value_fen=self.face_value_fen,
+            issued_face_fen=self.issued_face_fen,
+        )
+
     @property
     def submitted_ms(self) -> np.ndarray:
         return self.submitted_at // 1000
@@ -87,7 +103,9 @@ def examples_of(trades: pa.Table, columns: Columns) -> Examples:
         columns=dict(columns),
         trade_id=trades["trade_id"].to_numpy(zero_copy_only=False),
         seller_id=trades["seller_id"].to_numpy(zero_copy_only=False),
+        card_type=_words(trades["card_type"]),
         face_value_fen=trades["face_value_fen"].to_numpy(zero_copy_only=False),
+        issued_face_fen=trades[ISSUED_FACE].fill_null(0).to_numpy(zero_copy_only=False),
         submitted_at=microseconds(trades["submitted_at"]),
         offered_rate=_number(trades["offered_rate"]),
         offer_density=_number(trades["offer_density"]),

@@ -25,7 +25,17 @@ from models.quoting import as_trained
 from pipelines.training.splitting import DAY_US
 from pipelines.workspace import Workspace
 
-PERSON_COLUMNS = ("seller_id", "device_id", "ip", "payout_account", "region", "channel", "extras")
+PERSON_COLUMNS = (
+    "seller_id",
+    "device_id",
+    "ip",
+    "payout_account",
+    "payee_is_seller",
+    "asked_rate",
+    "region",
+    "channel",
+    "extras",
+)
 """What changes with the person; everything else of a trade is the card and the moment."""
 TRADES, PEOPLE = 300, 24
 RECENT_US = 30 * DAY_US

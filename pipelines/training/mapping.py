@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from features.extras import MOST_EXTRAS, check_name
 from features.tables import TABLES, Kind, Table
 from pipelines.training.import_problems import MappingError, SourceProblem
 
@@ -64,6 +65,11 @@ class ColumnRule(BaseModel):
     def _is_usable(self) -> ColumnRule:
         if sum(given is not None for given in (self.column, self.constant, self.columns)) != 1:
             raise ValueError("give either column or constant (or, for extras, columns)")
+        if self.columns is not None:
+            if not 0 < len(self.columns) <= MOST_EXTRAS:
+                raise ValueError(f"columns takes 1 to {MOST_EXTRAS} names")
+            for name in self.columns:
+                check_name(name)
         if self.format and "%z" in self.format.lower():
             raise ValueError("format cannot hold a zone; ISO 8601 times with a zone need no format")
         if self.timezone:
@@ -72,7 +78,6 @@ class ColumnRule(BaseModel):
             except (ZoneInfoNotFoundError, OSError, ValueError) as error:
                 raise ValueError(f"unknown timezone {self.timezone!r}") from error
         return self
-
 
     @property
     def read(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
+from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match
 
 from pipelines.explaining import NothingToExplain
@@ -73,8 +74,8 @@ TheBoards = Annotated[PriceBoards, Depends(_boards)]
 
 
 def _add_quote_routes(app: FastAPI) -> None:
-    # Handlers are async and do not await: one request at a time per worker, so that reading and writing the
-    # state of an entity cannot interleave.
+    # Handlers of the live state are async and do not await: one request at a time per worker, so that reading and
+    # writing the state of an entity cannot interleave.
 
     @app.post("/v1/quotes", response_model=schemas.Quote, responses=PROBLEMS, tags=["quotes"])
     async def post_quote(submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt) -> Response:
@@ -112,11 +113,14 @@ def _add_quote_routes(app: FastAPI) -> None:
         """For risk analysts: what moved the probability, feature by feature, and what each action was expected to
         cost. Needs ``Authorization: Bearer`` with the platform's analyst token."""
         check_analyst(request.headers, request.app.state.analyst_token)
+        explainer = request.app.state.explainer
         try:
-            found = request.app.state.explainer.quote(quote_id)
+            found = explainer.stored(quote_id)
         except NothingToExplain:
             raise Problem(404, "quote_not_found", "there is no quote with this id") from None
-        return JSONResponse(explanation_body(found))
+        # A model that does not serve any more is loaded aside: no quote waits for an analyst. No state is touched.
+        answerer = await run_in_threadpool(explainer.answerer, found)
+        return JSONResponse(explanation_body(explainer.explained(found, answerer)))
 
     @app.post("/v1/fraud-scores", response_model=schemas.FraudScore, responses=PROBLEMS, tags=["fraud"])
     async def post_score(submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt) -> Response:

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from features.catalogue import CardType
+from models.quoting import NO_DISCOUNT_MODEL
 from pipelines.board_history import hour_of, lowest_of
 from pipelines.reference_prices import Close, anybodys_trade, reference_face_fen
-from serving.api.engine import Engine, money
+from serving.api.engine import NO_FEATURES, Engine, money
 from serving.api.problems import Problem
 
 log = logging.getLogger("huika")
@@ -23,7 +24,7 @@ SLICE = 8
 
 
 class PriceBoards:
-    """Makes the board from the discount model, at most once a minute, and keeps one point an hour."""
+    """Makes the board from the discount model, once a minute, and keeps the lowest rates of every hour."""
 
     def __init__(self, *, engine: Engine) -> None:
         self._engine = engine
@@ -31,9 +32,10 @@ class PriceBoards:
         self._made_at: datetime | None = None
 
     def current(self, *, now: datetime) -> dict[str, Any]:
-        """Body of :class:`serving.api.schemas.PriceBoard`."""
-        if self._board is None or self._made_at is None or now - self._made_at >= REFRESH:
-            for _ in self._make(now):
+        """Body of :class:`serving.api.schemas.PriceBoard`: the last board. Only the very first is made at once; the
+        others are made a slice at a time, so that nobody who looks at the board makes a quote wait."""
+        if self._board is None:
+            for _ in self.refreshed(now=now):
                 pass
         assert self._board is not None
         return self._board
@@ -53,24 +55,26 @@ class PriceBoards:
         }
 
     async def keep(self) -> None:
-        """Make the board of every hour, whether anybody looks or not: tomorrow's prices are measured from today's.
+        """Make the board anew every minute, whether anybody looks or not: tomorrow's prices are measured from today's.
         Never ends; between slices of the board quotes are answered."""
         while True:
             try:
-                for _ in self.due(now=self._engine.clock()):
+                for _ in self.refreshed(now=self._engine.clock()):
                     await asyncio.sleep(0)
             except Exception:
-                log.exception("the price board of this hour could not be made; trying again in a minute")
+                log.exception("the price board could not be made anew; trying again in a minute")
             await asyncio.sleep(REFRESH.total_seconds())
 
-    def due(self, *, now: datetime) -> Iterator[None]:
-        """Make the board of this hour, a slice at a time, unless it was made before."""
-        if not self._engine.history.has(hour_of(now)):
+    def refreshed(self, *, now: datetime) -> Iterator[None]:
+        """Make the board anew, a slice at a time, unless the last is younger than a minute. The first board of an hour
+        also keeps what the next day's moves are measured from."""
+        if self._made_at is None or now - self._made_at >= REFRESH:
             yield from self._make(now)
 
     def _make(self, now: datetime) -> Iterator[None]:
-        types = list(self._engine.catalogue)
+        types, first = list(self._engine.catalogue), not self._engine.history.has(hour_of(now))
         prices: list[dict[str, Any]] = []
+        offered: dict[str, float] = {}
         closes: dict[str, Close] = {}
         for start in range(0, len(types), SLICE):
             part = types[start : start + SLICE]
@@ -78,11 +82,18 @@ class PriceBoards:
             read = self._engine.read(trades)
             quotes = self._engine.quotes(trades, read)
             prices += [_price(card_type, quote) for card_type, quote in zip(part, quotes, strict=True)]
-            closes |= self._engine.closes(trades, read)
+            offered |= {quote["card_type"]: quote["rate"] for quote in quotes if _is_offered(quote)}
+            if first:
+                closes |= self._engine.closes(trades, read)
             yield
-        self._board, self._made_at = {"shown_at": now.isoformat(), "prices": prices}, now
-        rates = {price["card_type"]: price["rate"] for price in prices}
-        self._engine.history.remember(rates, closes, now=now)
+        if self._made_at is None or now >= self._made_at:  # one made at once may have come in between
+            self._board, self._made_at = {"shown_at": now.isoformat(), "prices": prices}, now
+        self._engine.history.remember(offered, closes, now=now)
+
+
+def _is_offered(quote: dict[str, Any]) -> bool:
+    """Whether a rate of the board is one that cards are bought at, and the discount model's own."""
+    return not quote["no_offer"] and not {NO_DISCOUNT_MODEL, NO_FEATURES} & set(quote["degraded"])
 
 
 def _price(card_type: CardType, quote: dict[str, Any]) -> dict[str, Any]:
@@ -94,4 +105,5 @@ def _price(card_type: CardType, quote: dict[str, Any]) -> dict[str, Any]:
         "face_value": money(reference_face_fen(card_type)),
         "rate": quote["rate"],
         "payout": quote["payout"],
+        "no_offer": quote["no_offer"],
     }

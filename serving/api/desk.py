@@ -37,7 +37,7 @@ TradeEvent = (
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
-CIRCUMSTANCES = frozenset({"submitted_at", "region", "channel", "extras"})
+CIRCUMSTANCES = frozenset({"submitted_at", "region", "channel", "extras", "asked_rate", "payee_is_seller"})
 """What may differ when a trade is asked about again: neither the card nor its seller."""
 NEXT_MOMENT = timedelta(microseconds=1)
 

@@ -22,7 +22,7 @@ from features.rows import SPINE_COLUMNS, to_microseconds
 from features.store import OnlineStoreUnavailable
 from features.tables import ISSUED_FACE
 from models.discount.explain import waterfall
-from models.discount.special import special_cards
+from models.discount.special import special_cards, valid_until
 from models.fraud.reason_dictionary import HUMAN_REVIEW
 from models.quoting import (
     NO_DISCOUNT_MODEL,
@@ -37,7 +37,7 @@ from models.quoting import (
 )
 from models.reasons import Reason
 from pipelines.board_history import BoardHistory
-from pipelines.reference_prices import Close, closes_of
+from pipelines.reference_prices import Close, closes_of, reference_face_fen, reference_form
 from pipelines.screening.list_data import ListReader
 from serving.api.explanations import analyst_facts
 from serving.api.problems import Problem
@@ -112,6 +112,8 @@ class Engine:
             "card_fingerprint": card.card_fingerprint,
             "lot_id": submission.lot_id,
             "extras": _extras(submission),
+            "asked_rate": submission.asked_rate,
+            "payee_is_seller": seller.payee_is_seller,
         }
 
     @cached_property
@@ -135,7 +137,7 @@ class Engine:
         degraded = [*self.models.degraded, *read.degraded]
         return [
             self._quote_body(trade, answers, row, degraded)
-            | self._market_body(trade, read.answers[row].extremes, answers, row)
+            | self._market_body(trade, read.answers[row], answers, row)
             for row, trade in enumerate(trades)
         ]
 
@@ -195,7 +197,6 @@ class Engine:
 
     def _quote_body(self, trade: Trade, answers: Answers, row: int, degraded: list[str]) -> dict[str, Any]:
         card_type = self._card_type(trade["card_type"])
-        validity = timedelta(minutes=int(answers.valid_minutes[row]))
         sold, issued = trade["face_value_fen"], trade.get(ISSUED_FACE)
         offers = answers.offers
         return {
@@ -207,7 +208,11 @@ class Engine:
             "face_value": money(issued or sold),
             "balance": money(sold) if issued else None,
             "submitted_at": trade["submitted_at"].isoformat(),
-            "valid_until": (trade["submitted_at"] + validity).isoformat(),
+            "valid_until": valid_until(
+                submitted_at=trade["submitted_at"],
+                minutes=int(answers.valid_minutes[row]),
+                expires_on=trade["expires_on"],
+            ).isoformat(),
             "rate": float(answers.rate[row]),
             "payout": money(int(answers.payout_fen[row])),
             "decision": str(answers.action[row]),
@@ -233,18 +238,25 @@ class Engine:
             "degraded": degraded,
         }
 
-    def _market_body(
-        self, trade: Trade, extremes: Extremes | None, answers: Answers, row: int
-    ) -> dict[str, Any]:
+    def _market_body(self, trade: Trade, answer: Answer, answers: Answers, row: int) -> dict[str, Any]:
         """What of a quote's body says where its price stands in the market and in time."""
-        shown = self.history.lowest(trade["card_type"], now=self.clock())
+        extremes, expired = answer.extremes, bool(answer.values["card_is_expired"])
         return {
             "offer_centre": known(answers.offer_centre[row]),
             "channels": None if extremes is None else _channels(extremes, trade["submitted_at"]),
-            "reference": {
-                "lowest_7d": None if shown is None else shown.lowest,
-                "shown_since": None if shown is None else shown.since.isoformat(),
-            },
+            "reference": self._reference(trade, expired=expired),
+        }
+
+    def _reference(self, trade: Trade, *, expired: bool) -> dict[str, Any] | None:
+        """The lowest price of the board's card, where it is one to compare with."""
+        card_type = self._card_type(trade["card_type"])
+        if expired or trade.get(ISSUED_FACE) or trade["card_form"] != reference_form(card_type):
+            return None
+        shown = self.history.lowest(card_type.card_type, now=self.clock())
+        return {
+            "face_value": money(reference_face_fen(card_type)),
+            "lowest_7d": None if shown is None else shown.lowest,
+            "shown_since": None if shown is None else shown.since.isoformat(),
         }
 
     def _score_body(self, trade: Trade, scores: Scores, row: int, degraded: list[str]) -> dict[str, Any]:
@@ -253,7 +265,6 @@ class Engine:
             "submitted_at": trade["submitted_at"].isoformat(),
             "fraud_probability": known(scores.probability[row]),
             "decision": str(scores.action[row]),
-            "let_through": known(scores.let_through[row]),
             "reasons": _reasons(scores.reasons[row]),
             "human_review": human_review(scores.action[row]),
             "models": self._versions(),

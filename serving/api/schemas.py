@@ -55,6 +55,10 @@ class Seller(Body):
     device_id: Text | None = None
     ip: Text | None = None
     payout_account: Text | None = None
+    payee_is_seller: bool | None = Field(
+        default=None,
+        description="whether the payout account's holder is the seller, as the payment provider says",
+    )
     region: Text | None = None
     channel: Text | None = None
 
@@ -83,7 +87,14 @@ class Submission(Body):
     trade_id: Text | None = None
     lot_id: Text | None = None
     submitted_at: AwareDatetime | None = None
-    extras: dict[Text, float | Text | None] | None = Field(
+    asked_rate: float | None = Field(
+        default=None,
+        ge=0,
+        le=1.5,
+        allow_inf_nan=False,
+        description="rate of face value that the seller asks for",
+    )
+    extras: dict[str, float | Annotated[str, Field(max_length=4_000)] | None] | None = Field(
         default=None, max_length=MOST_EXTRAS, description="what else is known of it; never the card's number"
     )
 
@@ -140,21 +151,21 @@ class Channels(Body):
 
 
 class Reference(Body):
-    """What a comparison may refer to: the lowest rate that the price board showed for the card type in the last 7
-    days, and since when it showed the type; null where it showed none."""
+    """What a comparison may refer to: the lowest rate at which the price board offered to buy a card of the type and
+    of ``face_value`` in the last 7 days, and since when it did; null where it did not."""
 
+    face_value: Money
     lowest_7d: float | None
     shown_since: datetime | None
 
 
 class FraudScore(Body):
-    """How likely the trade is fraudulent and what to do about it. ``let_through``: as in a quote."""
+    """How likely the trade is fraudulent and what to do about it."""
 
     trade_id: str
     submitted_at: datetime
     fraud_probability: float | None
     decision: Literal["pay", "hold", "review", "refuse"]
-    let_through: float | None
     reasons: list[Reason]
     human_review: HumanReview | None
     models: Models
@@ -175,12 +186,13 @@ class Step(Body):
 class Quote(Body):
     """A binding offer until ``valid_until``. ``waterfall`` adds up from face value to payout, in fen.
 
-    ``no_offer``: no rate is expected to earn anything; there is nothing to accept and nothing to review, the rate says
-    what the card is worth at best, and ``decision`` what the risk of fraud alone would ask for. ``human_review``: what
-    a refused seller is to be offered, null where nothing was refused. ``let_through``:
+    ``no_offer``: no rate that may be offered now is expected to earn anything; there is nothing to accept and nothing
+    to review, the rate says what could be paid at best, and ``decision`` what the risk of fraud alone would ask for.
+    ``human_review``: what a refused seller is to be offered, null where nothing was refused. ``let_through``:
     the trade would have been refused and is paid by a random draw of this probability, so that its outcome can be
     learnt; keep it from the seller. ``rate`` is of what is sold: the ``balance`` of a partly used card, else the
-    ``face_value``. ``reactivation_probability``: of an expired card, null for a valid one.
+    ``face_value``. ``reactivation_probability``: of an expired card, null for a valid one. ``reference``: null where
+    the board's card is none to compare with: for an expired or partly used card, and one of another form.
     """
 
     quote_id: str
@@ -207,7 +219,7 @@ class Quote(Body):
     human_review: HumanReview | None
     waterfall: list[Step]
     channels: Channels | None
-    reference: Reference
+    reference: Reference | None
     models: Models
     rules_version: str
     law_version: str
@@ -239,11 +251,13 @@ class SwapCard(Body):
 
 class Swap(Body):
     """A proposal to have the issuer move several expired cards of one seller onto one new card (more where it may not
-    hold them all), bound to their quotes and valid as long as the first of them.
+    hold them all). It is an invitation, as ``notice`` says, for a person to confirm with the seller until
+    ``valid_until``, when the first of its quotes ends: accepting a swap is not an event yet, and no end point takes it.
 
-    ``payout`` takes the place of ``separate_payout``, which the quotes pay one by one, and is at least as much: the
-    work is paid once. ``rate`` is of ``value``, the balances together. ``waterfall`` adds up to ``payout``.
-    ``swap_card``: the other way to be paid, null where its fee would not pay for the work.
+    ``payout`` takes the place of ``separate_payout``, which the quotes pay one by one (nothing for a quote with
+    ``no_offer``, which nobody can accept), and is at least as much: the work is paid once. ``rate`` is of ``value``,
+    the balances together. ``waterfall`` adds up to ``payout``. ``swap_card``: the other way to be paid, null where its
+    fee would not pay for the work.
     """
 
     swap_id: str
@@ -257,6 +271,7 @@ class Swap(Body):
     payout: Money
     rate: float
     decision: Literal["pay", "hold", "review", "refuse"]
+    notice: Reason
     valid_until: datetime
     waterfall: list[Step]
     swap_card: SwapCard | None
@@ -339,7 +354,8 @@ class EventReceipt(Body):
 
 
 class BoardPrice(Body):
-    """The public price of one card type: what a card of ``face_value`` is worth to anybody right now."""
+    """The public price of one card type: what a card of ``face_value`` is worth to anybody right now. ``no_offer``:
+    as in a quote; nothing is bought at this rate."""
 
     card_type: str
     name_zh: str
@@ -348,6 +364,7 @@ class BoardPrice(Body):
     face_value: Money
     rate: float
     payout: Money
+    no_offer: bool
 
 
 class PriceBoard(Body):
@@ -358,7 +375,7 @@ class PriceBoard(Body):
 
 
 class PricePoint(Body):
-    """A rate that the board showed."""
+    """The lowest rate that the board offered within an hour."""
 
     shown_at: datetime
     rate: float

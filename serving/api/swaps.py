@@ -7,7 +7,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from models.discount.swap import ExpiredQuote, SwapCard, SwapProposal, propose_swaps
+from models.discount.swap import INVITATION, ExpiredQuote, SwapCard, SwapProposal, propose_swaps
 from serving.api.engine import Engine, money
 
 
@@ -23,7 +23,7 @@ def swaps_of(
 
 
 def _takes_part(result: Mapping[str, Any]) -> bool:
-    """Whether there is an offer for an expired card."""
+    """Whether an expired card was priced and not refused; one that is no offer alone may be worth its work together."""
     quote = result.get("quote")
     return (
         quote is not None and quote["reactivation_probability"] is not None and quote["decision"] != "refuse"
@@ -43,6 +43,7 @@ def _quote(asked: Mapping[str, Any], quote: Mapping[str, Any], engine: Engine) -
         value_fen=value["amount_fen"],
         payout_fen=quote["payout"]["amount_fen"],
         decision=quote["decision"],
+        no_offer=quote["no_offer"],
         steps={step["code"]: step["amount_fen"] for step in quote["waterfall"]},
     )
 
@@ -62,6 +63,7 @@ def _body(proposal: SwapProposal, told: Mapping[str, Mapping[str, Any]]) -> dict
         "payout": money(proposal.payout_fen),
         "rate": proposal.rate,
         "decision": proposal.decision,
+        "notice": INVITATION.to_dict(),
         "valid_until": proposal.valid_until.isoformat(),
         "waterfall": [
             {"code": step.code, "zh": step.zh, "en": step.en, "amount_fen": step.amount_fen}

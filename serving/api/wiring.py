@@ -63,7 +63,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     workspace = Workspace.open(Path(os.environ.get("HUIKA_HOME", str(DEFAULT_HOME))))
     app.state.desk = build_desk(workspace)
     app.state.boards = PriceBoards(engine=app.state.desk.engine)
-    app.state.explainer = Explainer(data=app.state.desk.data, registry=model_registry(workspace))
+    app.state.explainer = Explainer(
+        data=app.state.desk.data,
+        registry=model_registry(workspace),
+        serving=app.state.desk.engine.models,
+    )
     app.state.analyst_token = workspace.settings.access.analyst_token
     app.state.boards.current(now=app.state.desk.clock())  # the first quote must not wait for first-time work
     gc.collect()

@@ -44,27 +44,31 @@ def explain(
 
 def print_explained(found: Explained, *, most_families: int) -> None:
     """Print the answer and everything behind it."""
+    from rich.text import Text
+
     from serving.output import console
 
     out = console()
     answer = found.answer
     where = f"quote {found.quote_id}" if found.quote_id else "answered now, as of its own moment"
-    out.print(f"[bold]{found.trade_id}[/]  {where}; {_versions(answer['models'])}")
+    out.print(Text.assemble((found.trade_id, "bold"), f"  {where}; {_versions(answer['models'])}"))
     told = ", ".join(f"{reason['code']} {reason['zh']}" for reason in answer["reasons"])
-    out.print(f"decision 决定: [bold]{answer['decision']}[/]   reasons told 告知原因: {told}")
+    decision = (answer["decision"], "bold")
+    out.print(Text.assemble("decision 决定: ", decision, f"   reasons told 告知原因: {told}"))
     if answer["no_offer"]:
         out.print("no offer 无报价: nothing is bought, so there is nothing to review")
     for note in answer.get("analyst_notes", []):
-        out.print(f"note 备注: {note['code']} {note['zh']} {note['en']}")
+        out.print(Text(f"note 备注: {note['code']} {note['zh']} {note['en']}"))
     if found.decided is not None:
         out.print(_decided(found.decided))
         out.print(_costs(found.decided))
     if found.fraud is None:
-        out.print(f"nothing to take apart: {found.missing}")
+        out.print(Text(f"nothing to take apart: {found.missing}"))
     else:
         out.print(_parts(found.fraud, most_families))
     if found.absent_signals:
-        out.print(f"the model had to do without 模型缺少的信号: {'; '.join(found.absent_signals)}")
+        absent = "; ".join(found.absent_signals)
+        out.print(Text(f"the model had to do without 模型缺少的信号: {absent}"))
     if answer["waterfall"]:
         out.print(_waterfall(answer["waterfall"]))
 
@@ -94,6 +98,7 @@ def _costs(decided: Decided) -> Table:
 
 def _parts(fraud: Explanation, most_families: int) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     from models.fraud.family_words import family_words
 
@@ -112,7 +117,8 @@ def _parts(fraud: Explanation, most_families: int) -> Table:
         first = (f"{'* ' if family.named else ''}{zh} {en}", f"{family.log_odds:+.2f}")
         rows = [_signal(signal) for signal in family.signals] or [("", "", "", "")]
         for place, row in enumerate(rows):
-            table.add_row(*(first if place == 0 else ("", "")), *row)
+            cells = (*(first if place == 0 else ("", "")), *row)
+            table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
@@ -135,11 +141,12 @@ def value_text(signal: Signal) -> str:
 
 def _waterfall(steps: list[Mapping[str, Any]]) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("step 步骤", title="from face value to payout 从面值到打款", title_justify="left")
     table.add_column("yuan 元", justify="right")
     for step in steps:
-        table.add_row(f"{step['zh']} {step['en']}", f"{step['amount_fen'] / 100:+,.2f}")
+        table.add_row(Text(f"{step['zh']} {step['en']}"), f"{step['amount_fen'] / 100:+,.2f}")
     return table
 
 

@@ -131,6 +131,7 @@ def show(
     if as_json:
         return print(json.dumps(rows, ensure_ascii=False, indent=1))
     from rich.table import Table
+    from rich.text import Text
 
     from serving.output import console
 
@@ -141,7 +142,7 @@ def show(
     for heading in headings.values():
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(row[name] for name in headings))
+        table.add_row(*(Text(row[name]) for name in headings))
     console().print(table)
     print(f"{len(rows):,} {'changes' if history else 'entries'}")
     return None

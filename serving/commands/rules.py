@@ -111,6 +111,7 @@ def _chosen(book: RuleBook, name: str) -> tuple[Rule, ...]:
 
 def _table(title: str, chosen: Sequence[Rule], *, law: bool) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
     for heading in ("名称 name", "模式 mode", "动作 action", "条件 when", "生效 in force"):
@@ -119,7 +120,8 @@ def _table(title: str, chosen: Sequence[Rule], *, law: bool) -> Any:
     for rule in chosen:
         said = f"{rule.source.zh}\n{rule.source.en}" if rule.source else f"{rule.note} ({rule.author or '–'})"
         conditions = "\n".join(condition.words("en") for condition in rule.when)
-        table.add_row(rule.name, rule.mode, rule.action, conditions, in_force(rule), said)
+        cells = (rule.name, rule.mode, rule.action, conditions, in_force(rule), said)
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
@@ -213,6 +215,7 @@ HEADINGS = (
 
 def _print_test(found: RuleTest) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from serving.output import console
 
@@ -221,7 +224,8 @@ def _print_test(found: RuleTest) -> None:
     for place, (zh, en) in enumerate(HEADINGS):
         table.add_column(f"{zh}\n{en}", justify="left" if place < 3 else "right")
     for figures in (*found.figures, found.together):
-        table.add_row(*_cells(_figures_json(figures, found), together=figures.rule is None))
+        cells = _cells(_figures_json(figures, found), together=figures.rule is None)
+        table.add_row(*(Text(cell) for cell in cells))
     console().print(table)
     print(
         "model stops: hits that the champion's own decision would not simply pay; stricter: hits that only the rule "

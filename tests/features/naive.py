@@ -64,6 +64,10 @@ class NaiveMoment(Moment):
     def text(self, column: str) -> Value:
         return self.trade[column]
 
+    def number(self, column: str) -> Value:
+        known = self.trade[column]
+        return math.nan if known is None else float(known)
+
     def card(self, attribute: Attribute) -> Value:
         return self.catalogue.attribute(self._card_types, attribute).tolist()[0]
 

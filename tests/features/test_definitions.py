@@ -192,6 +192,8 @@ SUBMITTED = st.fixed_dictionaries(
         "expires_on": st.sampled_from([None, date(2025, 3, 1), date(2025, 5, 2)]),
         "card_prefix": st.sampled_from(["b1", "b2", "b3", None]),
         "card_fingerprint": st.sampled_from(["f1", "f2", None]),
+        "asked_rate": st.sampled_from([None, 0.0, 0.8512345, 1.5]),
+        "payee_is_seller": st.sampled_from([True, False, None]),
         "accepted": st.sampled_from([True, True, False, None]),
         "resale_rate": st.sampled_from([None, 0.0, 0.9, 0.8512345, 1.5]),
         "fraud": st.sampled_from([True, False, None]),
@@ -473,10 +475,12 @@ def test_every_feature_is_documented():
 
 
 def test_prices_never_see_who_sells(world, columns):
-    """Other sellers, devices, addresses, accounts, batches and cards: the discount model reads the same numbers."""
+    """Other sellers, devices, addresses, accounts, batches, cards and asked rates: the discount model reads the same
+    numbers."""
     trades, market = world
     who = ("seller_id", "device_id", "ip", "payout_account", "card_prefix", "card_fingerprint")
-    rows = [row | dict.fromkeys(who, "the same") for row in trades.to_pylist()]
+    asks = {"asked_rate": 0.5, "payee_is_seller": False}
+    rows = [row | dict.fromkeys(who, "the same") | asks for row in trades.to_pylist()]
     changed = offline(table(rows, trades), market)
     for name in FEATURES.names("discount"):
         np.testing.assert_array_equal(changed[name], columns[name], err_msg=name)

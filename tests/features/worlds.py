@@ -110,6 +110,8 @@ def _trade(number: int, offset: int, sellers: int, rng: np.random.Generator) -> 
         "region": (None, "gd", "sh")[number % 3],
         "channel": ("app", None)[number % 2],
         "extras": (None, '{"score":0.5}', '{"score":-2.0,"word":"b"}')[number % 3],
+        "asked_rate": (None, 0.8512345, 0.0, 1.5, 0.9)[number % 5],
+        "payee_is_seller": (True, None, False, True)[number % 4],
         "offered_rate": 0.9,
         **_outcomes(submitted_at, rng),
     }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.discount.explain import DAILY_MOVE, reasons_of_all, waterfall
+from models.discount.explain import DAILY_MOVE, DAILY_MOVE_WAITS, NO_OFFER, reasons_of_all, waterfall
 from models.discount.model import DiscountModel
 from models.discount.move_cap import PRICED, DayBefore, as_reference
 from models.discount.offers import Offers
@@ -240,18 +240,44 @@ def test_the_waterfall_names_the_cap_and_adds_up():
     columns = later()
     found = offers(moved(columns, 0.08), remembered(columns), PricePolicy())
     reasons = reasons_of_all(columns=columns, offers=found)
-    named = 0
+    named = waiting = 0
     for row in range(len(found)):
         steps = waterfall(found, row)
         assert sum(step.amount_fen for step in steps) == found.payout_fen[row]
         taken = [step.amount_fen for step in steps if step.code == "DAILY_MOVE"]
         gap = found.centre_rate[row] - found.uncapped_rate[row]
         assert sum(taken) == pytest.approx(gap * found.face_value_fen[row], abs=1.01)
-        assert (DAILY_MOVE in reasons[row]) == (abs(gap) >= 0.001)
+        assert (DAILY_MOVE in reasons[row]) == (abs(gap) >= 0.001 and not found.waits[row])
         named += DAILY_MOVE in reasons[row]
+        waiting += DAILY_MOVE_WAITS in reasons[row]
     assert named > 100
-    assert DAILY_MOVE.zh
-    assert DAILY_MOVE.en
+    assert waiting > 40
+    for reason in (DAILY_MOVE, DAILY_MOVE_WAITS):
+        assert reason.zh
+        assert reason.en
+
+
+def test_no_offer_for_the_cap_alone_says_that_it_waits():
+    """In a market that rises faster than the cap, a card that would be worth an offer is none with a reason of its own;
+    a card that is worth none without the cap either keeps the usual one."""
+    columns = later()
+    before, up = remembered(columns), moved(columns, 0.08)
+    held, free = offers(up, before), offers(up)
+    np.testing.assert_array_equal(held.waits, held.no_offer & ~free.no_offer)
+    assert min(held.waits.sum(), (held.no_offer & ~held.waits).sum()) > 40
+    assert not free.waits.any()
+    for row, reasons in enumerate(reasons_of_all(columns=up, offers=held)):
+        assert (DAILY_MOVE_WAITS in reasons) == held.waits[row]
+        assert (NO_OFFER in reasons) == (held.no_offer[row] and not held.waits[row])
+        assert not (held.waits[row] and DAILY_MOVE in reasons)
+
+
+def test_the_usual_cap_leaves_a_rising_market_its_offers():
+    """In a market that rises by four points in a day, the cap of the settings costs no card its offer."""
+    columns = later()
+    found = offers(moved(columns, 0.04), remembered(columns), PricePolicy(exploration_half_width=0.0))
+    assert not found.waits.any()
+    assert not found.no_offer.all()
 
 
 def test_exploration_is_drawn_around_the_held_price():

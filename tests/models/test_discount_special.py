@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
 import numpy as np
@@ -24,6 +24,7 @@ from models.discount.special import (
     minutes_to_expiry,
     ordinary_cards,
     special_cards,
+    valid_until,
 )
 from models.money import payout_fen
 from models.policy import Costs, DecisionCosts, PricePolicy
@@ -436,6 +437,30 @@ def test_no_quote_of_a_valid_card_outlives_it() -> None:
     assert answers.valid_minutes[0] == 10
     assert POLICY.quote_valid_minutes > 10
     assert "NEAR_EXPIRY" in codes(answers, 0)
+
+
+@pytest.mark.parametrize(
+    ("moment", "minutes", "expires_on", "binds_for"),
+    [
+        ("2026-03-01T23:59:30+08:00", 1, date(2026, 3, 1), timedelta(seconds=30)),
+        ("2026-03-01T15:59:30+00:00", 30, date(2026, 3, 1), timedelta(seconds=30)),
+        ("2026-03-01T23:59:59.999999+08:00", 1, date(2026, 3, 1), timedelta(microseconds=1)),
+        ("2026-03-01T23:50:00+08:00", 10, date(2026, 3, 1), timedelta(minutes=10)),
+        ("2026-03-01T23:59:30+08:00", 30, date(2026, 3, 2), timedelta(minutes=30)),
+        ("2026-03-02T00:00:00+08:00", 30, date(2026, 3, 1), timedelta(minutes=30)),
+        ("2026-03-01T23:59:30+08:00", 30, date.max, timedelta(minutes=30)),
+        ("2026-03-01T23:59:30+08:00", 30, date.min, timedelta(minutes=30)),
+        ("2026-03-01T23:59:30+08:00", 30, None, timedelta(minutes=30)),
+    ],
+)
+def test_a_quote_ends_with_the_last_valid_day_to_the_second(
+    moment: str, minutes: int, expires_on: date | None, binds_for: timedelta
+) -> None:
+    """A valid card's quote never passes midnight in China; one of an expired card, or without expiry, binds in full."""
+    at = datetime.fromisoformat(moment).astimezone(UTC)
+    found = valid_until(submitted_at=at, minutes=minutes, expires_on=expires_on)
+    assert found - at == binds_for
+    assert found.utcoffset() == timedelta(0)
 
 
 def test_columns_of_a_usual_card_stay_as_they_are() -> None:

@@ -71,6 +71,7 @@ def expired(
         value_fen=value_fen,
         payout_fen=int(offers.payout_fen[0]),
         decision=decision,
+        no_offer=bool(offers.no_offer[0]),
         steps={step.code: step.amount_fen for step in waterfall(offers, 0)},
     )
 
@@ -93,7 +94,7 @@ def test_small_expired_cards_are_worth_more_together() -> None:
     assert proposal.targets_fen == (40_000,)
     assert proposal.value_fen == 40_000
     assert proposal.payout_fen > proposal.separate_fen
-    assert proposal.separate_fen == sum(quote.payout_fen for quote in proposal.quotes)
+    assert proposal.separate_fen == sum(quote.offered_fen for quote in proposal.quotes)
     costs = {step.code: step.amount_fen for step in proposal.steps}["COSTS"]
     assert -costs == pytest.approx(350, abs=10)
 
@@ -187,6 +188,78 @@ def test_a_card_is_swapped_once() -> None:
     first, again = expired("a", 10_000), replace(expired("b", 10_000, after_minutes=1), card_id="a")
     assert propose([first, again]) == ()
     assert members(propose([first, again, expired("c", 10_000, after_minutes=2)])) == [["b", "c"]]
+
+
+def test_a_card_quoted_again_later_changes_nothing_of_what_was_proposed() -> None:
+    """A file's later rows leave a closed proposal as it was; the card takes part in the next one once more."""
+    quotes = [expired("a", 10_000), expired("b", 10_000), expired("c", 10_000, after_minutes=60)]
+    again = replace(expired("d", 10_000, after_minutes=61), card_id="a")
+    assert propose([*quotes, again])[:1] == propose(quotes)
+    assert members(propose([*quotes, again])) == [["a", "b"], ["c", "d"]]
+
+
+def test_a_card_stands_in_one_open_proposal_only() -> None:
+    """Quoted again in another form it leaves the cards it went with; what is gone again leaves no group behind."""
+    quotes = [expired(name, 10_000) for name in "abc"]
+    again = replace(expired("d", 10_000, after_minutes=1, form="physical"), card_id="a")
+    more = expired("e", 10_000, after_minutes=2, form="physical")
+    assert members(propose([*quotes, again, more])) == [["b", "c"], ["d", "e"]]
+    moved = [replace(again, quote_id="f"), replace(again, quote_id="g", card_form="virtual")]
+    assert members(propose([*quotes[1:], *moved])) == [["b", "c", "g"]]
+
+
+def test_sellers_share_no_card_by_its_number() -> None:
+    """Two sellers' cards under one id are two cards: a quote to one takes nothing from the other."""
+    theirs = [replace(expired(name, 10_000, seller_id="s-2"), card_id=name[0]) for name in ("a2", "b2")]
+    assert members(propose([expired("a", 10_000), expired("b", 10_000), *theirs])) == [
+        ["a", "b"],
+        ["a2", "b2"],
+    ]
+
+
+def test_what_nobody_can_accept_fetches_nothing_alone() -> None:
+    """Quotes that are no offer count as nothing one by one, and together the cards pay the same."""
+    quotes = several()
+    offered, none = ([replace(q, no_offer=no) for q in quotes] for no in (False, True))
+    (with_offers,), (without,) = propose(offered), propose(none)
+    assert with_offers.separate_fen == sum(quote.payout_fen for quote in quotes)
+    assert without.separate_fen == 0
+    assert (without.payout_fen, without.steps) == (with_offers.payout_fen, with_offers.steps)
+    mixed = [replace(quotes[0], no_offer=True), *offered[1:]]
+    assert propose(mixed)[0].separate_fen == sum(quote.payout_fen for quote in quotes[1:])
+
+
+def test_risk_is_charged_on_one_handling() -> None:
+    """Cards whose risk share is known are charged it on the payout, its capital and one handling, not on one each."""
+    share, fixed = 0.2, COSTS.trade_fen + POLICY.reactivation_fen
+    quotes = []
+    for quote in several((30_000, 30_000, 30_000)):
+        capital = -quote.steps["COSTS"] - fixed
+        charged = round(share * ((quote.payout_fen + capital) * COSTS.loss_given_fraud + fixed))
+        quotes.append(replace(quote, no_offer=True, steps=dict(quote.steps) | {"KIND_RISK": -charged}))
+    (proposal,) = propose(quotes, policy=POLICY.model_copy(update={"expired_max_rate": 0.9}))
+    steps = {step.code: step.amount_fen for step in proposal.steps}
+    tied_up = proposal.payout_fen - steps["COSTS"] - fixed
+    assert -steps["KIND_RISK"] == pytest.approx(share * (tied_up * COSTS.loss_given_fraud + fixed), abs=2)
+    assert steps.get("GUARD_RAILS", 0) == pytest.approx(0, abs=20)
+
+
+def test_cards_without_value_are_no_swap() -> None:
+    """Two empty cards are worth nothing together, and that is no error."""
+    nothing = {"value_fen": 0, "payout_fen": 0, "steps": {}}
+    assert propose([replace(quote, **nothing) for quote in several((100, 100))]) == ()
+
+
+@pytest.mark.parametrize(("share", "face"), [(0.1, 85_500), (0.07, 88_350), (0.0001, 94_990), (0.5, 47_500)])
+def test_the_new_card_is_cut_by_whole_basis_points(share: float, face: int) -> None:
+    """The fee is exact to the fen, whatever a fraction looks like in floating point."""
+    free = {
+        "costs": Costs(handling_cny=0.0),
+        "policy": PricePolicy(swap_fee_share=share, expired_handling_cny=0),
+    }
+    (proposal,) = propose(several((90_000, 5_000), **free), **free)
+    assert proposal.card is not None
+    assert (proposal.card.faces_fen, proposal.card.fee_share) == ((face,), share)
 
 
 def test_balances_above_the_legal_maximum_take_several_cards() -> None:

@@ -13,6 +13,7 @@ from models.discount.training import (
     RATE_TABLE_UNLOGGED,
     TooFewResales,
     fit_discount,
+    spread,
 )
 from tests.models.discount_market import (
     DAY_MS,
@@ -138,3 +139,25 @@ def test_names_choose_the_inputs() -> None:
     assert model.training.names == names
     assert "luck" not in model.resale.encoding.names
     assert "market_spread" not in model.resale.encoding.names
+
+
+def test_long_log_is_thinned_where_it_is_old() -> None:
+    """The newest half stays whole, the other half lies evenly over all that is older; a short log stays as it is."""
+    rows = np.arange(0, 20_000, 2)
+    chosen = spread(rows, 1_000)
+    assert len(np.unique(chosen)) == 1_000
+    assert np.isin(chosen, rows).all()
+    assert np.array_equal(chosen[-500:], rows[-500:])
+    assert chosen[0] == 0
+    assert np.ptp(np.diff(chosen[:500])) <= 2
+    assert np.array_equal(spread(rows, 10_000), rows)
+
+
+def test_thinned_log_still_fits() -> None:
+    """A fit on a quarter of the log prices nearly as the whole log does, and says how much it had."""
+    market = make_market(rows=8_000, seed=3)
+    thin = fit_market(market, settings=replace(SETTINGS, most_rows=2_000))
+    offers, usual = price(thin, later_market()), price(fit_market(market), later_market())
+    assert thin.training.offer_rows == 8_000
+    assert np.abs(offers.resale_mean - usual.resale_mean).mean() < 0.005
+    assert np.abs(offers.rate - usual.rate).mean() < 0.01

@@ -65,6 +65,27 @@ def test_numbers_texts_and_rare_names_are_told_apart():
     assert found == ExtraInputs(numbers=("n",), texts={"t": ("3", "a")})
 
 
+def test_a_number_means_the_same_however_it_is_written():
+    """Texts that read as numbers are numbers, and a number among words is the word it would be written as."""
+    written = learn_extras([extras_text({"n": str(row), "zip": f"{row:05d}"}) for row in range(60)])
+    assert written.numbers == ("n",)
+    given = np.array(['{"n":"12"}', '{"n":12.0}', '{"n":"x"}', '{"n":"."}', '{"n":"1e2"}'], dtype=object)
+    np.testing.assert_array_equal(written.inputs(given)["extras.n"], [12, 12, np.nan, np.nan, 100])
+    codes = learn_extras(
+        [extras_text({"c": code}) for code in ("W1", 4_812_345, "4812345") for _ in range(30)]
+    )
+    assert codes.texts == {"c": ("4812345", "W1")}
+    found = codes.inputs(np.array(['{"c":4812345.0}', '{"c":4812346}'], dtype=object))
+    assert list(found["extras.c"]) == ["4812345", None]
+
+
+def test_only_the_finite_is_kept_and_names_are_bounded():
+    """A number beyond any float is unknown; too many names are refused."""
+    assert extras_text({"huge": 10**400, "ok": 1}) == '{"ok":1.0}'
+    with pytest.raises(ExtrasError):
+        extras_text({f"n{number}": 1 for number in range(501)})
+
+
 def test_a_model_learns_from_extras_and_survives_its_file(tmp_path: Path):
     """Extras raise the ranking far above chance; a saved model answers with the same bits."""
     rng = np.random.default_rng(5)

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.fraud.let_through import LET_THROUGH_NOTE, let_through, notes_of, still_paid, uniform
+from models.fraud.let_through import (
+    LET_THROUGH_NOTE,
+    cards_drawn,
+    let_through,
+    notes_of,
+    still_paid,
+    uniform,
+)
 from models.policy import DecisionCosts
 
 COSTS = DecisionCosts(let_through_share=0.05, let_through_seed="test")
@@ -21,7 +28,7 @@ def refused(count: int, **changes: object):
     """The draws of so many refused trades of 100 yuan."""
     asked = {
         "action": np.full(count, "refuse", dtype=object),
-        "trade_id": ids(count),
+        "card": ids(count),
         "face_value_fen": np.full(count, 10_000),
         "decision": COSTS,
     }
@@ -39,24 +46,22 @@ def test_the_share_is_the_one_set():
 
 
 def test_the_same_trade_asked_again_gets_the_same_draw():
-    """The draw depends on seed and id alone: not on the company, the order or the amount."""
+    """The draw depends on seed and card alone: not on the company, the order or the amount."""
     first = refused(3_000).action
     order = np.random.default_rng(1).permutation(3_000)
-    again = refused(3_000, trade_id=ids(3_000)[order], face_value_fen=np.full(3_000, 50_000)).action
+    again = refused(3_000, card=ids(3_000)[order], face_value_fen=np.full(3_000, 50_000)).action
     np.testing.assert_array_equal(first[order], again)
     other = refused(3_000, decision=COSTS.model_copy(update={"let_through_seed": "another"})).action
     assert (first != other).any()
 
 
-@given(seed=st.text(max_size=8), trade_id=st.text(max_size=20), share=st.floats(0.0, 0.5))
-def test_a_larger_share_lets_the_same_trades_through_and_more(seed, trade_id, share):
+@given(seed=st.text(max_size=8), card=st.text(max_size=20), share=st.floats(0.0, 0.5))
+def test_a_larger_share_lets_the_same_trades_through_and_more(seed, card, share):
     """Draws lie in [0, 1) and a trade let through at one share is let through at every larger one."""
-    assert 0.0 <= uniform(seed, trade_id) < 1.0
-    one = np.array([trade_id], dtype=object)
+    assert 0.0 <= uniform(seed, card) < 1.0
+    one = np.array([card], dtype=object)
     less, more = (
-        refused(
-            1, trade_id=one, decision=DecisionCosts(let_through_share=part, let_through_seed=seed)
-        ).action[0]
+        refused(1, card=one, decision=DecisionCosts(let_through_share=part, let_through_seed=seed)).action[0]
         for part in (share, 0.5)
     )
     assert (less, more) != ("pay", "refuse")
@@ -78,8 +83,28 @@ def test_only_refusals_of_small_cards_take_part():
     passed = refused(count, worth_paying=worth, decision=always).action == "pay"
     assert passed[worth].any()
     assert not passed[~worth].any()
-    assert not (refused(count, trade_id=None, decision=always).action == "pay").any()
-    assert not (refused(count, trade_id=np.full(count, None), decision=always).action == "pay").any()
+    assert not (refused(count, card=np.full(count, None), decision=always).action == "pay").any()
+
+
+def test_a_card_has_one_draw_however_often_it_is_offered():
+    """The draw is of the fingerprint, else of seller, kind, face value and day; a card seen before has none."""
+
+    def drawn(face: int = 10_000, at: int = 0, seen: float = 0.0, **submitted: str) -> str | None:
+        return cards_drawn(
+            columns={"fingerprint_count_all": np.array([seen])},
+            submitted={name: np.array([value], dtype=object) for name, value in submitted.items()},
+            face_value_fen=np.array([face]),
+            submitted_at=np.array([at]),
+        )[0]
+
+    first = drawn(card_fingerprint="f1", trade_id="t1", seller_id="s1")
+    assert first == drawn(card_fingerprint="f1", trade_id="t2", seller_id="s2", at=10**10)
+    assert drawn(card_fingerprint="f1", seen=1.0) is None
+    assert drawn(trade_id="t1") is None
+    plain = drawn(seller_id="s1", card_type="a", trade_id="t1")
+    assert plain == drawn(seller_id="s1", card_type="a", trade_id="t2", at=86_399_999)
+    others = [drawn(seller_id="s1", card_type="b"), drawn(seller_id="s1", card_type="a", face=2)]
+    assert plain not in [*others, drawn(seller_id="s1", card_type="a", at=86_400_000)]
 
 
 def test_without_a_share_nothing_is_let_through():

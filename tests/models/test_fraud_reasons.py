@@ -82,8 +82,8 @@ def test_weak_and_lowering_families_are_not_named() -> None:
 
 
 def test_a_family_far_behind_the_strongest_is_not_named() -> None:
-    """What adds less than a fifth of the strongest is left out: which weak one comes next is chance."""
-    assert _codes({"duplicate": 3.0, "kind": 0.55, "card": 0.65}) == ["CARD_HISTORY", "CARD_PROFILE"]
+    """What adds less than a quarter of the strongest is left out: which weak one comes next is chance."""
+    assert _codes({"duplicate": 3.0, "kind": 0.7, "card": 0.8}) == ["CARD_HISTORY", "CARD_PROFILE"]
 
 
 def test_a_trade_no_riskier_than_average_has_no_risk_signal() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from models.fraud.decision import Thresholds
 from models.fraud.model import FraudModel
-from models.fraud.verdicts import Verdicts, verdicts
+from models.fraud.profiles import PERSON_REFUSES
+from models.fraud.reason_dictionary import AMOUNT_AT_RISK, NO_RISK_SIGNALS, OVERALL_RISK
+from models.fraud.verdicts import Verdicts, as_decided, verdicts
 from models.matrix import Columns
 from models.policy import Costs, DecisionCosts, Profile
 from tests.models.fraud_market import fitted, market
@@ -145,3 +147,11 @@ def test_the_models_thresholds_ration_its_decisions(model: FraudModel) -> None:
     assert "hold" in _judge(model, columns, face_fen=face).action
     rationed = replace(model, thresholds=Thresholds(hold_fen=1e15))
     assert "hold" not in _judge(rationed, columns, face_fen=face).action
+
+
+def test_no_reason_speaks_of_a_refusal_that_did_not_come():
+    """A let-through trade reads like any paid one; what a person or an allow list softened is not called refused."""
+    refused = (PERSON_REFUSES, OVERALL_RISK)
+    assert as_decided(refused, action="review", let_through=False) == (PERSON_REFUSES, AMOUNT_AT_RISK)
+    assert as_decided(refused, action="refuse", let_through=False) == refused
+    assert as_decided((OVERALL_RISK,), action="pay", let_through=True) == (NO_RISK_SIGNALS,)

@@ -7,7 +7,9 @@ import numpy as np
 from models.discount.context import card_context
 from models.discount.guard_rails import price_band
 from models.policy import Costs, DecisionCosts, PricePolicy
-from models.quoting import Asked, ModelPair, Terms, quote, static_rates
+from models.quoting import Asked, ModelPair, Terms, quote, reference_rates, static_rates
+from tests.models.discount_market import DAY_MS, fitted_model
+from tests.models.test_discount_move_cap import day_before, later
 
 TERMS = Terms(costs=Costs(), decision=DecisionCosts(), price=PricePolicy())
 
@@ -57,3 +59,21 @@ def test_static_rates_take_a_haircut_from_the_list():
     """Without a model the list price is lowered, because nobody watches the market."""
     rate = static_rates(columns=columns(), face_value_fen=np.full(3, 50_000), terms=TERMS)
     assert rate[1] < 0.9 - 0.01
+
+
+def test_a_reference_card_without_an_offer_is_no_price():
+    """What the next day is measured from is unknown where the reference card is no offer, and only there."""
+    seen = later()
+    size = len(seen["card_type"])
+    seen["market_buyer_best"] = np.where(np.arange(size) % 2 == 0, seen["market_buyer_best"], 0.55)
+    seen["resale_mean_30d"] = np.where(np.arange(size) % 2 == 0, seen["resale_mean_30d"], 0.55)
+    asked = Asked(
+        columns=seen,
+        face_value_fen=np.full(size, 10_000),
+        submitted_at=np.full(size, 70 * DAY_MS),
+        before=day_before(seen, np.nan),
+    )
+    rates = reference_rates(asked, models=ModelPair(discount=fitted_model(), fraud=None), terms=TERMS)
+    known = np.isfinite(rates).reshape(-1, 2)
+    assert known[:, 0].mean() > 0.8
+    assert known[:, 1].mean() < 0.2

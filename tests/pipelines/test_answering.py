@@ -23,8 +23,10 @@ def file_rows(workspace, rows: pa.Table) -> list[dict]:
     """Stored trades as rows of an input file, without outcomes."""
     names = ("seller_id", "device_id", "ip", "payout_account", "card_type", "card_form", "expires_on")
     more = ("trade_id", "submitted_at", "card_prefix", "card_fingerprint", "region", "channel", "extras")
+    asked = ("asked_rate", "payee_is_seller")
     return [
-        {name: row[name] for name in (*names, *more)} | {"face_value_cny": row["face_value_fen"] / 100}
+        {name: row[name] for name in (*names, *more, *asked)}
+        | {"face_value_cny": row["face_value_fen"] / 100}
         for row in rows.to_pylist()
     ]
 

@@ -62,8 +62,16 @@ def past(trained_home: Path) -> Past:
 def answers(past: Past, history: Examples, workspace: Workspace) -> Answered:
     """The period's answers by models fitted on ``history``."""
     models_at = partial(fit_pair, history, settings=workspace.settings)
-    moves, terms = Moves(workspace_catalogue(workspace.tables)), terms_of(workspace)
-    found = replay(past.period, job=JOB, models_at=models_at, terms=terms, listener=SILENT, moves=moves)
+    catalogue, terms = workspace_catalogue(workspace.tables), terms_of(workspace)
+    found = replay(
+        past.period,
+        job=JOB,
+        models_at=models_at,
+        terms=terms,
+        catalogue=catalogue,
+        listener=SILENT,
+        moves=Moves(catalogue),
+    )
     return found[1]
 
 

@@ -54,7 +54,7 @@ def first_day(examples: Examples) -> int:
 
 
 def moves_of(home: Workspace, examples: Examples, **price: float) -> tuple[Moves, Examples, Terms]:
-    policy = PricePolicy(exploration_half_width=0.0).model_copy(update=price)
+    policy = PricePolicy(exploration_half_width=0.0, move_cap=0.02).model_copy(update=price)
     return Moves(workspace_catalogue(home.tables)), examples, replace(terms_of(home), price=policy)
 
 
@@ -67,8 +67,9 @@ def test_reference_prices_keep_to_the_cap_through_a_jump(home, period, by):
     found = moves.figures()
     assert found.moves > 100
     assert found.rise <= terms.price.move_cap + 1e-9
-    said = answered(examples, models=pair, terms=terms, before=before)
-    free = answered(examples, models=pair, terms=terms)
+    catalogue = workspace_catalogue(home.tables)
+    said = answered(examples, models=pair, terms=terms, catalogue=catalogue, before=before)
+    free = answered(examples, models=pair, terms=terms, catalogue=catalogue)
     np.testing.assert_array_equal(said.uncapped_rate, free.centre_rate)
     assert (np.abs(said.centre_rate - free.centre_rate) > 0.005).mean() > 0.003
     if by > 0:

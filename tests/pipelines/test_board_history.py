@@ -164,13 +164,53 @@ def test_the_lowest_of_seven_days_forgets_what_is_older(data):
     assert history.lowest("jd_ecard", now=at + timedelta(days=30)) is None
 
 
+def test_the_lowest_rate_shown_within_an_hour_is_kept(data):
+    """Of an hour's boards, of whichever process, the lowest rate of each type stays, and a higher one changes
+    nothing."""
+    one, other = BoardHistory(data, CATALOGUE), BoardHistory(data, CATALOGUE)
+    for minute, history, rate in ((0, one, 0.9), (1, other, 0.85), (2, one, 0.88), (3, one, 0.95)):
+        keep(history, NOON + timedelta(minutes=minute), dict.fromkeys(RATES, rate))
+    points = one.points("jd_ecard", since=NOON - timedelta(days=1))
+    assert [(point["shown_at"], point["rate"]) for point in points] == [(NOON, 0.85)]
+    for history in (one, other):
+        assert history.lowest("jd_ecard", now=NOON + timedelta(minutes=3)).lowest == 0.85
+
+
+def test_an_hour_gets_the_types_it_lacks(data):
+    """A type that comes to an hour's board later is kept and seen, by a process that has seen the hour too, whichever
+    type's rates stand still."""
+    first, *_ = sorted(RATES)
+    one, other = BoardHistory(data, CATALOGUE), BoardHistory(data, CATALOGUE)
+    keep(one, NOON, {first: 0.9})
+    assert other.lowest(first, now=NOON).lowest == 0.9
+    assert other.lowest("jd_ecard", now=NOON) is None
+    later = NOON + timedelta(minutes=10)
+    keep(one, later, {"jd_ecard": 0.8})
+    assert other.lowest("jd_ecard", now=later).lowest == 0.8
+    next_hour = NOON + timedelta(hours=1)
+    keep(one, next_hour, {"jd_ecard": 0.7})
+    found = other.lowest("jd_ecard", now=next_hour)
+    assert (found.lowest, found.since) == (0.7, NOON)
+    assert other.lowest(first, now=next_hour).lowest == 0.9
+
+
+def test_a_day_without_an_offer_leaves_the_last_real_price(data):
+    """Where the reference card was no offer, moves are measured from the price of the day before that, with its
+    days."""
+    history = BoardHistory(data, CATALOGUE)
+    keep(history, NOON, jd_ecard=0.9, sinopec_fuel=0.95)
+    keep(history, NOON + timedelta(days=1), sinopec_fuel=0.94)
+    found = history.before(["jd_ecard", "sinopec_fuel"], np.repeat(ms(NOON + timedelta(days=2)), 2))
+    np.testing.assert_array_equal(found.rate, [0.9, 0.94])
+    np.testing.assert_array_equal(found.days, [2.0, 1.0])
+
+
 def test_another_workers_board_is_seen_within_a_minute(data):
-    """Two processes on one database see the same lowest price, the second a minute later at most; the first board of
-    an hour stays."""
+    """Two processes on one database see the same lowest price, the second a minute later at most, and the same close of
+    a day."""
     one, other = BoardHistory(data, CATALOGUE), BoardHistory(data, CATALOGUE)
     keep(one, NOON, jd_ecard=0.9)
     assert other.has(NOON)
-    keep(other, NOON + timedelta(minutes=5), dict.fromkeys(RATES, 0.5), jd_ecard=0.5)
     assert other.lowest("jd_ecard", now=NOON).lowest == 0.9
     keep(one, NOON + timedelta(hours=1), dict.fromkeys(RATES, 0.8))
     later = NOON + timedelta(hours=1, minutes=1)

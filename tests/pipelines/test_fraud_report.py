@@ -37,15 +37,17 @@ from pipelines.reporting.fraud_cases import (
 from pipelines.reporting.fraud_labels import analyst_verdicts, seconds
 from pipelines.reporting.fraud_material import Material, open_rows, read_material
 from pipelines.reporting.fraud_money import expected_in_refused, money, refused_share
-from pipelines.reporting.fraud_ranking import curve, operating_point
+from pipelines.reporting.fraud_ranking import IN_SAMPLE, curve, operating_point
 from pipelines.reporting.fraud_report import PARTS, page_of, sections_of, write_report
 from pipelines.reporting.fraud_ring_section import rings
 from pipelines.reporting.fraud_rings import LARGEST, find_rings
+from pipelines.reporting.fraud_rules import rules
 from pipelines.reporting.fraud_scoring import LOGGED, MODELLED, QUOTED, Computed, said_of
 from pipelines.reporting.fraud_trust import reference_of, stability
-from pipelines.reporting.page import Section, tables_of
+from pipelines.reporting.page import Prose, Section, tables_of
 from pipelines.reporting.ring_drawing import APART, Node, draw, layout
 from pipelines.reporting.tables import Column, Table, Words, china_time
+from pipelines.screening.history import RuleFigures, RuleTest
 from pipelines.workspace import Workspace
 from tests.conftest import TODAY
 
@@ -206,8 +208,8 @@ def computed(size: int, **parts: np.ndarray) -> Computed:
 
 
 def test_what_was_said_live_wins_over_what_is_computed_now(material):
-    """A quote's probability and decision, then the log's decision, then the champion's; only what is computed now can
-    be in-sample."""
+    """A quote's probability and decision, then the log's decision, then the champion's; a probability that was told is
+    not in-sample, whatever the champion says itself is."""
     found = cases({}, {}, {"decision": "hold"}, {"decision": "hold"})
     champion = replace(material.champion, learned_from=0, learned_to=2**62)
     quotes = {
@@ -219,6 +221,7 @@ def test_what_was_said_live_wins_over_what_is_computed_now(material):
     assert said.action.tolist() == ["refuse", "pay", "hold", "review"]
     assert said.origin.tolist() == [QUOTED, MODELLED, LOGGED, QUOTED]
     assert said.in_sample.tolist() == [False, True, True, True]
+    assert said.learned.tolist() == [True] * 4
 
 
 def test_open_cases_are_those_a_review_saves_most_on():
@@ -243,7 +246,7 @@ class _Never:
 def test_the_curves_are_those_of_a_hand(material):
     """Precision, recall, money and both costs at every cut of four trades, by their definitions."""
     judged = replace(
-        material.judged(np.arange(4)),
+        material.judged(material.own, np.arange(4)),
         fraud=np.array([True, False, True, False]),
         probability=np.array([0.9, 0.5, 0.5, 0.1]),
         payout_fen=np.array([10_000, 20_000, 30_000, 40_000]),
@@ -489,9 +492,10 @@ def test_the_matrix_is_that_of_the_tables(material, sections, home):
 def test_figures_that_judge_rest_on_due_labels_and_say_when_they_are_in_sample(material, sections):
     """Segments cover the judged trades, calibration bins too; a champion fitted on the whole period flatters, and the
     page says so; drift is then measured against the first week."""
-    judged = int(material.basis.sum())
-    assert not material.basis_is_unseen or not material.said.in_sample[material.basis].any()
-    assert (material.cases.submitted_at[material.basis] <= material.maturity.until).all()
+    basis = material.told
+    judged = int(basis.rows.sum())
+    assert not basis.is_unseen or not material.said.in_sample[basis.rows].any()
+    assert (material.cases.submitted_at[basis.rows] <= material.maturity.until).all()
     segments = rows_of(sections, "segments")
     assert int(segments[0]["judged"]) == judged
     for kind in ("seller", "category", "face value"):
@@ -502,6 +506,55 @@ def test_figures_that_judge_rest_on_due_labels_and_say_when_they_are_in_sample(m
     reference = reference_of(material)
     assert reference.learned
     assert not (reference.rows & material.champion.learned(material.cases.submitted_at)).any()
+
+
+def test_the_champions_own_answers_are_in_sample_where_it_was_fitted(material):
+    """A trade whose score was recorded by an older model is unseen by that model, not by today's champion fitted on its
+    time: calibration and segments judge what was told, everything of the champion's says that it is in-sample."""
+    size, computed = len(material.cases), material.said.computed
+    everything = np.ones(size, dtype=bool)
+    older = replace(
+        material.said,
+        probability=np.where(np.isfinite(computed), computed / 2, 0.01),
+        recorded=everything,
+        learned=everything,
+        origin=np.full(size, QUOTED, dtype=object),
+        action=np.full(size, "pay", dtype=object),
+    )
+    champion = replace(
+        material.champion, learned_from=0, learned_to=int(material.cases.submitted_at.max()) // 1000
+    )
+    quoted = replace(material, said=older, champion=champion)
+    assert quoted.told.is_unseen
+    assert not quoted.own.is_unseen
+    assert not quoted.own.unseen.any()
+    told, own = quoted.judged(quoted.told), quoted.judged(quoted.own)
+    assert (told.probability == older.probability[quoted.told.rows]).all()
+    assert (told.action == "pay").all()
+    assert (own.probability == computed[quoted.own.rows]).all()
+    assert (own.action == older.modelled[quoted.own.rows]).all()
+    written = sections_of(quoted)
+    assert [row["basis_en"] for row in rows_of(written, "ranking_metrics")] == [IN_SAMPLE.en]
+    assert {float(row["in_sample_share"]) for row in rows_of(written, "score_drift")} == {1.0}
+    titles = {table.name: table.words.en for table in tables_of(written)}
+    for name in ("outcomes_by_champion", "caught_and_missed", "money", "outcomes_by_week"):
+        assert f"{size:,} in-sample" in titles[name], name
+    for name in ("reasons", "open_cases"):
+        assert "it flatters" in titles[name], name
+    assert "it flatters" not in titles["outcomes"]
+    text = page_of(quoted, written, now=TODAY)
+    assert f"IN-SAMPLE: {size:,} trades" in text
+    assert "IN-SAMPLE: the figures below" in text
+
+
+def test_what_the_trial_of_rules_says_of_itself_is_shown(material):
+    """Each note stands as an alarm above the table."""
+    figures = RuleFigures(None, 3, 1, 1, 10_000, 2, 1, 5_000.0)
+    found = RuleTest(10, 1, 2, 10_000, (figures,), figures, "1", ("first note", "second note"))
+    blocks = rules(replace(material, rules=found)).blocks
+    alarms = [block.words for block in blocks if isinstance(block, Prose) and block.alarm]
+    assert [("first" in words.en, "second" in words.en) for words in alarms] == [(True, False), (False, True)]
+    assert isinstance(blocks[-1], Table)
 
 
 def test_open_cases_come_with_reasons_and_signals(material, sections):
@@ -551,7 +604,8 @@ def test_a_period_without_labels_or_fraud_says_so(home, tmp_path):
     clean = read_material(honest, since=None, until=TODAY - timedelta(days=60), progress=silent)
     text = page_of(clean, sections_of(clean), now=TODAY)
     assert "No trade of this period is known to be fraud" in text
-    assert not clean.basis_can_rank
+    assert not clean.told.can_rank
+    assert not clean.own.can_rank
 
 
 def test_a_handful_of_trades_make_a_page(home):

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from features.catalogue import load_catalogue
 from features.rows import to_microseconds
 from pipelines.application_data import ApplicationData
-from pipelines.screening.list_data import REFRESH, Entry, ListData, ListError, ListReader, checked, read_lists
+from pipelines.screening.list_data import (
+    REFRESH,
+    Entry,
+    ListData,
+    ListError,
+    ListReader,
+    checked,
+    read_lists,
+    screening_lists,
+)
 from tests.conftest import TODAY
 
 HOUR = timedelta(hours=1)
@@ -74,6 +89,45 @@ def test_a_reader_sees_a_change_once_its_view_is_old_enough(data):
     data.write([entry(change="removed")], now=TODAY + HOUR)
     reader.refresh(now=TODAY + 2 * HOUR)
     assert blocked(reader.lists, TODAY + HOUR, TODAY + 2 * HOUR) == [True, False]
+
+
+@dataclass
+class Heard:
+    """An application database on PostgreSQL of which only the statements are kept; ``rows`` is what it holds."""
+
+    rows: sa.Result
+    said: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        self.said.append("BEGIN")
+        yield cast("sa.Connection", sa.create_mock_engine("postgresql://", self._hear))
+        self.said.append("COMMIT")
+
+    def _hear(self, statement: sa.ClauseElement, *parameters: object) -> sa.Result:
+        self.said.append(str(statement.compile(dialect=postgresql.dialect())))
+        return self.rows
+
+
+def test_on_postgresql_changes_become_visible_in_the_order_of_their_numbers(data):
+    """Numbers are drawn at the insert: the lock comes first in the transaction, before the lists are read, and is held
+    until the commit. A reader cannot pass a number that shows later."""
+    heard = Heard(rows=_nothing(data))
+    assert ListData(cast("ApplicationData", heard)).write([entry()], now=TODAY) == 1
+    first = [statement.split("(")[0].split()[:2] for statement in heard.said]
+    assert first == [
+        ["BEGIN"],
+        ["SELECT", "pg_advisory_xact_lock"],
+        *first[2:3],
+        ["INSERT", "INTO"],
+        ["COMMIT"],
+    ]
+    assert "FROM screening_lists" in heard.said[2]
+
+
+def _nothing(data: ListData) -> sa.Result:
+    with data.data.transaction() as connection:
+        return connection.execute(sa.select(screening_lists).where(sa.false())).freeze()()
 
 
 WRONG = {

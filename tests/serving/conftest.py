@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -42,6 +43,15 @@ def client_of(desk: Desk) -> TestClient:
         yield
 
     return TestClient(create_app(lifespan), raise_server_exceptions=True)
+
+
+def renewed(client: TestClient, clock: Clock) -> list[dict[str, Any]]:
+    """The prices of a board that was made anew, as the service does it once a minute."""
+    app = client.app
+    assert isinstance(app, FastAPI)
+    for _ in app.state.boards.refreshed(now=clock.now):
+        pass
+    return client.get("/v1/prices").json()["prices"]
 
 
 def desk_of(workspace: Workspace, clock: Clock) -> Desk:

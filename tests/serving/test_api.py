@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from models.quoting import ModelPair
 from serving.api.desk import Desk
 from tests.conftest import TODAY
-from tests.serving.conftest import Clock, client_of, desk_of
+from tests.serving.conftest import Clock, client_of, desk_of, renewed
 
 
 def submission(**card) -> dict:
@@ -82,6 +82,8 @@ def _trade(parts: dict) -> dict:
         "region",
         "channel",
         "extras",
+        "asked_rate",
+        "payee_is_seller",
     )
     card = {"seller_id": "s-1", "card_type": "jd_ecard", "face_value_fen": 50_000}
     return dict.fromkeys(names) | card | parts
@@ -292,7 +294,7 @@ def test_price_board_shows_every_card_type_and_keeps_its_history(client, clock):
     jd = next(price for price in board["prices"] if price["card_type"] == "jd_ecard")
     assert (jd["name_zh"], 0 < jd["rate"] < 1) == ("京东E卡", True)
     clock.forward(hours=2)
-    client.get("/v1/prices")
+    renewed(client, clock)
     history = client.get("/v1/prices/jd_ecard/history").json()
     assert len(history["points"]) == 2
     assert history["lowest_7d"] == min(point["rate"] for point in history["points"])
@@ -477,6 +479,7 @@ def test_an_imported_correction_is_not_undone_by_an_older_event(client, desk, cl
 
     from features.tables import TRADES
     from pipelines.training import collecting
+    from pipelines.training.work_folder import work_folder
 
     quote = ask(client, submission())
     clock.forward(days=1)
@@ -485,7 +488,8 @@ def test_an_imported_correction_is_not_undone_by_an_older_event(client, desk, cl
     rows = live_workspace.tables.read("trades").to_pylist()
     corrected = next(r for r in rows if r["trade_id"] == quote["trade_id"])
     corrected |= {"fraud": False, "fraud_known_at": clock.now + timedelta(days=3)}
-    collecting._merge(live_workspace.tables, TRADES, [corrected])
+    with work_folder(live_workspace.tables.root) as work:
+        collecting._merge(live_workspace.tables, TRADES, [corrected], work=work)
     collecting.collect(data=desk.data, store=live_workspace.tables)
     rows = live_workspace.tables.read("trades").to_pylist()
     assert next(r for r in rows if r["trade_id"] == quote["trade_id"])["fraud"] is False

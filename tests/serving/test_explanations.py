@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from threading import Event
 
 import pytest
 import sqlalchemy as sa
@@ -14,9 +16,12 @@ from fastapi.testclient import TestClient
 
 from features.definitions import FEATURES
 from models.fraud.decision import ACTIONS, Thresholds
+from models.fraud.model import FraudModel
 from models.quoting import ModelPair
+from models.registry import ModelRegistry
 from pipelines.application_data import quotes
-from pipelines.explaining import Explainer
+from pipelines.champions import load_version
+from pipelines.explaining import KEPT_MODELS, Explainer
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
 from serving.api.app import create_app
@@ -33,16 +38,22 @@ SUBMISSION = {
 }
 
 
-def client_of(desk: Desk, workspace: Workspace, token: str = TOKEN) -> TestClient:
+def client_of(
+    desk: Desk, workspace: Workspace, token: str = TOKEN, explainer: Explainer | None = None
+) -> TestClient:
     @asynccontextmanager
     async def lifespan(app: FastAPI):
         app.state.desk = desk
         app.state.boards = PriceBoards(engine=desk.engine)
-        app.state.explainer = Explainer(data=desk.data, registry=model_registry(workspace))
+        app.state.explainer = explainer or explainer_of(desk, workspace)
         app.state.analyst_token = token
         yield
 
     return TestClient(create_app(lifespan), raise_server_exceptions=True)
+
+
+def explainer_of(desk: Desk, workspace: Workspace) -> Explainer:
+    return Explainer(data=desk.data, registry=model_registry(workspace), serving=desk.engine.models)
 
 
 @pytest.fixture
@@ -89,6 +100,78 @@ def test_the_explanation_adds_up_and_names_values(asked: TestClient) -> None:
     assert signals
     assert all(signal["meaning"] == FEATURES[signal["name"]].meaning for signal in signals)
     assert body["waterfall"] == quote["waterfall"]
+
+
+def test_the_serving_model_explains_as_its_stored_copy_does(
+    asked: TestClient, desk: Desk, live_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quote of the serving model is explained from memory, to the last digit as by the model read from the
+    registry."""
+    quote_id = ask(asked)["quote_id"]
+    stored = Explainer(data=desk.data, registry=model_registry(live_workspace)).quote(quote_id)
+    monkeypatch.setattr("pipelines.explaining.load_version", None)
+    assert explainer_of(desk, live_workspace).quote(quote_id) == stored
+    assert stored.fraud is not None
+
+
+def test_no_quote_waits_while_an_analysts_model_is_loaded(
+    desk: Desk, live_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a model that does not serve is being loaded, quotes are answered; then the analyst is."""
+    begun, may_end = Event(), Event()
+
+    def slow(registry: ModelRegistry, number: str) -> tuple[FraudModel, dict[str, str]]:
+        begun.set()
+        assert may_end.wait(60)
+        return load_version(registry, number)
+
+    monkeypatch.setattr("pipelines.explaining.load_version", slow)
+    other = Explainer(data=desk.data, registry=model_registry(live_workspace))
+    with client_of(desk, live_workspace, explainer=other) as client, ThreadPoolExecutor() as threads:
+        first = ask(client)
+        looked = threads.submit(explanation, client, first, **ANALYST)
+        try:
+            assert begun.wait(60)
+            assert threads.submit(ask, client).result(60)["quote_id"] != first["quote_id"]
+            assert not looked.done()
+        finally:
+            may_end.set()
+        assert looked.result(60).json()["fraud"] is not None
+
+
+def test_only_the_last_models_asked_for_stay_in_memory(
+    desk: Desk, live_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of models that do not serve, KEPT_MODELS are kept: the one not asked for the longest goes."""
+    model, read = desk.engine.models.fraud, []
+    monkeypatch.setattr(
+        "pipelines.explaining.load_version", lambda _, number: read.append(number) or (model, {})
+    )
+    explainer = explainer_of(desk, live_workspace)
+    for version in ("a", "b", "c", "a", "d", "a", "b", desk.engine.models.fraud_version):
+        answerer = explainer.answerer({"answer": {"models": {"fraud": version}}})
+        assert answerer.model is model
+    assert KEPT_MODELS == 3
+    assert read == ["a", "b", "c", "d", "b"]
+
+
+def test_the_command_shows_what_people_wrote_as_text(
+    asked: TestClient, desk: Desk, live_workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Brackets in ids, values and notes are no markup: nothing disappears and nothing breaks."""
+    from serving.commands.explain import print_explained
+
+    found = explainer_of(desk, live_workspace).quote(ask(asked)["quote_id"])
+    assert found.fraud is not None
+    family = found.fraud.families[0]
+    signal = replace(family.signals[0], value="see [/x] note")
+    fraud = replace(found.fraud, families=(replace(family, signals=(signal,)),))
+    note = {"code": "RULE_X", "zh": "[jira-12] 备注", "en": "[/bold] note"}
+    answer = {**found.answer, "analyst_notes": [note]}
+    print_explained(replace(found, trade_id="t-[/x]", answer=answer, fraud=fraud), most_families=6)
+    shown = capsys.readouterr().out
+    for text in ("t-[/x]", "see [/x] note", "[jira-12] 备注 [/bold] note"):
+        assert text in shown
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])

@@ -6,30 +6,36 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
+from features.rows import to_microseconds
 from models.policy import PricePolicy
+from models.quoting import ModelPair
 from pipelines import answering
+from pipelines.board_history import hour_of
 from pipelines.terms import terms_of
 from pipelines.workspace import Workspace
 from serving.api.app import create_app
 from serving.api.board import PriceBoards
 from serving.api.desk import Desk
+from serving.api.engine import Engine
 from serving.api.wiring import lifespan
-from tests.serving.conftest import Clock, client_of
+from tests.serving.conftest import Clock, client_of, renewed
 from tests.serving.test_api import ask, submission
 
-STEADY = PricePolicy(exploration_half_width=0.0)
+STEADY = PricePolicy(exploration_half_width=0.0, move_cap=0.02)
 NUMBERS = count()
+EARLY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -96,7 +102,7 @@ def test_a_jump_of_the_market_moves_quotes_by_the_cap_live_and_in_a_file(
 ):
     """The day after a board was shown, a market that jumps moves a quote by at most the cap, says so, and `huika
     quote` gives the same rates, centres and reasons for the same moments."""
-    client.get("/v1/prices")
+    renewed(client, clock)
     before = ask(client, submission())
     clock.forward(days=1)
     market_moves(client, clock, live_workspace, by=by)
@@ -123,7 +129,7 @@ def test_the_board_itself_keeps_to_the_cap_day_after_day(client, live_workspace,
     """Three days after a jump the board has arrived in steps, none of them larger than the cap."""
 
     def shown() -> float:
-        prices = client.get("/v1/prices").json()["prices"]
+        prices = renewed(client, clock)
         return next(price["rate"] for price in prices if price["card_type"] == "jd_ecard")
 
     rates = [shown()]
@@ -146,7 +152,7 @@ def test_a_day_that_nobody_saw_caps_nothing(client, steady, live_workspace, cloc
     free = uncapped(steady)
     with client_of(free) as other:
         assert ask(client, submission())["rate"] == ask(other, submission())["rate"]
-    client.get("/v1/prices")
+    renewed(client, clock)
     clock.forward(days=4)
     market_moves(client, clock, live_workspace, by=-0.1)
     clock.forward(minutes=1)
@@ -183,18 +189,80 @@ def test_best_and_worst_channel_leave_out_stale_and_absurd_bids(
 
 def test_the_reference_is_the_lowest_price_of_the_board_in_7_days(client, clock):
     """A quote's reference is what the board's history says, and there is none before a board was shown."""
-    unknown = {"lowest_7d": None, "shown_since": None}
+    face = {"amount_fen": 10_000, "currency": "CNY"}
+    unknown = {"face_value": face, "lowest_7d": None, "shown_since": None}
     assert ask(client, submission())["reference"] == unknown
+    offered = 0
+    history, reference = {}, {}
     for _ in range(10):
         clock.forward(days=1)
-        client.get("/v1/prices")
+        board = {price["card_type"]: price for price in renewed(client, clock)}
+        offered += not board["jd_ecard"]["no_offer"]
         history = client.get("/v1/prices/jd_ecard/history").json()
         reference = ask(client, submission())["reference"]
         assert reference["lowest_7d"] == history["lowest_7d"]
     recent = [point for point in history["points"] if clock.now - _at(point) <= timedelta(days=7)]
     assert reference["lowest_7d"] == min(point["rate"] for point in recent)
     assert _at({"shown_at": reference["shown_since"]}) == min(map(_at, recent))
-    assert len(history["points"]) == 10
+    assert len(history["points"]) == offered > 3
+
+
+def test_only_a_card_like_the_boards_has_a_reference(client, clock):
+    """A quote of an expired, a partly used or a physical card is compared with nothing; another face value of the same
+    card is, and the reference says which face value it is of."""
+    board = {price["card_type"]: price for price in renewed(client, clock)}["jd_ecard"]
+    found = ask(client, submission(face_value={"amount_fen": 50_000}))["reference"]
+    assert (found["lowest_7d"], found["face_value"]) == (board["rate"], board["face_value"])
+    yesterday = (clock.now - timedelta(days=2)).date().isoformat()
+    for other in (
+        {"expires_on": yesterday},
+        {"balance": {"amount_fen": 9_000}},
+        {"card_form": "physical"},
+        {"card_form": None},
+    ):
+        assert ask(client, submission(**other))["reference"] is None
+
+
+def test_a_rate_that_stands_in_for_a_model_is_no_price_shown(steady, clock):
+    """A board of the static table is shown and not kept; the first real one of the same hour is, with its closes."""
+    bare = replace(steady, engine=replace(steady.engine, models=ModelPair(discount=None, fraud=None)))
+    with client_of(bare) as client:
+        assert renewed(client, clock)
+    history = steady.engine.history
+    assert not history.has(hour_of(clock.now))
+    clock.forward(minutes=1)
+    with client_of(steady) as client:
+        prices = renewed(client, clock)
+    offered = {price["card_type"] for price in prices if not price["no_offer"]}
+    kept = {price["card_type"] for price in prices if history.points(price["card_type"], since=EARLY)}
+    assert kept == offered
+    assert 0 < len(kept) < len(prices)
+    clock.forward(days=1)
+    names = sorted(price["card_type"] for price in prices)
+    moments = np.full(len(names), to_microseconds(clock.now) // 1000)
+    known = np.isfinite(history.before(names, moments).rate)
+    assert 0 < known.sum() < len(names)
+
+
+def test_looking_at_the_board_makes_none(steady, clock, monkeypatch):
+    """Whoever looks gets the last board, also while a new one is being made and after a minute; an older board never
+    takes the place of a newer one; and closes are priced once an hour."""
+    boards, closed = PriceBoards(engine=steady.engine), []
+    closes = Engine.closes
+    monkeypatch.setattr(Engine, "closes", lambda engine, *asked: closed.append(1) or closes(engine, *asked))
+    first = boards.current(now=clock.now)
+    slices = len(closed)
+    assert slices > 20
+    clock.forward(minutes=2)
+    assert boards.current(now=clock.now) is first
+    slow = boards.refreshed(now=clock.now)
+    next(slow)
+    assert boards.current(now=clock.now) is first
+    newer = clock.now + timedelta(seconds=30)
+    assert len(list(boards.refreshed(now=newer))) == slices
+    list(slow)
+    assert boards.current(now=newer)["shown_at"] == newer.isoformat()
+    assert len(closed) == slices
 
 
 def _at(point: dict[str, str]):
@@ -203,7 +271,7 @@ def _at(point: dict[str, str]):
 
 def test_reading_the_history_costs_no_query_a_quote(client, steady, clock, monkeypatch):
     """Within a minute the second quote asks the database for no board."""
-    client.get("/v1/prices")
+    renewed(client, clock)
     ask(client, submission())
     monkeypatch.setattr(steady.engine.history, "_data", None)
     clock.forward(seconds=20)
@@ -217,15 +285,15 @@ def test_the_service_starts_keeping_boards_and_stops(live_workspace, monkeypatch
     with TestClient(create_app(lifespan)) as client:
         quote = ask(client, submission())
         board = client.get("/v1/prices").json()["prices"]
-    rate = next(price["rate"] for price in board if price["card_type"] == "jd_ecard")
-    assert quote["reference"]["lowest_7d"] == rate
+    shown = next(price for price in board if price["card_type"] == "jd_ecard")
+    assert quote["reference"]["lowest_7d"] == (None if shown["no_offer"] else shown["rate"])
 
 
 def test_the_board_of_an_hour_is_made_though_nobody_looks(steady, clock):
-    """The service keeps one board an hour by itself, in slices, and only one."""
+    """The service makes a board a minute by itself, in slices, and keeps one point an hour."""
     boards, history = PriceBoards(engine=steady.engine), steady.engine.history
-    assert len(list(boards.due(now=clock.now))) > 20
-    assert list(boards.due(now=clock.now + timedelta(minutes=59))) == []
+    assert len(list(boards.refreshed(now=clock.now))) > 20
+    assert list(boards.refreshed(now=clock.now + timedelta(seconds=59))) == []
     clock.forward(hours=1)
 
     async def one_round() -> None:

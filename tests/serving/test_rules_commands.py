@@ -113,6 +113,32 @@ def test_lists_are_changed_shown_and_carried_over(capsys, tmp_path):
     assert changes(other) == [("added", "block", "s-1"), ("added", "watch", "198.18.0.7")]
 
 
+NOTED = """
+[[rule]]
+name = "noted"
+mode = "live"
+action = "review"
+zh = "核对"
+en = "Checked"
+when = [{{ feature = "seller_count_1h", at_least = 5 }}]
+note = {note}
+"""
+
+
+@pytest.mark.parametrize("why", ["see [/x] note", "[jira-12] chargebacks :warning:", "\\\\share\\"])
+def test_what_people_write_is_shown_as_they_wrote_it(capsys, tmp_path, why):
+    """Brackets, emoji names and backslashes in an entry's or a rule's texts are text, and never break the table."""
+    who = ("--author", "[li]", "--why", why)
+    run(capsys, tmp_path, "lists", "add", "seller", "s-[/1]", "--list", "block", *who)
+    for words in (("lists", "show"), ("lists", "show", "--history")):
+        shown = run(capsys, tmp_path, *words)
+        assert all(text in shown for text in ("s-[/1]", "[li]", why))
+    file = tmp_path / RULES_FILE
+    with file.open("a", encoding="utf-8") as rules:
+        rules.write(NOTED.format(note=json.dumps(why)))
+    assert why in run(capsys, tmp_path, "rules", "show")
+
+
 def test_a_file_is_imported_whole_or_not_at_all(capsys, tmp_path):
     """Every wrong line is named, nothing is added, and no card number is repeated."""
     number = "6222021234567890"

@@ -128,7 +128,9 @@ def test_several_expired_cards_are_proposed_as_one(client, desk):
     assert swap["trade_ids"] == ["trade-0", "trade-1", "trade-2"]
     assert swap["valid_until"] == min(quote["valid_until"] for quote in quotes[:3])
     assert swap["value"]["amount_fen"] == 30_000
-    assert swap["separate_payout"]["amount_fen"] == sum(q["payout"]["amount_fen"] for q in quotes[:3])
+    offered = [0 if quote["no_offer"] else quote["payout"]["amount_fen"] for quote in quotes[:3]]
+    assert swap["separate_payout"]["amount_fen"] == sum(offered)
+    assert swap["notice"]["code"] == "SWAP_INVITATION"
     assert swap["payout"]["amount_fen"] >= swap["separate_payout"]["amount_fen"]
     assert sum(step["amount_fen"] for step in swap["waterfall"]) == swap["payout"]["amount_fen"]
     assert 0.01 <= swap["rate"] <= 0.05
@@ -152,6 +154,10 @@ def test_the_last_valid_day_is_valid_until_midnight_in_china(client, clock: Cloc
     assert "NEAR_EXPIRY" in codes(before)
     assert before["rate"] > 0.05
     assert datetime.fromisoformat(before["valid_until"]) == datetime(2026, 3, 1, 16, 0, tzinfo=UTC)
+    clock.now = datetime(2026, 3, 1, 15, 59, 30, tzinfo=UTC)
+    last = ask(client, submission(expires_on="2026-03-01"))
+    assert last["rate"] > 0.05
+    assert datetime.fromisoformat(last["valid_until"]) == datetime(2026, 3, 1, 16, 0, tzinfo=UTC)
     clock.now = datetime(2026, 3, 1, 16, 0, tzinfo=UTC)
     after = ask(client, submission(expires_on="2026-03-01"))
     assert "EXPIRED_CARD" in codes(after)
