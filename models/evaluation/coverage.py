@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.discount.ranges import LEVELS
 from models.discount.resale import ResaleEstimate
 
 NAN = float("nan")
@@ -19,7 +20,8 @@ SMALLEST_GROUP = 50
 class RangeMetrics:
     """Shares of resold trades. coverage_90: inside [p05, p95]; coverage_80: inside [p10, p90].
 
-    below_p05, below_p10, above_p90, above_p95: outside on that side. width_80, width_90: mean, in rate.
+    below_p05, below_p10, above_p90, above_p95: outside on that side. width_80, width_90: mean, in rate. pinball: mean
+    loss of the five quantiles, in rate: what honest and narrow ranges make small.
     …_worst_type: of the card type where it is lowest, among those with JUDGED_ROWS resales; …_worst_small_type: among
     those with SMALLEST_GROUP; …_worst_week: of the week of submission where it is lowest, which shows a market that
     moved away. worst_type: its name for coverage_90, "" where none has JUDGED_ROWS.
@@ -33,6 +35,7 @@ class RangeMetrics:
     above_p95: float = NAN
     width_80: float = NAN
     width_90: float = NAN
+    pinball: float = NAN
     coverage_80_worst_type: float = NAN
     coverage_80_worst_small_type: float = NAN
     coverage_80_worst_week: float = NAN
@@ -62,6 +65,11 @@ def range_metrics(
         above_p95=float((actual > p95).mean()),
         width_80=float((p90 - p10).mean()),
         width_90=float((p95 - p05).mean()),
+        pinball=sum(
+            pinball(actual, bound, level)
+            for bound, level in zip((p05, p10, estimate.p50[resold], p90, p95), LEVELS, strict=True)
+        )
+        / len(LEVELS),
         coverage_80_worst_type=worst_80[0],
         coverage_80_worst_small_type=worst_share(in_80, types, SMALLEST_GROUP)[0],
         coverage_80_worst_week=worst_share(in_80, weeks, SMALLEST_GROUP)[0],
@@ -70,6 +78,12 @@ def range_metrics(
         coverage_90_worst_week=worst_share(in_90, weeks, SMALLEST_GROUP)[0],
         worst_type=worst_90[1],
     )
+
+
+def pinball(actual: np.ndarray, quantile: np.ndarray, level: float) -> float:
+    """Mean quantile loss at ``level``."""
+    gap = actual - quantile
+    return float(np.maximum(level * gap, (level - 1) * gap).mean())
 
 
 def share_by_group(inside: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

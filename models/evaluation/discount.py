@@ -10,7 +10,7 @@ from models.discount.model import DiscountModel
 from models.discount.resale import ResaleEstimate
 from models.discount.special import SpecialCards
 from models.evaluation.calibration import expected_calibration_error
-from models.evaluation.coverage import RangeMetrics, range_metrics
+from models.evaluation.coverage import RangeMetrics, pinball, range_metrics
 from models.evaluation.profit import Outcomes, ProfitMetrics, profit_metrics
 from models.evaluation.stability import StabilityMetrics, stability_metrics
 from models.evaluation.surface import SurfaceMetrics, surface_metrics
@@ -145,9 +145,3 @@ def resale_metrics(estimate: ResaleEstimate, resale_rate: np.ndarray) -> ResaleM
         pinball_p90=pinball(actual, estimate.p90[resold], 0.9),
         pinball_p95=pinball(actual, estimate.p95[resold], 0.95),
     )
-
-
-def pinball(actual: np.ndarray, quantile: np.ndarray, level: float) -> float:
-    """Mean quantile loss at ``level``."""
-    gap = actual - quantile
-    return float(np.maximum(level * gap, (level - 1) * gap).mean())

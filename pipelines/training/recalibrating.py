@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from features.definitions import FEATURES
 from features.training_set import NothingToTrainOn
 from models.discount.context import card_context
 from models.discount.model import DiscountModel
-from models.discount.resale import ResaleModel
+from models.discount.resale import ResaleEstimate, ResaleModel
 from models.evaluation.coverage import range_metrics
 from models.frames import frame_of_columns
 from models.registry import CHAMPION, PREVIOUS, ModelVersion, Submission
 from pipelines.feature_pins import FeaturesGone, pins, write_versions
+from pipelines.training.backtest_ledger import joined
 from pipelines.training.collecting import collect_workspace
 from pipelines.training.examples import Examples, stored_examples
 from pipelines.training.splitting import DAY_US
@@ -109,6 +111,36 @@ def with_newer_ranges(model: ResaleModel, resold: Examples) -> ResaleModel:
         resale_rate=resold.resale_rate,
         submitted_at=resold.submitted_ms,
         resold_at=resold.resold_at // 1000,
+    )
+
+
+def rolled_estimates(
+    model: ResaleModel, later: Examples, *, since: int, days: int, every: int
+) -> tuple[ResaleEstimate, Examples]:
+    """What would have been said of the trades of ``days`` days from ``since`` (µs) on, with ranges recalibrated every
+    so many days on the resales known by then; and those trades, in the same order.
+
+    later: trades that the model did not learn from, with every outcome known now.
+    """
+    estimates, asked = [], []
+    for day in range(0, days, every):
+        now = since + day * DAY_US
+        known = later.rows(np.flatnonzero((later.resold_at >= 0) & (later.resold_at < now)))
+        rolled = with_newer_ranges(model, known) if len(known) >= LEAST_RESALES else model
+        until = now + min(every, days - day) * DAY_US
+        today = later.rows(np.flatnonzero((later.submitted_at >= now) & (later.submitted_at < until)))
+        context = card_context(today.columns, len(today))
+        estimates.append(rolled.estimate(columns=today.columns, context=context))
+        asked.append(today)
+    return joined(estimates), _one_after_another(asked)
+
+
+def _one_after_another(parts: Sequence[Examples]) -> Examples:
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    others = [field.name for field in fields(Examples) if field.name != "columns"]
+    return Examples(
+        columns=columns,
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in others},
     )
 
 

@@ -13,12 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
+from serving.commands.bench_discount import bench_coverage, bench_price, train_by_stage
 from serving.commands.bench_features import bench_features, bench_features_quickly
 from serving.commands.bench_fraud import bench_fraud
 from serving.commands.bench_import import bench_import_command
 from serving.commands.bench_live import bench_live
 from serving.commands.bench_models import bench_handbook, bench_market
 from serving.commands.bench_off_policy import bench_off_policy
+from serving.commands.bench_processes import child
 from serving.commands.bench_reasons import bench_reasons
 from serving.commands.bench_replay import bench_replay
 from serving.commands.bench_worlds import bench_worlds
@@ -39,6 +41,8 @@ bench.command("handbook")(bench_handbook)
 bench.command("market")(bench_market)
 bench.command("reasons")(bench_reasons)
 bench.command("worlds")(bench_worlds)
+bench.command("price")(bench_price)
+bench.command("coverage")(bench_coverage)
 bench.command("off-policy")(bench_off_policy)
 
 Trades = Annotated[int, typer.Option(help="Trades of the synthetic market.", min=2_000)]
@@ -56,15 +60,19 @@ def everything(context: typer.Context) -> None:
 
 @bench.command("train")
 def train(trades: Trades = 40_000) -> None:
-    """Both models from a synthetic market, start to registered: time and peak memory."""
+    """Both models from a synthetic market, start to registered: time and peak memory, by step."""
     with _Market(trades) as folder:
         _import(folder)
-        seconds, cpu, peak_mb = _measured(
-            "from serving.cli import main as run", ["train", "all", "--home", f"{folder}/home"], silent=True
-        )
+        found = child(train_by_stage, what="training", home=f"{folder}/home")
     print(
-        f"train: {trades:,} trades in {seconds:.1f} s ({cpu:.1f} s of processor time), peak {peak_mb:,.0f} MB"
+        f"train: {trades:,} trades in {found['seconds']:.1f} s ({found['cpu_seconds']:.1f} s of processor time), peak "
+        f"{found['peak_mb']:,.0f} MB"
     )
+    for stage in found["stages"]:
+        print(
+            f"  {stage['stage']:<16}{stage['seconds']:7.1f} s{stage['cpu_seconds']:8.1f} s of processor time, peak "
+            f"until then {stage['peak_mb']:,.0f} MB"
+        )
 
 
 @bench.command("quote")

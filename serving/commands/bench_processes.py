@@ -53,11 +53,14 @@ def measured(work: Callable[[], Any]) -> tuple[dict[str, float], Any]:
     wall, cpu = time.perf_counter(), time.process_time()
     result = work()
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
-    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": _peak_mb()}, result
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak_mb()}, result
 
 
-def _peak_mb() -> float:
-    """Linux hands the parent's peak down to a child in ``ru_maxrss``; VmHWM is the process's own."""
+def peak_mb() -> float:
+    """Peak memory of this process so far, in MB.
+
+    Linux hands the parent's peak down to a child in ``ru_maxrss``; VmHWM is the process's own.
+    """
     import resource
 
     status = Path("/proc/self/status")

@@ -12,7 +12,9 @@ import typer
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    from pipelines.simulation import World
+    from models.discount.model import DiscountModel
+    from pipelines.simulation import Market, World
+    from pipelines.training.examples import Examples
 
 START = date(2025, 11, 1)
 JUDGED_DAYS = 30
@@ -26,12 +28,9 @@ def bench_worlds(
     seed: Annotated[int, typer.Option(help="Seed of the first market; the next ones count up.")] = 201,
 ) -> None:
     """Fit the discount model on each market and price its last 30 days: share of the best possible profit."""
-    from pipelines.simulation.worlds import WORLDS, world_of
+    from pipelines.simulation.worlds import world_of
 
-    names = worlds.split(",")
-    unknown = sorted(set(names) - set(WORLDS))
-    if unknown:
-        raise Refusal(f"no such world: {', '.join(unknown)}; there are {', '.join(WORLDS)}")
+    names = world_names(worlds)
     print("share of the best possible expected profit, 95 % interval over days")
     shares = []
     for place, name in enumerate(names):
@@ -44,6 +43,17 @@ def bench_worlds(
     print(f"model over {len(shares)} worlds: mean {sum(shares) / len(shares):.1%}, worst {min(shares):.1%}")
 
 
+def world_names(worlds: str) -> list[str]:
+    """Names from a list with commas; raises Refusal for one that is not there."""
+    from pipelines.simulation.worlds import WORLDS
+
+    names = worlds.split(",")
+    unknown = sorted(set(names) - set(WORLDS))
+    if unknown:
+        raise Refusal(f"no such world: {', '.join(unknown)}; there are {', '.join(WORLDS)}")
+    return names
+
+
 def _share(share: float, low: float, high: float) -> str:
     return f"{share:.1%} ({low:.1%} to {high:.1%})"
 
@@ -54,25 +64,11 @@ def _judge(folder: Path, world: World) -> dict[str, tuple[float, float, float]]:
     import pyarrow as pa
 
     from models.policy import Costs, PricePolicy
-    from pipelines import demo as parts
-    from pipelines.champions import load_pair
-    from pipelines.simulation import simulate, write
+    from pipelines.simulation import simulate
     from pipelines.simulation.oracle import profit_share, read_oracle
-    from pipelines.training.examples import stored_examples
-    from pipelines.training.training import Job, Listener, train
-    from pipelines.wiring import model_registry
-    from pipelines.workspace import Workspace
 
     market = simulate(world)
-    write(market, folder / "market")
-    workspace = Workspace.open(folder / "home")
-    parts.import_market(workspace, folder / "market", now=datetime.now(UTC))
-    since = datetime.combine(world.start + timedelta(days=world.days - JUDGED_DAYS), datetime.min.time(), UTC)
-    quiet = Listener(say=lambda step: None, features=lambda done, total: None)
-    train(workspace, job=Job(models=("discount",), until=since), listener=quiet)
-    model = load_pair(model_registry(workspace)).discount
-    assert model is not None
-    judged = stored_examples(workspace, model="discount", since=since)
+    model, judged = trained_on(market, world, folder)
     offers = model.price(
         columns=judged.columns,
         face_value_fen=judged.face_value_fen,
@@ -96,6 +92,33 @@ def _judge(folder: Path, world: World) -> dict[str, tuple[float, float, float]]:
         name: _with_interval(profit_share(oracle=oracle, trades=trades, rates=rate, costs=Costs()))
         for name, rate in rates.items()
     }
+
+
+def trained_on(market: Market, world: World, folder: Path) -> tuple[DiscountModel, Examples]:
+    """A model of what was known JUDGED_DAYS before the end, and the trades of those days with all outcomes."""
+    from pipelines import demo as parts
+    from pipelines.champions import load_pair
+    from pipelines.simulation import write
+    from pipelines.training.examples import stored_examples
+    from pipelines.training.training import Job, Listener, train
+    from pipelines.wiring import model_registry
+    from pipelines.workspace import Workspace
+
+    write(market, folder / "market")
+    workspace = Workspace.open(folder / "home")
+    parts.import_market(workspace, folder / "market", now=datetime.now(UTC))
+    quiet = Listener(say=lambda step: None, features=lambda done, total: None)
+    since = judged_from(world)
+    train(workspace, job=Job(models=("discount",), until=since), listener=quiet)
+    model = load_pair(model_registry(workspace)).discount
+    assert model is not None
+    return model, stored_examples(workspace, model="discount", since=since)
+
+
+def judged_from(world: World) -> datetime:
+    """The moment from which a world's trades judge."""
+    first = world.start + timedelta(days=world.days - JUDGED_DAYS)
+    return datetime.combine(first, datetime.min.time(), UTC)
 
 
 def _with_interval(found: Any) -> tuple[float, float, float]:

@@ -152,11 +152,13 @@ def test_bulk_rebuild_equals_replay(seed, share):
 def test_events_may_come_in_any_order(seed, shuffle):
     """Late and out-of-order events land where they belong: the features afterwards equal the offline ones."""
     trades, market = worlds.trades(rows=40, seed=seed, days=50), worlds.market(rows=30, seed=seed, days=50)
-    events = [event for _, event in timeline(trades, market)]
+    told = timeline(trades, market)
+    events = [event for _, event in told]
     shuffle.shuffle(events)
     features = live()
     features.apply(records(events), now=worlds.START)
-    asked = [probes(trades)[-1]]
+    last = probes(trades)[-1]  # later than every event, of the market too: an earlier moment would be moved up
+    asked = [last | {"submitted_at": max(last["submitted_at"], told[-1][0] + timedelta(microseconds=1))}]
     expected = offline(trades, market, spine=pa.Table.from_pylist(asked, schema=trades.schema))
     for row, probe in enumerate(asked):
         found, wanted = features.answer(probe).values, row_of(expected, row)

@@ -99,7 +99,7 @@ def test_part_has_its_own_rows_and_target() -> None:
     target = rows()[1]
     part = part_of(data(), slice(500, 700), target[500:700])
     assert part.num_data() == 200
-    np.testing.assert_allclose(part.get_label(), target[500:700], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(part.get_label()), target[500:700], rtol=1e-6)
 
 
 def test_saved_booster_scores_the_same(tmp_path: Path) -> None:

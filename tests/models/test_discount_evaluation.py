@@ -173,6 +173,11 @@ def test_coverage_by_tail_type_and_week() -> None:
     assert found.coverage_80_worst_small_type == 0.0
     assert found.coverage_80_worst_week == 0.0
     assert math.isclose(found.width_90, 0.1)
+    losses = [
+        pinball(actual, np.full(size, bound), level)
+        for bound, level in ((0.8, 0.05), (0.82, 0.1), (0.85, 0.5), (0.88, 0.9), (0.9, 0.95))
+    ]
+    assert math.isclose(found.pinball, sum(losses) / 5)
     assert worst_share(half, types, 1_000)[1] == ""
 
 

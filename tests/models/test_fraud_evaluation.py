@@ -80,7 +80,7 @@ def test_figures_of_decisions_by_hand() -> None:
     fraud = np.array([True, True, False, False])
     metrics = _evaluate(fraud, np.array([0.1, 0.4, 0.5, 0.9]), ["pay", "hold", "review", "refuse"])
     paid, held, reviewed = 90_000, 300 + 0.5 * 90_000, 1500 + 0.03 * 4000
-    refused = 4000 + 0.3 * 25_000
+    refused = 4000 + 0.1 * 25_000
     assert metrics.cost_per_1000_fen == pytest.approx(1000 * (paid + held + reviewed + refused) / 4)
     assert metrics.fraud_value_stopped == pytest.approx((0 + 0.5) / 2)
     assert metrics.fraud_value_refused_or_reviewed == 0

@@ -147,7 +147,8 @@ def test_two_equal_models_are_compared_by_these_conditions(own_tables) -> None:
             own_tables, job=job, listener=Listener(say=lambda step: None, features=lambda done, total: None)
         )
     comparison = compare(own_tables, name="fraud")
-    np.testing.assert_equal(*comparison.figures)
+    champion, challenger = comparison.figures
+    np.testing.assert_equal(champion, challenger)
     words = (
         "cost per trade",
         "average precision",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from models.discount.model import DiscountModel
 from models.registry import CHAMPION, PREVIOUS
 from pipelines.demo import import_market
-from pipelines.training.recalibrating import CannotRecalibrate, recalibrate
+from pipelines.training.examples import stored_examples
+from pipelines.training.recalibrating import CannotRecalibrate, recalibrate, rolled_estimates
+from pipelines.training.splitting import DAY_US
 from pipelines.training.training import Job, Listener, train
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
@@ -63,3 +66,20 @@ def test_ranges_hold_what_they_were_rolled_over(rolled: tuple[Workspace, Discoun
     workspace, _ = rolled
     levels = np.array(_load(workspace, CHAMPION).resale.ranges.quantiles["all"])
     assert np.all(np.diff(levels) > 0)
+
+
+def test_rolled_estimates_know_only_what_was_known_then(rolled: tuple[Workspace, DiscountModel]) -> None:
+    """Each day's ranges come from resales paid for before that day: what came later may be anything."""
+    workspace, before = rolled
+    first = TODAY - timedelta(days=60)
+    later = stored_examples(workspace, model="discount", since=first)
+    since, days = int(first.timestamp() * 1e6), 20
+    estimate, asked = rolled_estimates(before.resale, later, since=since, days=days, every=1)
+    assert len(asked) == np.count_nonzero(later.submitted_at < since + days * DAY_US)
+    assert (np.diff(asked.submitted_at // DAY_US) >= 0).all()
+    cut = since + 15 * DAY_US
+    wild = replace(later, resale_rate=np.where(later.resold_at >= cut, 0.1, later.resale_rate))
+    again, _ = rolled_estimates(before.resale, wild, since=since, days=days, every=1)
+    early = asked.submitted_at < cut
+    assert np.array_equal(again.p95[early], estimate.p95[early])
+    assert not np.array_equal(again.p05[~early], estimate.p05[~early])
