@@ -157,7 +157,9 @@ def test_events_may_come_in_any_order(seed, shuffle):
     shuffle.shuffle(events)
     features = live()
     features.apply(records(events), now=worlds.START)
-    last = probes(trades)[-1]  # later than every event, of the market too: an earlier moment would be moved up
+    last = probes(trades)[
+        -1
+    ]  # later than every event, of the market too: an earlier moment would be moved up
     asked = [last | {"submitted_at": max(last["submitted_at"], told[-1][0] + timedelta(microseconds=1))}]
     expected = offline(trades, market, spine=pa.Table.from_pylist(asked, schema=trades.schema))
     for row, probe in enumerate(asked):
