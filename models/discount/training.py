@@ -52,7 +52,7 @@ class DiscountFitSettings:
     decided offers, or fewer acceptances or refusals among them, acceptance stays at the documented prior.
     min_frauds: with fewer known frauds the fraud share of a kind is the smoothed rate of its card type.
     most_rows: of more resales, or more decided offers, :func:`spread` chooses so many; the others would add time and
-    memory, and hardly any profit (docs/benchmarks.md).
+    memory, and hardly any profit.
     support_half_width: farthest distance of an offer from the rate table, in rate.
     """
 
