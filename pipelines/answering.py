@@ -15,12 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from features.catalogue import Catalogue, workspace_catalogue
+from features.catalogue import Catalogue
 from features.channels import Extremes, extremes_at
 from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS, microseconds
 from features.tables import ISSUED_FACE, TRADES
-from features.training_set import compute_features
 from models.discount.explain import waterfall
 from models.discount.move_cap import DayBefore
 from models.discount.special import special_cards
@@ -29,6 +28,7 @@ from models.quoting import Answers, Asked, ModelPair, Terms, quote, score
 from models.reasons import Reason
 from pipelines.application_data import ApplicationData
 from pipelines.board_history import BoardHistory
+from pipelines.stored_features import features_of
 from pipelines.training.import_problems import RuleResult
 from pipelines.training.import_reading import Draft, read_file
 from pipelines.training.mapping import TableMapping
@@ -85,15 +85,8 @@ def batch_features(
 ) -> dict[str, np.ndarray]:
     """Features of the batch from the stored history, by the definitions the models know; its rows count as
     submissions for its later rows."""
-    return compute_features(
-        spine=batch.spine.select(SPINE_COLUMNS),
-        trades=workspace.tables.read("trades"),
-        market=workspace.tables.read("market"),
-        catalogue=workspace_catalogue(workspace.tables),
-        registry=FEATURES,
-        progress=progress,
-        names=(*FEATURES.names(), *models.pinned_columns),
-    )
+    names = (*FEATURES.names(), *models.pinned_columns)
+    return features_of(workspace, batch.spine, names=names, progress=progress)
 
 
 def with_market(workspace: Workspace, batch: Batch) -> Batch:

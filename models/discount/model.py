@@ -138,8 +138,7 @@ class DiscountModel:
             centre=centre,
             uncapped=uncapped,
             whole_band=self._whole_band(placed.rated, rails),
-            table=(placed.table_rate, placed.table_source),
-            known=placed.known,
+            placed=placed,
             never_seen=self.resale.never_seen(placed.known.context),
             rails=rails,
             cards=cards,
@@ -309,6 +308,21 @@ def _loyalty(columns: Columns, rate: np.ndarray, rails: GuardRails, policy: Pric
     return round_rate(np.where(regular, np.minimum(policy.loyalty_bonus, room), 0.0))
 
 
+def _risk_fen(economics: Economics, honest: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """The loss by fraud (n,) that a bought card carries on average."""
+    bought = np.maximum((1.0 - economics.fraud_share) * honest, 1e-9)
+    return np.minimum(economics.fraud_share / bought, 1.0) * economics.fraud_loss_fen(rate)
+
+
+def _expected(
+    known: Known, rate: np.ndarray, centre: np.ndarray, uncapped: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How likely an honest seller takes ``rate`` (n,), and the expected profit (3, n) of all three rates."""
+    rates = np.stack([rate, centre, uncapped], axis=1)
+    honest = known.curve.honest(rates)
+    return honest[:, 0], known.economics.expected_profit_fen(rates, honest).T
+
+
 def _offers(
     *,
     rate: np.ndarray,
@@ -318,23 +332,18 @@ def _offers(
     centre: np.ndarray,
     uncapped: np.ndarray,
     whole_band: WholeBand,
-    table: tuple[np.ndarray, np.ndarray],
-    known: Known,
+    placed: Placed,
     never_seen: np.ndarray,
     rails: GuardRails,
     cards: SpecialCards,
 ) -> Offers:
     """Put the parts of the answer together, amounts in whole fen."""
+    known = placed.known
     economics, curve, resale = known.economics, known.curve, known.resale
     face, rate = economics.face_value_fen, round_rate(rate)
-    rates = np.stack([rate, centre, uncapped], axis=1)
-    honest_of_all = curve.honest(rates)
-    honest = honest_of_all[:, 0]
-    profit, best_profit, free_profit = economics.expected_profit_fen(rates, honest_of_all).T
+    honest, (profit, best_profit, free_profit) = _expected(known, rate, centre, uncapped)
     no_offer = (best_profit <= 0) | ~rails.reachable
-    fraud = economics.fraud_share
-    payout = payout_fen(face, rate)
-    bought = np.maximum((1.0 - fraud) * honest, 1e-9)
+    fraud, payout = economics.fraud_share, payout_fen(face, rate)
     return Offers(
         face_value_fen=face,
         rate=rate,
@@ -342,8 +351,8 @@ def _offers(
         payout_fen=payout,
         centre_rate=centre,
         uncapped_rate=uncapped,
-        table_rate=table[0],
-        table_source=table[1],
+        table_rate=placed.table_rate,
+        table_source=placed.table_source,
         offer_density=density,
         offer_centre=offer_centre,
         acceptance_probability=curve.floor + (1.0 - curve.floor) * honest,
@@ -371,7 +380,7 @@ def _offers(
         fixed_fen=_whole(economics.fixed_fen),
         capital_fen=_whole(payout * economics.capital_share),
         logistics_fen=_whole(face * economics.logistics_share),
-        risk_fen=_whole(np.minimum(fraud / bought, 1.0) * economics.fraud_loss_fen(rate)),
+        risk_fen=_whole(_risk_fen(economics, honest, rate)),
         whole_band=whole_band,
     )
 

@@ -104,10 +104,7 @@ def fit_discount(
     chosen = _repeated(tuple(names), log)
     resold = np.flatnonzero(np.isfinite(log.resale_rate))
     decided = np.flatnonzero(np.isfinite(log.offered_rate) & np.isfinite(log.accepted))
-    if len(resold) < settings.min_resales:
-        raise TooFewResales(
-            f"{len(resold)} trades with a resale rate, at least {settings.min_resales} needed"
-        )
+    _check_resales(len(resold), settings)
     resale = _fit_resale(log.rows(spread(resold, settings.most_rows)), chosen, settings)
     fraud_share = _fit_fraud_share(log, decided, settings)
     acceptance, movement = _fit_acceptance(
@@ -122,18 +119,43 @@ def fit_discount(
         table=table,
         curvatures=Curvatures(),
         support_half_width=settings.support_half_width,
-        training=Training(
-            names=chosen,
-            resale_rows=len(resold),
-            offer_rows=len(decided),
-            from_ms=int(log.submitted_at[0]),
-            until_ms=int(log.submitted_at[-1]),
-            hidden_share=movement.hidden_share,
-            slope_error=movement.slope_error,
+        training=_facts(
+            log,
+            chosen,
+            resold=len(resold),
+            decided=len(decided),
+            movement=movement,
             fallbacks=_fallbacks(acceptance, table, fraud_share),
         ),
     )
     return replace(model, curvatures=_measure_curvatures(model, log))
+
+
+def _check_resales(found: int, settings: DiscountFitSettings) -> None:
+    if found < settings.min_resales:
+        raise TooFewResales(f"{found} trades with a resale rate, at least {settings.min_resales} needed")
+
+
+def _facts(
+    log: _Log,
+    names: tuple[str, ...],
+    *,
+    resold: int,
+    decided: int,
+    movement: OfferMovement,
+    fallbacks: tuple[str, ...],
+) -> Training:
+    """What the log was, as the model keeps it."""
+    return Training(
+        names=names,
+        resale_rows=resold,
+        offer_rows=decided,
+        from_ms=int(log.submitted_at[0]),
+        until_ms=int(log.submitted_at[-1]),
+        hidden_share=movement.hidden_share,
+        slope_error=movement.slope_error,
+        fallbacks=fallbacks,
+    )
 
 
 def spread(rows: np.ndarray, most: int) -> np.ndarray:

@@ -111,14 +111,12 @@ def _alarms(material: Material) -> list[Prose]:
 
 
 def _facts(material: Material) -> Table:
-    cases, said, champion = material.cases, material.said, material.champion
+    cases, champion = material.cases, material.champion
     since, until = (
         f"{china_time(at):%Y-%m-%d %H:%M}" for at in (material.period.since, material.period.until)
     )
     learned = [f"{china_time(at * 1000):%Y-%m-%d}" for at in (champion.learned_from, champion.learned_to)]
     facts = champion.model.metadata
-    origins = {name: int((said.origin == name).sum()) for name in (QUOTED, LOGGED, MODELLED)}
-    recorded = int(said.recorded.sum())
     fraud, honest, unknown = (int(mask.sum()) for mask in (cases.is_fraud, cases.is_honest, cases.is_open))
     rows = [
         (
@@ -148,23 +146,8 @@ def _facts(material: Material) -> Table:
             ),
             _judged(material),
         ),
-        (
-            Words("分数", "scores"),
-            Words(
-                f"报价时记录 {recorded:,}；现任模型按交易当时所知现在计算 {len(cases) - recorded:,}"
-                f"（其中样本内 {int(said.in_sample.sum()):,}）",
-                f"{recorded:,} recorded when the trade was quoted; {len(cases) - recorded:,} computed now by the "
-                f"champion as of each trade ({int(said.in_sample.sum()):,} of them in-sample)",
-            ),
-        ),
-        (
-            Words("决定", "decisions"),
-            Words(
-                f"服务报价 {origins[QUOTED]:,}，导入日志 {origins[LOGGED]:,}，现任模型 {origins[MODELLED]:,}",
-                f"{origins[QUOTED]:,} of the service's quotes, {origins[LOGGED]:,} of the imported log, "
-                f"{origins[MODELLED]:,} of the champion",
-            ),
-        ),
+        (Words("分数", "scores"), _scores(material)),
+        (Words("决定", "decisions"), _decisions(material)),
         (Words("平台", "platform"), PROFILES[material.settings.profile]),
         (Words("模型缺少的信号", "signals the model had to do without"), _absent(champion.model)),
     ]
@@ -173,6 +156,29 @@ def _facts(material: Material) -> Table:
         Words("依据", "Facts"),
         (Column("what", Words("项目", "what"), "words"), Column("value", Words("内容", "content"), "words")),
         tuple(rows),
+    )
+
+
+def _scores(material: Material) -> Words:
+    """How the scores came to be."""
+    said = material.said
+    recorded, inside = int(said.recorded.sum()), int(said.in_sample.sum())
+    computed = len(material.cases) - recorded
+    return Words(
+        f"报价时记录 {recorded:,}；现任模型按交易当时所知现在计算 {computed:,}（其中样本内 {inside:,}）",
+        f"{recorded:,} recorded when the trade was quoted; {computed:,} computed now by the champion as of each trade "
+        f"({inside:,} of them in-sample)",
+    )
+
+
+def _decisions(material: Material) -> Words:
+    """Where the decisions come from."""
+    quoted, logged, modelled = (
+        int((material.said.origin == name).sum()) for name in (QUOTED, LOGGED, MODELLED)
+    )
+    return Words(
+        f"服务报价 {quoted:,}，导入日志 {logged:,}，现任模型 {modelled:,}",
+        f"{quoted:,} of the service's quotes, {logged:,} of the imported log, {modelled:,} of the champion",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from features.catalogue import Catalogue, workspace_catalogue
+from features.definitions import FEATURES
 from features.rows import microseconds
 from features.training_set import Progress
 from models.evaluation.fraud import Judged
@@ -32,7 +33,6 @@ from pipelines.reporting.fraud_cases import (
     judgeable,
     label_maturity,
 )
-from pipelines.reporting.fraud_features import stored_features
 from pipelines.reporting.fraud_scoring import (
     Champion,
     Said,
@@ -45,6 +45,7 @@ from pipelines.reporting.fraud_scoring import (
 from pipelines.reporting.tables import Words, utc
 from pipelines.screening.history import RuleTest, try_rules
 from pipelines.settings import Settings
+from pipelines.stored_features import StoredFeatures, stored_training_set
 from pipelines.terms import terms_of
 from pipelines.training.collecting import collect_workspace, last_quotes
 from pipelines.wiring import model_registry
@@ -133,7 +134,12 @@ def read_material(
     period = find_period(submitted, since=since, until=until)
     champion, version = _champion(workspace)
     terms, data = terms_of(workspace), ApplicationData(workspace.application_url)
-    features = stored_features(workspace, pins=champion.pins, progress=progress)
+    features = StoredFeatures(
+        workspace=workspace,
+        built=stored_training_set(workspace, progress=progress),
+        names=FEATURES.names(),
+        former=tuple(champion.pins.values()),
+    )
     trades = features.built.trades
     cases, maturity = cases_within(trades, period, catalogue=catalogue), label_maturity(trades)
     computed = answered(cases, champion=champion, features=features, terms=terms, progress=progress)

@@ -14,10 +14,10 @@ from models.fraud.explanation import Explanation, explain
 from models.fraud.model import FraudModel
 from models.fraud.verdicts import verdicts
 from models.matrix import Columns
-from models.quoting import Terms
+from models.quoting import Terms, as_trained
 from models.reasons import Reason
 from pipelines.reporting.fraud_cases import Cases
-from pipelines.reporting.fraud_features import Chunk, StoredFeatures
+from pipelines.stored_features import Chunk, StoredFeatures
 
 MOST_REFERENCE = 20_000
 FOLLOWED = 10
@@ -42,6 +42,10 @@ class Champion:
         """Whether trades (n,) submitted at some µs belong to the time it was fitted on."""
         submitted_ms = submitted_at // 1000
         return (submitted_ms >= self.learned_from) & (submitted_ms <= self.learned_to)
+
+    def known(self, columns: Columns) -> Columns:
+        """The columns as the model knows them."""
+        return as_trained(columns, self.pins)
 
     @property
     def followed(self) -> tuple[str, ...]:
@@ -123,23 +127,24 @@ def answered(
 
 
 def _answered(cases: Cases, chunk: Chunk, *, champion: Champion, terms: Terms) -> Computed:
+    columns = champion.known(chunk.columns)
     found = verdicts(
         model=champion.model,
-        columns=chunk.columns,
+        columns=columns,
         payout_fen=cases.at_risk_fen[chunk.rows],
         face_value_fen=cases.face_value_fen[chunk.rows],
         costs=terms.costs,
         decision=terms.decision,
         profile=terms.profile,
     )
-    before = chunk.columns[NEW_SELLER]
+    before = columns[NEW_SELLER]
     return Computed(
         probability=found.probability,
         action=found.action,
         modelled=found.decisions.action,
         saving_fen=found.decisions.review_saving_fen,
         new_seller=np.where(np.isnan(before), np.nan, before == 0),
-        followed=_followed(champion, chunk.columns),
+        followed=_followed(champion, columns),
         reasons=found.reasons,
     )
 
@@ -172,10 +177,8 @@ def learned_sample(submitted_at: np.ndarray, *, champion: Champion, features: St
     on, evenly spread."""
     places = np.flatnonzero(champion.learned(submitted_at))
     places = places[:: max(1, -(-len(places) // MOST_REFERENCE))]
-    parts = [
-        Watched(champion.model.probability(chunk.columns), _followed(champion, chunk.columns))
-        for chunk in features.chunks(places)
-    ]
+    columns = [champion.known(chunk.columns) for chunk in features.chunks(places)]
+    parts = [Watched(champion.model.probability(part), _followed(champion, part)) for part in columns]
     return Watched(
         probability=np.concatenate([np.empty(0), *(part.probability for part in parts)]),
         columns=_together([part.columns for part in parts], champion.followed),
@@ -189,8 +192,9 @@ def explained(
     order = np.argsort(rows)
     found: list[Explanation] = []
     for chunk in features.chunks(cases.place[rows[order]]):
+        columns = champion.known(chunk.columns)
         for place in range(len(chunk.rows)):
-            own = {name: column[place : place + 1] for name, column in chunk.columns.items()}
+            own = {name: column[place : place + 1] for name, column in columns.items()}
             found.append(explain(champion.model, own, registry=FEATURES))
     return tuple(found[place] for place in np.argsort(order))
 

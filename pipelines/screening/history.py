@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
-from features.rows import SPINE_COLUMNS, microseconds, to_microseconds
-from features.training_set import Progress, TrainingSet, build_training_set, columns_of, compute_features
+from features.rows import microseconds, to_microseconds
+from features.training_set import Progress
 from models.fraud.decision import ACTIONS, PAY, action_costs_fen
 from models.fraud.rules import DAY_SUMS, Rule, with_day_sums
 from models.fraud.screening import STRICTNESS
@@ -21,13 +19,12 @@ from models.quoting import ModelPair, as_trained
 from models.registry import CHAMPION
 from pipelines.champions import load_pair
 from pipelines.settings import Settings
+from pipelines.stored_features import StoredFeatures, stored_training_set
 from pipelines.training.collecting import collect_workspace
 from pipelines.training.examples import Examples, examples_of
 from pipelines.training.fraud import decisions, taught_by
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
-
-AT_ONCE = 100_000
 
 
 class NoHistory(ValueError):
@@ -85,20 +82,20 @@ def try_rules(
     collect_workspace(workspace)
     if workspace.tables.rows("trades") == 0:
         raise NoHistory("no trades yet; bring some in with `huika import --trades FILE`")
-    built = build_training_set(
-        store=workspace.tables,
-        registry=FEATURES,
-        folder=workspace.training_sets,
-        since=None,
-        until=None,
-        progress=progress,
-    )
+    built = stored_training_set(workspace, progress=progress)
     rows = _period(built.trades, since, until)
     registry = model_registry(workspace)
     models = load_pair(registry)
     tally = _Tally([*rules])
-    for chunk in _chunks(workspace, built, rows, _names(rules, models), models):
-        tally.count(chunk, models=models, settings=workspace.settings)
+    features = StoredFeatures(
+        workspace=workspace,
+        built=built,
+        names=_names(rules, models),
+        former=tuple(models.fraud_pins.values()),
+    )
+    for chunk in features.chunks(np.arange(rows.start, rows.stop)):
+        trades = built.trades.slice(rows.start + int(chunk.rows[0]), len(chunk.rows))
+        tally.count(examples_of(trades, chunk.columns), models=models, settings=workspace.settings)
         progress(tally.trades, len(rows))
     notes = [] if models.fraud is not None else ["no fraud model: compared with paying every trade"]
     if models.fraud is not None and (champion := registry.find("fraud", CHAMPION)) is not None:
@@ -131,41 +128,6 @@ def _names(rules: Sequence[Rule], models: ModelPair) -> tuple[str, ...]:
     read += ["card_face_cny", *DAY_SUMS.values()]
     read += () if models.fraud is None else models.fraud.trained_signals
     return tuple(dict.fromkeys(name for name in read if name in FEATURES))
-
-
-def _chunks(
-    workspace: Workspace, built: TrainingSet, rows: range, names: tuple[str, ...], models: ModelPair
-) -> Iterator[Examples]:
-    """The period's trades with their features, some at a time."""
-    start = 0
-    former = _former(workspace, built, rows, models)
-    for batch in pq.ParquetFile(built.path).iter_batches(AT_ONCE, columns=list(names)):
-        first, end = max(start, rows.start), min(start + len(batch), rows.stop)
-        if first < end:
-            part = pa.Table.from_batches([batch]).slice(first - start, end - first)
-            trades = built.trades.slice(first, end - first)
-            seen = columns_of(part, FEATURES, names)
-            seen |= {name: values[first - rows.start : end - rows.start] for name, values in former.items()}
-            yield examples_of(trades, seen)
-        start += len(batch)
-
-
-def _former(
-    workspace: Workspace, built: TrainingSet, rows: range, models: ModelPair
-) -> dict[str, np.ndarray]:
-    """Columns of former definitions that the model was trained on."""
-    names = tuple(models.fraud_pins.values())
-    if not names:
-        return {}
-    return compute_features(
-        spine=built.trades.slice(rows.start, len(rows)).select(SPINE_COLUMNS),
-        trades=workspace.tables.read("trades"),
-        market=workspace.tables.read("market"),
-        catalogue=workspace_catalogue(workspace.tables),
-        registry=FEATURES,
-        progress=lambda done, total: None,
-        names=names,
-    )
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ from typing import Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.catalogue import Catalogue, workspace_catalogue
 from features.definitions import FEATURES
-from features.rows import SPINE_COLUMNS, microseconds, to_microseconds
-from features.training_set import Progress, build_training_set, columns_of, compute_features
+from features.rows import microseconds, to_microseconds
+from features.training_set import Progress, columns_of
 from models.quoting import ModelPair, Terms
 from pipelines.settings import Settings
 from pipelines.simulation.oracle import Oracle, read_oracle
+from pipelines.stored_features import features_of_ids, stored_training_set
 from pipelines.terms import terms_of
 from pipelines.training.backtest_figures import Figures, figures_of
 from pipelines.training.backtest_ledger import Answered, Ledger, answered, joined, logged, truth
@@ -146,14 +146,7 @@ def read_past(workspace: Workspace, *, job: BacktestJob, progress: Progress) -> 
         submitted = _submitted(period)
         fixed = registered_pair(model_registry(workspace), alias=job.pair, submitted_at=submitted)
     oracle = None if job.oracle is None else _oracle(job.oracle, period["trade_id"])
-    built = build_training_set(
-        store=workspace.tables,
-        registry=FEATURES,
-        folder=workspace.training_sets,
-        since=None,
-        until=None,
-        progress=progress,
-    )
+    built = stored_training_set(workspace, progress=progress)
     before = built.trades.filter(pa.array(_submitted(built.trades) < to_microseconds(job.until)))
     names = tuple(dict.fromkeys([*FEATURES.names("discount"), *FEATURES.names("fraud")]))
     features = pq.read_table(built.path, columns=list(names)).slice(0, len(before))
@@ -278,19 +271,7 @@ def _with_columns(workspace: Workspace, examples: Examples, names: Sequence[str]
     """The examples with the columns of former definitions that a registered model was trained on."""
     if not names:
         return examples
-    trades = workspace.tables.read("trades")
-    ids = pa.array(examples.trade_id, pa.string())
-    columns = compute_features(
-        spine=trades.take(pc.index_in(ids, value_set=trades["trade_id"].combine_chunks())).select(
-            SPINE_COLUMNS
-        ),
-        trades=trades,
-        market=workspace.tables.read("market"),
-        catalogue=workspace_catalogue(workspace.tables),
-        registry=FEATURES,
-        progress=lambda done, total: None,
-        names=names,
-    )
+    columns = features_of_ids(workspace, examples.trade_id, names=names)
     return replace(examples, columns=examples.columns | columns)
 
 

@@ -8,18 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
-from features.rows import SPINE_COLUMNS
-from features.training_set import NothingToTrainOn, build_training_set, columns_of, compute_features
+from features.training_set import NothingToTrainOn, columns_of
 from models.discount.model import DiscountModel
 from models.fraud.model import FraudModel
 from models.quoting import as_trained
 from models.registry import CHALLENGER, CHAMPION, ModelVersion
 from pipelines.feature_pins import FeaturesGone, pins
+from pipelines.stored_features import features_of_ids, stored_training_set
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
 from pipelines.training.discount_checks import contender, discount_checks
@@ -144,19 +141,7 @@ def _as_trained(workspace: Workspace, examples: Examples, folder: Path) -> Examp
         raise NothingToCompare(f"a model cannot be judged any more: {error}") from None
     if not former:
         return examples
-    trades = workspace.tables.read("trades")
-    place = pc.index_in(
-        pa.array(examples.trade_id, pa.string()), value_set=trades["trade_id"].combine_chunks()
-    )
-    columns = compute_features(
-        spine=trades.take(place).select(SPINE_COLUMNS),
-        trades=trades,
-        market=workspace.tables.read("market"),
-        catalogue=workspace_catalogue(workspace.tables),
-        registry=FEATURES,
-        progress=lambda done, total: None,
-        names=tuple(former.values()),
-    )
+    columns = features_of_ids(workspace, examples.trade_id, names=tuple(former.values()))
     return replace(examples, columns=dict(as_trained({**examples.columns, **columns}, former)))
 
 
@@ -168,14 +153,7 @@ def _newer(workspace: Workspace, name: str, since: datetime) -> Examples:
     """Trades with an outcome that were submitted after ``since``."""
     collect_workspace(workspace)
     try:
-        training_set = build_training_set(
-            store=workspace.tables,
-            registry=FEATURES,
-            folder=workspace.training_sets,
-            since=since,
-            until=None,
-            progress=lambda done, total: None,
-        )
+        training_set = stored_training_set(workspace, since=since)
     except NothingToTrainOn:
         raise NothingToCompare(_no_newer(name, 0, since)) from None
     store = feature_store(workspace)

@@ -13,9 +13,10 @@ from features.catalogue import Catalogue
 from features.definitions import FEATURES
 from features.rows import microseconds
 from features.tables import ISSUED_FACE
-from features.training_set import build_training_set, columns_of
+from features.training_set import columns_of
 from models.discount.special import SpecialCards, special_cards
 from models.matrix import Columns
+from pipelines.stored_features import stored_training_set
 from pipelines.workspace import Workspace
 
 
@@ -127,14 +128,7 @@ def stored_examples(workspace: Workspace, *, model: str, since: datetime) -> Exa
 
     Raises NothingToTrainOn where there is none.
     """
-    found = build_training_set(
-        store=workspace.tables,
-        registry=FEATURES,
-        folder=workspace.training_sets,
-        since=since,
-        until=None,
-        progress=lambda done, total: None,
-    )
+    found = stored_training_set(workspace, since=since)
     columns = columns_of(pq.read_table(found.path), FEATURES, FEATURES.names(model))
     return examples_of(found.trades, columns)
 

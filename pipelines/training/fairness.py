@@ -14,14 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS, microseconds
-from features.training_set import compute_features
 from models.discount.model import LOYALTY, DiscountModel
 from models.matrix import Columns
 from models.policy import Costs, PricePolicy
 from models.quoting import as_trained
+from pipelines.stored_features import features_of
 from pipelines.training.splitting import DAY_US
 from pipelines.workspace import Workspace
 
@@ -101,15 +100,8 @@ def fairness_trial(
     recent, sellers = _recent(stored, trades, rng), _people(stored, people, rng)
     told, teller = np.repeat(recent, len(sellers)), np.tile(sellers, len(recent))
     spine = _spine(stored, told, teller)
-    columns = compute_features(
-        spine=spine,
-        trades=stored,
-        market=workspace.tables.read("market"),
-        catalogue=workspace_catalogue(workspace.tables),
-        registry=FEATURES,
-        progress=lambda done, total: None,
-        names=tuple(dict.fromkeys((*FEATURES.names(), *more))),
-    )
+    names = tuple(dict.fromkeys((*FEATURES.names(), *more)))
+    columns = features_of(workspace, spine, names=names, trades=stored)
     return Trial(
         people=len(sellers),
         told=stored["trade_id"].take(pa.array(told)).to_numpy(zero_copy_only=False),

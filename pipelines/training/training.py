@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from features.definitions import FEATURES
-from features.training_set import Progress, TrainingSet, build_training_set, columns_of
+from features.training_set import Progress, TrainingSet, columns_of
 from models.frames import frame_of_columns
 from models.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion, Submission
 from pipelines.feature_pins import write_versions
 from pipelines.settings import Settings
+from pipelines.stored_features import stored_training_set
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
 from pipelines.training.comparing import trained_until
@@ -79,13 +80,8 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
     """
     collect_workspace(workspace)
     listener.say("features")
-    training_set = build_training_set(
-        store=workspace.tables,
-        registry=FEATURES,
-        folder=workspace.training_sets,
-        since=job.since,
-        until=job.until,
-        progress=listener.features,
+    training_set = stored_training_set(
+        workspace, since=job.since, until=job.until, progress=listener.features
     )
     listener.say("feature store")
     store = feature_store(workspace)

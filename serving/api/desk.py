@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from features.events import Accepted, Event, Labelled, Observed, Resold, Submitted
 from features.rows import SPINE_COLUMNS
 from models.fraud.labels import DEFAULT_SOURCE, Label, label_of
+from models.quoting import ModelPair
 from pipelines.application_data import ApplicationData, events, quotes, replies
 from pipelines.feature_log import FeatureLog
 from pipelines.live_log import LiveLog
@@ -65,6 +66,12 @@ class Desk:
     @property
     def clock(self) -> Callable[[], datetime]:
         return self.engine.clock
+
+    def with_models(self, models: ModelPair) -> Desk:
+        """The same desk with other models. Requests that this one has taken are finished by it."""
+        engine = replace(self.engine, models=models)
+        features = FeatureLog(data=self.data, registry=engine.registry, names=engine.columns)
+        return replace(self, engine=engine, features=features)
 
     def quote(
         self, submission: schemas.Submission, *, now: datetime, receipt: Receipt | None = None
