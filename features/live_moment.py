@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from features.live_market import Believed, believe, bids_of, rates_of
 from features.moment import Bids, Links, Moment, Rates
 from features.rows import to_microseconds
 from features.state import NEVER, Increment, State
-from features.windows import ALL, WINDOWS, Window
+from features.windows import ALL, WINDOWS
 
 NAN = math.nan
 EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -49,7 +50,8 @@ class LiveMoment(Moment):
         self._links = links
         self._card = catalogue.types.get(trade["card_type"])
         self._totals: dict[tuple[str, str, str], tuple[float, ...]] = {}
-        self._tails: dict[str, Sequence[Increment]] = {}
+        self._tails: dict[str, list[list[Increment]]] = {}
+        self._spans: dict[str, tuple[int, int]] = {}
         self._bids: dict[str, Bids] = {}
         self._rates: dict[tuple[str, str], Rates] = {}
 
@@ -94,31 +96,39 @@ class LiveMoment(Moment):
         if state is None:
             return _UNKNOWN
         number, series = _SERIES[entity, name]
-        asked = None if window == ALL else WINDOWS[window]
         totals = state.totals[number]
-        if asked is None:
+        if window == ALL:
+            first, end = NEVER, self.time + 1
             sums = totals.always.copy()
         else:
+            first, end = self._span(window)
+            hop = WINDOWS[window].hop
             rows = totals.levels[_LEVEL[name, window]]
-            sums = _sum_rows(rows, asked, self.time, len(series.values), series.peak)
-        for increment in self._tail(entity, state):
-            if increment.series == number and (asked is None or _inside(asked, increment.at, self.time)):
-                for place, amount in enumerate(increment.values):
-                    if place == series.peak:
-                        sums[place] = max(sums[place], amount)
-                    else:
-                        sums[place] += amount
-        return tuple(map(float, sums))
+            sums = _sum_rows(rows, first // hop, -(-end // hop), len(series.values), series.peak)
+        newest = [item.values for item in self._tail(entity, state)[number] if first <= item.at < end]
+        return tuple(map(float, _added([sums, *newest], series.peak) if newest else sums))
 
-    def _tail(self, entity: str, state: State) -> Sequence[Increment]:
-        """The tail's events that stand before the moment; not the trade's own, should it be there already."""
-        if entity not in self._tails:
+    def _span(self, window: str) -> tuple[int, int]:
+        """First time inside a window and first time behind it, µs."""
+        found = self._spans.get(window)
+        if found is None:
+            asked = WINDOWS[window]
+            end = asked.end_bucket(self.time) * asked.hop if asked.delay else self.time + 1
+            found = self._spans[window] = (asked.first_bucket(self.time) * asked.hop, end)
+        return found
+
+    def _tail(self, entity: str, state: State) -> list[list[Increment]]:
+        """For each series the tail's events that stand before the moment; not the trade's own, should it be there
+        already."""
+        found = self._tails.get(entity)
+        if found is None:
             own = self._trade["trade_id"]
             moment = (self.time, own)
-            self._tails[entity] = [
-                item for item in state.tail if (item.time, item.id) < moment and item.id != own
-            ]
-        return self._tails[entity]
+            found = self._tails[entity] = [[] for _ in KEPT[entity]]
+            for item in state.tail:
+                if item.id != own and (item.time, item.id) < moment:
+                    found[item.series].append(item)
+        return found
 
     def last_time(self, entity: str) -> float:
         return self._edge_time(entity, max, lambda state: state.last)
@@ -131,7 +141,7 @@ class LiveMoment(Moment):
         state = self._states.get(entity)
         if state is None:
             return NAN
-        times = [item.time for item in self._tail(entity, state) if item.series == 0]
+        times = [item.time for item in self._tail(entity, state)[0]]
         if folded(state) != NEVER:
             times.append(folded(state))
         return float(choose(times)) if times else NAN
@@ -141,14 +151,12 @@ class LiveMoment(Moment):
         state = self._states.get(entity)
         if state is None:
             return NAN
-        place, asked = COUNTED[entity].index(counted), WINDOWS[window]
-        seen = {name for name, time in state.counted[place].items() if _inside(asked, time, self.time)}
+        place, (first, end) = COUNTED[entity].index(counted), self._span(window)
+        seen = {name for name, time in state.counted[place].items() if first <= time < end}
         seen.update(
             name
-            for item in self._tail(entity, state)
-            if item.series == 0
-            and (name := item.names[place]) is not None
-            and _inside(asked, item.time, self.time)
+            for item in self._tail(entity, state)[0]
+            if (name := item.names[place]) is not None and first <= item.time < end
         )
         return float(min(len(seen), MOST_COUNTED))
 
@@ -172,24 +180,22 @@ class LiveMoment(Moment):
         return believe(self._states["card_type"].market, self.time)
 
 
-def _inside(window: Window, event: int, moment: int) -> bool:
-    bucket = event // window.hop
-    if window.delay and bucket >= (moment - window.delay) // window.hop:
-        return False
-    return bucket >= (moment - window.delay - window.width) // window.hop
+def _sum_rows(rows: list[list[int]], first: int, end: int, values: int, peak: int) -> list[int]:
+    """Totals of the rows, which stand in the order of their buckets, from bucket ``first`` to before ``end``."""
+    if not rows or rows[-1][0] < first:
+        return [0] * values
+    begin = 0 if rows[0][0] >= first else bisect_left(rows, [first])
+    stop = len(rows) if rows[-1][0] < end else bisect_left(rows, [end])
+    if begin >= stop:
+        return [0] * values
+    _, *sums = rows[begin] if stop == begin + 1 else _added(rows[begin:stop], peak + 1 if peak >= 0 else peak)
+    return sums
 
 
-def _sum_rows(rows: list[list[int]], window: Window, moment: int, values: int, peak: int) -> list[int]:
-    """Totals of the rows inside a window."""
-    first = window.first_bucket(moment)
-    end = window.end_bucket(moment) if window.delay else None
-    sums = [0] * values
-    for row in rows:
-        if row[0] < first or (end is not None and row[0] >= end):
-            continue
-        for place in range(values):
-            if place == peak:
-                sums[place] = max(sums[place], row[place + 1])
-            else:
-                sums[place] += row[place + 1]
+def _added(rows: list[list[int]], peak: int) -> list[int]:
+    """Sum of each column; of the one at ``peak`` its largest."""
+    columns = list(zip(*rows, strict=True))
+    sums = [sum(column) for column in columns]
+    if peak >= 0:
+        sums[peak] = max(columns[peak])
     return sums

@@ -7,7 +7,7 @@ an interrupted round is simply told again. Each state remembers the last record 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
@@ -28,6 +28,9 @@ CURSOR = "cursor"
 
 GENERATION = "generation"
 """The key under which a rebuild leaves its own name: states of another rebuild are not the ones somebody knows of."""
+
+KEPT_AT_HAND = ("card_type=", "card_category=")
+"""Keys of the states that are kept between rounds."""
 
 FeatureValues = dict[str, float | str | None]
 
@@ -56,6 +59,18 @@ class Answer:
     extremes: Extremes | None
 
 
+@dataclass
+class _Kept:
+    """States of card kinds at hand from the last round: nearly every trade asks for them, and they are the largest.
+    They hold what the store holds for as long as its marks (cursor and generation) are ``marks``."""
+
+    states: dict[str, State] = field(default_factory=dict)
+    marks: tuple[bytes | None, bytes | None] = (None, None)
+
+    def forget(self) -> None:
+        self.states, self.marks = {}, (None, None)
+
+
 class LiveFeatures:
     """Entity states behind the features of live trades. One writer at a time (the caller's duty)."""
 
@@ -63,21 +78,50 @@ class LiveFeatures:
         self._states = states
         self._registry = registry
         self._catalogue = catalogue
+        self._kept = _Kept()
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     def answer(self, trade: Trade, *, names: Sequence[str] | None = None) -> Answer:
         """Features of a trade as of its ``submitted_at``: one read for all its entities (and one more for those
         that link it to others)."""
-        return self._answer(trade, _Book(self._states), names)
+        return self.round([trade]).answer(trade, names=names)
+
+    def round(self, trades: Sequence[Trade]) -> Round:
+        """Answers of several trades, one after another: one read for all their entities. Raises StatesMissing."""
+        book = _Book(self._states)
+        keys = dict.fromkeys(key for trade in trades for key in self.keys(trade))
+        seq = self._open(book, keys)
+        return Round(live=self, book=book, seq=seq)
+
+    def _open(self, book: _Book, keys: Iterable[str]) -> int:
+        """Fill a book with states, from those at hand where the store still holds them; the cursor."""
+        kept, asked = self._kept, [key for key in keys if key not in self._kept.states]
+        cursor, generation, *found = self._states.read_states([CURSOR, GENERATION, *asked])
+        if kept.marks != (cursor, generation):
+            kept.forget()
+            kept.marks = (cursor, generation)
+        book.take(asked, found)
+        book.share(kept.states)
+        book.read(keys)
+        kept.states.update((key, book.find(key)) for key in keys if key.startswith(KEPT_AT_HAND))
+        return _number(cursor)
+
+    def forget(self) -> None:
+        """Drop the states at hand: they may hold what was never written."""
+        self._kept.forget()
+
+    def wrote(self, *, last: int) -> None:
+        """The states at hand were written with all that was told up to record ``last``."""
+        self._kept.marks = (str(last).encode(), self._kept.marks[1])
 
     def blank(self, trade: Trade, *, names: Sequence[str] | None = None) -> Answer:
         """Features of a trade as if nothing else were known: what is left when the states cannot be read."""
-        return self._answer(trade, _Book(_Nothing()), names)
+        return self.answer_from(trade, _Book(_Nothing()), 0, names)
 
-    def _answer(self, trade: Trade, book: _Book, names: Sequence[str] | None) -> Answer:
+    def answer_from(self, trade: Trade, book: _Book, seq: int, names: Sequence[str] | None) -> Answer:
+        """Features of a trade from the states of a book, which stand for the log up to record ``seq``."""
         keys = self._keys(trade)
-        seq = book.read_with_cursor(keys.values())
         states = {entity: book.find(key) for entity, key in keys.items()}
         asked = to_microseconds(trade["submitted_at"])
         time = _after_what_was_told(asked, trade["trade_id"], states.values())
@@ -92,7 +136,7 @@ class LiveFeatures:
         """Every channel of the card type's market as of a moment, or of just after what the card type was told last.
         Raises StatesMissing."""
         book, key = _Book(self._states), f"card_type={card_type}"
-        book.read_with_cursor([key])
+        self._open(book, [key])
         state = book.find(key)
         return channels_in(state.market, max(to_microseconds(at), state.horizon + 1))
 
@@ -120,7 +164,7 @@ class LiveFeatures:
         book.read({key for record in told for key in self._touched(record.event)})
         for record in told:
             book.begin(record.seq)
-            self._tell(record.event, book)
+            self.tell(record.event, book)
         if told:
             book.write(last=told[-1].seq, now=now)
 
@@ -136,7 +180,8 @@ class LiveFeatures:
     def _keys(self, trade: Trade) -> dict[str, str]:
         return entity_keys(trade, category_of(self._catalogue, trade["card_type"]))
 
-    def _tell(self, event: Event, book: _Book) -> None:
+    def tell(self, event: Event, book: _Book) -> None:
+        """Change the states of a book as an event does."""
         if isinstance(event, Observed):
             self._observe(event, book)
             return
@@ -170,6 +215,38 @@ class LiveFeatures:
                 book.add(key, "submissions", (time, trade["trade_id"]), time, values, counted)
         if book.untold(keys["seller"]):
             link_submission(trade, time=time, find=book.change)
+
+
+class Round:
+    """Trades answered one after another from one book; each sees the submissions told before it.
+
+    What is told changes the book alone, until :meth:`write`.
+    """
+
+    def __init__(self, *, live: LiveFeatures, book: _Book, seq: int) -> None:
+        self._live, self._book = live, book
+        self.first = self.last = seq
+
+    def answer(self, trade: Trade, *, names: Sequence[str] | None = None) -> Answer:
+        """Features of one of the round's trades as of its ``submitted_at``."""
+        return self._live.answer_from(trade, self._book, self.last, names)
+
+    def submit(self, trade: Trade) -> None:
+        """Let the trades that follow see this one. It takes the number after the last in the live log."""
+        self.last += 1
+        self._book.begin(self.last)
+        self._live.tell(Submitted(trade), self._book)
+
+    def write(self, *, now: datetime) -> None:
+        """Write all that was told, in one write. Call it when the live log holds just these records behind ``first``;
+        else, or when this fails, call :meth:`drop`. Raises OnlineStoreUnavailable."""
+        if self.last > self.first:
+            self._book.write(last=self.last, now=now)
+            self._live.wrote(last=self.last)
+
+    def drop(self) -> None:
+        """Forget all that was told: it is not in the live log, or not alone."""
+        self._live.forget()
 
 
 def entity_keys(trade: Trade, category: str | None) -> dict[str, str]:
@@ -243,16 +320,15 @@ class _Book:
 
     def read(self, keys: Iterable[str]) -> None:
         missing = [key for key in keys if key not in self._states]
-        self._take(missing, self._store.read_states(missing))
+        if missing:
+            self.take(missing, self._store.read_states(missing))
 
-    def read_with_cursor(self, keys: Iterable[str]) -> int:
-        """Read states, and the number of the last applied record in the same round trip."""
-        asked = list(keys)
-        cursor, *found = self._store.read_states([CURSOR, *asked])
-        self._take(asked, found)
-        return _number(cursor)
+    def share(self, states: Mapping[str, State]) -> None:
+        """Use these states too; what is told changes them."""
+        self._states.update(states)
 
-    def _take(self, keys: Sequence[str], found: Sequence[bytes | None]) -> None:
+    def take(self, keys: Sequence[str], found: Sequence[bytes | None]) -> None:
+        """Take states as the store gave them."""
         for key, data in zip(keys, found, strict=True):
             self._states[key] = empty_state(key.partition("=")[0]) if data is None else decode(data)
 

@@ -110,6 +110,21 @@ def prepare_sqlite(online: Any, config: Any, view: Any) -> None:
     online.update(config, [], [view], [], [], True)
 
 
+def sqlite_patience(online: Any, config: Any, seconds: float) -> None:
+    """Wait no longer for another process's write."""
+    online._get_conn(config).execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+
+
+def redis_patience(online: Any, config: Any, seconds: float) -> None:
+    """Wait no longer for an answer of the server, on connections opened from now on."""
+    client = online._get_client(config.online_store)
+    client.connection_pool.disconnect()
+    client.connection_pool.connection_kwargs |= {
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+    }
+
+
 def clear_sqlite(online: Any, config: Any, view: Any) -> None:
     """Drop and make the table in one transaction.
 

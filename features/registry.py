@@ -134,6 +134,7 @@ class Registry:
     def __init__(self) -> None:
         self._features: dict[str, Feature] = {}
         self._retired: dict[str, Feature] = {}
+        self._plans: dict[tuple[str, ...], tuple[tuple[str, Compute, bool], ...]] = {}
 
     def add(self, feature: Feature) -> None:
         """Define a feature. Raises ValueError at a second one of a name, or an unknown as-of rule or unit."""
@@ -144,6 +145,7 @@ class Registry:
         if feature.unit not in RANGES:
             raise ValueError(f"feature {feature.name}: unknown unit {feature.unit}")
         self._features[feature.name] = feature
+        self._plans.clear()
 
     def define(
         self,
@@ -191,6 +193,7 @@ class Registry:
             compute=compute,
         )
         self._retired[old.pinned] = old
+        self._plans.clear()
 
     def __iter__(self) -> Iterator[Feature]:
         return iter(self._features.values())
@@ -241,20 +244,36 @@ class Registry:
 
     def values(self, moment: Moment, names: Sequence[str] | None = None) -> dict[str, float | str | None]:
         """Values at one live moment: floats, and str or None for categories. Raises FeatureFailed."""
-        chosen = self.names() if names is None else names
         found: dict[str, float | str | None] = {}
-        for name in chosen:
-            feature = self._features.get(name) or self[name]
-            value = self._value(feature, moment)
-            found[name] = value if feature.kind == "category" else float(value)
+        name = ""
+        try:
+            for name, compute, is_category in self._plan(names):
+                value = compute(moment)
+                found[name] = value if is_category else float(value)
+        except Exception as error:
+            raise _failed(name, error) from error
         return found
+
+    def _plan(self, names: Sequence[str] | None) -> tuple[tuple[str, Compute, bool], ...]:
+        """What to compute for these columns, looked up once: a live quote asks for the same ones every time."""
+        key = self.names() if names is None else tuple(names)
+        plan = self._plans.get(key)
+        if plan is None:
+            chosen = ((name, self[name]) for name in key)
+            plan = tuple((name, item.compute, item.kind == "category") for name, item in chosen)
+            self._plans[key] = plan
+        return plan
 
     @staticmethod
     def _value(feature: Feature, moment: Moment) -> Value:
         try:
             return feature.compute(moment)
         except Exception as error:
-            raise FeatureFailed(f"feature {feature.name}: {type(error).__name__}: {error}") from error
+            raise _failed(feature.name, error) from error
+
+
+def _failed(name: str, error: Exception) -> FeatureFailed:
+    return FeatureFailed(f"feature {name}: {type(error).__name__}: {error}")
 
 
 def _bound(value: float) -> str:

@@ -34,7 +34,9 @@ from features.online_store import (
     faults,
     prepare_redis,
     prepare_sqlite,
+    redis_patience,
     redis_section,
+    sqlite_patience,
     sqlite_section,
     write_repository_file,
 )
@@ -227,6 +229,11 @@ class FeatureStore:
             self._write([(entity_key(key), self._row(state), now, None) for key, state in chunk])
             written += len(chunk)
         return written
+
+    def answer_within(self, seconds: float) -> None:
+        """Give up reads and writes of states that take longer: a quote does not wait as long as a rebuild does."""
+        patience = redis_patience if self._redis else sqlite_patience
+        patience(self._online, self._config, seconds)
 
     def clear_states(self) -> None:
         """Forget all online state, before it is rebuilt from history. Raises OnlineStoreUnavailable."""

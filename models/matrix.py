@@ -12,6 +12,10 @@ Columns = Mapping[str, np.ndarray]
 """Feature name -> column (n,): float64 with NaN for null, or object with str/None for a categorical."""
 
 
+FEW_ROWS = 64
+"""Up to so many rows joining all columns at once takes a fraction of the time of setting one after another."""
+
+
 class MissingFeature(ValueError):
     """A model was asked to predict without a column it was trained on."""
 
@@ -42,14 +46,21 @@ class Encoding:
         if absent:
             raise MissingFeature(f"features missing: {', '.join(absent)}")
         rows = len(columns[self.names[0]]) if self.names else 0
+        inputs = (self._input(name, columns[name]) for name in self.names)
+        if 0 < rows <= FEW_ROWS:
+            flat = np.concatenate(tuple(inputs), dtype=np.float64)
+            return np.ascontiguousarray(flat.reshape(len(self.names), rows).T)
         matrix = np.empty((rows, len(self.names)), dtype=np.float64)
-        for position, name in enumerate(self.names):
-            codes = self._codes.get(name)
-            column = columns[name]
-            matrix[:, position] = (
-                column if codes is None else [codes.get(value, np.nan) for value in column.tolist()]
-            )
+        for position, column in enumerate(inputs):
+            matrix[:, position] = column
         return matrix
+
+    def _input(self, name: str, column: np.ndarray) -> np.ndarray:
+        """A column as numbers: a category as its code."""
+        codes = self._codes.get(name)
+        if codes is None:
+            return column
+        return np.array([codes.get(value, np.nan) for value in column.tolist()], dtype=np.float64)
 
     @cached_property
     def _codes(self) -> dict[str, dict[str, float]]:

@@ -5,21 +5,25 @@ SQLAlchemy Core on SQLite (default) or PostgreSQL by URL. Rows are only added; a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event as sa_event
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from pipelines.databases import advisory_lock, open_engine
 
 metadata = sa.MetaData()
 
 LOG_LOCK = 7_204_415
 """Number of the lock under which records are appended to the live log."""
+
+TABLES_LOCK = 7_204_417
+"""Number of the lock under which missing tables are made."""
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
@@ -106,6 +110,24 @@ board_prices = sa.Table(
 )
 
 
+_INSERT_RECORDS = sa.insert(live_log).returning(live_log.c.seq, sort_by_parameter_order=True)
+
+
+_ALL_QUOTES = sa.select(quotes).order_by(quotes.c.submitted_at, quotes.c.quote_id)
+_ALL_EVENTS = sa.select(events).order_by(events.c.known_at, events.c.event_id)
+_LOG_HEAD = sa.select(sa.func.coalesce(sa.func.max(live_log.c.seq), 0))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """All quotes by submission and all events by the time they became known; ``seq``: number of the last record of the
+    live log among them."""
+
+    quotes: list[Mapping[str, Any]]
+    events: list[Mapping[str, Any]]
+    seq: int
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer already given under an idempotency key."""
@@ -116,13 +138,28 @@ class Reply:
 
 
 class ApplicationData:
-    """The application database."""
+    """The application database. answer_seconds: as :func:`pipelines.databases.open_engine` takes it; a service gives
+    one."""
 
-    def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
-        if self._engine.dialect.name == "sqlite":
-            sa_event.listen(self._engine, "connect", _configure_sqlite)
-        metadata.create_all(self._engine)
+    def __init__(self, url: str, *, answer_seconds: float | None = None) -> None:
+        self._engine = open_engine(url, answer_seconds=answer_seconds)
+        self._make_tables()
+
+    def _make_tables(self) -> None:
+        with self._engine.begin() as connection:
+            one_at_a_time(
+                connection, TABLES_LOCK
+            )  # PostgreSQL's CREATE TABLE IF NOT EXISTS may still collide
+            metadata.create_all(connection)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several machines may work on it."""
+        return self._engine.dialect.name == "postgresql"
+
+    def lock(self, number: int) -> AbstractContextManager[None]:
+        """A lock that one holder at a time has on all machines, for a database that ``is_shared``."""
+        return advisory_lock(self._engine, number)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -133,22 +170,52 @@ class ApplicationData:
     def quote(self, quote_id: str) -> Mapping[str, Any] | None:
         return self._one(sa.select(quotes).where(quotes.c.quote_id == quote_id))
 
-    def first_quote_of(self, trade_id: str) -> Mapping[str, Any] | None:
-        """The quote by which a trade became known: it carries the trade as it was submitted."""
-        return self._one(sa.select(quotes).where(quotes.c.trade_id == trade_id, quotes.c.first))
+    def first_quotes_of(self, trade_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """The quotes by which trades became known, by trade_id: each carries the trade as it was submitted."""
+        if not trade_ids:
+            return {}
+        rows = self.rows(sa.select(quotes).where(quotes.c.trade_id.in_(trade_ids), quotes.c.first))
+        return {row["trade_id"]: row for row in rows}
 
     def last_quote_of(self, trade_id: str) -> Mapping[str, Any] | None:
         """The newest quote of a trade."""
         chosen = sa.select(quotes).where(quotes.c.trade_id == trade_id)
         return self._one(chosen.order_by(quotes.c.submitted_at.desc(), quotes.c.quote_id.desc()).limit(1))
 
+    def recorded(self) -> Recorded:
+        """Everything that was said and heard, as of one moment."""
+        with self._snapshot() as connection:
+            return Recorded(
+                quotes=_mappings(connection, _ALL_QUOTES),
+                events=_mappings(connection, _ALL_EVENTS),
+                seq=connection.execute(_LOG_HEAD).scalar_one(),
+            )
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sa.Connection]:
+        """A connection whose queries all see the same moment."""
+        with self._engine.connect() as connection:
+            if self.is_shared:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            else:
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+
     def all_quotes(self) -> list[Mapping[str, Any]]:
-        return self.rows(sa.select(quotes).order_by(quotes.c.submitted_at, quotes.c.quote_id))
+        return self.rows(_ALL_QUOTES)
 
     def append_to_log(self, connection: sa.Connection, *, once: str, kind: str, body: Any) -> None:
         """Put a record at the end of the live log, unless ``once`` is in it already."""
         one_at_a_time(connection, LOG_LOCK)
         insert_once(connection, live_log, {"once": once, "kind": kind, "body": body})
+
+    def append_all_to_log(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Put records (``once``, ``kind``, ``body``) at the end of the live log; their numbers, in their order. Raises
+        IntegrityError where one ``once`` is in it already."""
+        if not rows:
+            return []
+        one_at_a_time(connection, LOG_LOCK)
+        return list(connection.execute(_INSERT_RECORDS, rows).scalars())
 
     def log_after(self, seq: int, *, limit: int) -> list[Mapping[str, Any]]:
         """Records of the live log behind number ``seq``, in order."""
@@ -160,16 +227,14 @@ class ApplicationData:
     def log_head(self) -> int:
         """Number of the newest record of the live log, 0 without one."""
         with self._engine.connect() as connection:
-            return connection.execute(
-                sa.select(sa.func.coalesce(sa.func.max(live_log.c.seq), 0))
-            ).scalar_one()
+            return connection.execute(_LOG_HEAD).scalar_one()
 
     def event(self, event_id: str) -> Mapping[str, Any] | None:
         return self._one(sa.select(events).where(events.c.event_id == event_id))
 
     def all_events(self) -> list[Mapping[str, Any]]:
         """Events by the time they became known."""
-        return self.rows(sa.select(events).order_by(events.c.known_at, events.c.event_id))
+        return self.rows(_ALL_EVENTS)
 
     def events_of(self, trade_id: str) -> list[Mapping[str, Any]]:
         """Events of one trade by the time they became known."""
@@ -196,7 +261,11 @@ class ApplicationData:
     def rows(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
         """All rows of a query."""
         with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(statement).mappings()]
+            return _mappings(connection, statement)
+
+
+def _mappings(connection: sa.Connection, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
+    return [dict(row) for row in connection.execute(statement).mappings()]
 
 
 def one_at_a_time(connection: sa.Connection, lock: int) -> None:
@@ -213,12 +282,3 @@ def insert_once(connection: sa.Connection, table: sa.Table, row: Mapping[str, An
     """Insert a row, unless one with the same key is there already."""
     insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
     connection.execute(insert(table).values(dict(row)).on_conflict_do_nothing())
-
-
-def _configure_sqlite(connection: Any, record: Any) -> None:
-    """Readers and one writer side by side; what was acknowledged survives a power cut."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA busy_timeout=5000")
-    cursor.close()

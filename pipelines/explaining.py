@@ -103,6 +103,14 @@ class Explainer:
     def __post_init__(self) -> None:
         self._served = _served(self.serving, self.features)
 
+    def use(self, *serving: ModelPair) -> None:
+        """Other models answer from now on; of those that did so far the last KEPT_MODELS stay at hand."""
+        served: dict[str, Answerer] = {}
+        for pair in serving:
+            served |= _served(pair, self.features)
+        former = [item for item in self._served.items() if item[0] not in served]
+        self._served = dict(former[-KEPT_MODELS:]) | served  # one assignment: threads read it meanwhile
+
     def quote(self, quote_id: str) -> Explained:
         """Raises NothingToExplain where there is no such quote."""
         found = self.stored(quote_id)

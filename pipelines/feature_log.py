@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from features.online import Answer
 from features.registry import Registry
 from pipelines.application_data import ApplicationData, feature_lists, insert_once, quote_features, quotes
+
+_INSERT = sa.insert(quote_features)
 
 
 @dataclass(frozen=True)
@@ -35,22 +37,33 @@ class FeatureLog:
         self._names = tuple(names)
         self._columns = registry.pinned(names)
         self._list_id = hashlib.sha256(" ".join(self._columns).encode()).hexdigest()[:16]
+        self._list_is_kept = False
+
+    def prepare(self) -> None:
+        """Keep the list of columns, before the first features that are written by it."""
+        if self._list_is_kept:
+            return
+        with self._data.transaction() as connection:
+            insert_once(connection, feature_lists, {"list_id": self._list_id, "names": list(self._columns)})
+        self._list_is_kept = True
 
     def write(
-        self, connection: sa.Connection, *, quote_id: str, trade: Mapping[str, Any], answer: Answer
+        self, connection: sa.Connection, found: Iterable[tuple[str, Mapping[str, Any], Answer]]
     ) -> None:
-        """Keep the features of a quote, in the transaction that keeps the quote."""
-        insert_once(connection, feature_lists, {"list_id": self._list_id, "names": list(self._columns)})
-        connection.execute(
-            sa.insert(quote_features).values(
-                quote_id=quote_id,
-                trade_id=trade["trade_id"],
-                submitted_at=trade["submitted_at"],
-                seq=answer.seq,
-                list_id=self._list_id,
-                values=msgspec.msgpack.encode([answer.values[name] for name in self._names]),
-            )
-        )
+        """Keep the features of quotes (quote_id, trade, answer), in the transaction that keeps the quotes and after
+        :meth:`prepare`."""
+        rows = [
+            {
+                "quote_id": quote_id,
+                "trade_id": trade["trade_id"],
+                "submitted_at": trade["submitted_at"],
+                "seq": answer.seq,
+                "list_id": self._list_id,
+                "values": msgspec.msgpack.encode([answer.values[name] for name in self._names]),
+            }
+            for quote_id, trade, answer in found
+        ]
+        connection.execute(_INSERT, rows)
 
 
 def features_of_quote(data: ApplicationData, quote_id: str) -> LoggedFeatures | None:
@@ -59,7 +72,7 @@ def features_of_quote(data: ApplicationData, quote_id: str) -> LoggedFeatures | 
     if not rows:
         return None
     names = data.rows(sa.select(feature_lists).where(feature_lists.c.list_id == rows[0]["list_id"]))
-    return _logged(rows[0], {row["list_id"]: tuple(row["names"]) for row in names})
+    return logged_of(rows[0], {row["list_id"]: tuple(row["names"]) for row in names})
 
 
 def logged_features(data: ApplicationData, *, newest: int) -> list[LoggedFeatures]:
@@ -72,10 +85,11 @@ def logged_features(data: ApplicationData, *, newest: int) -> list[LoggedFeature
         .where(quotes.c.first)
     )
     chosen = first.order_by(quote_features.c.seq.desc(), quote_features.c.quote_id).limit(newest)
-    return [_logged(row, lists) for row in reversed(data.rows(chosen))]
+    return [logged_of(row, lists) for row in reversed(data.rows(chosen))]
 
 
-def _logged(row: Mapping[str, Any], lists: Mapping[str, tuple[str, ...]]) -> LoggedFeatures:
+def logged_of(row: Mapping[str, Any], lists: Mapping[str, tuple[str, ...]]) -> LoggedFeatures:
+    """A row of ``quote_features``; lists: the names of each list of columns by its id."""
     return LoggedFeatures(
         quote_id=row["quote_id"],
         trade_id=row["trade_id"],

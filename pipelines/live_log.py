@@ -6,16 +6,16 @@ A record holds all it needs (the trade, its entities, the label it corrects), so
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
-from features.online import LiveFeatures, StatesMissing
+from features.online import LiveFeatures, Round, StatesMissing
 from features.rows import SPINE_COLUMNS
 from features.store import OnlineStoreUnavailable
 from pipelines.application_data import ApplicationData
@@ -48,6 +48,14 @@ class LiveLog:
         """Write a record in the caller's transaction. What carries the same ``once`` counts once."""
         self.data.append_to_log(connection, once=once, kind=_NAMES[type(event)], body=to_json(event))
 
+    def append_all(self, connection: sa.Connection, events: Sequence[tuple[Event, str]]) -> list[int]:
+        """Write records (event, once) in the caller's transaction, and their numbers. Nothing is written, and
+        IntegrityError raised, where one ``once`` is in the log already."""
+        rows = [
+            {"once": once, "kind": _NAMES[type(event)], "body": to_json(event)} for event, once in events
+        ]
+        return self.data.append_all_to_log(connection, rows)
+
     def catch_up(self, *, now: datetime) -> int:
         """Tell the live state every record it has not heard, in order; how many. Raises StatesMissing."""
         with self.writing():
@@ -61,6 +69,20 @@ class LiveLog:
             told += len(rows)
             rows = self.data.log_after(rows[-1]["seq"], limit=BATCH) if len(rows) == BATCH else []
         return told
+
+    def tell_round(self, told: Round | None, numbers: Sequence[int], *, now: datetime) -> None:
+        """Let the live state keep what a round told its trades, if the records just written under ``numbers`` are all
+        it has not heard; else tell it from the log. For a caller that holds ``writing``."""
+        if told is not None and list(numbers) == list(range(told.first + 1, told.last + 1)):
+            try:
+                told.write(now=now)
+            except OnlineStoreUnavailable as error:
+                told.drop()
+                log.error("%s; records stay in the log until it is back", error)
+            return
+        if told is not None:
+            told.drop()
+        self.try_to_tell(now=now)
 
     def try_to_tell(self, *, now: datetime) -> None:
         """As :meth:`tell_waiting`; a failure is logged, for the records stay and the next call tells them."""
@@ -79,7 +101,7 @@ def record_of(row: Mapping[str, Any]) -> Record:
 
 def to_json(event: Event) -> dict[str, Any]:
     """An event as plain JSON."""
-    fields: dict[str, Any] = asdict(event)
+    fields = dict(vars(event))
     if not isinstance(event, Observed):
         fields["trade"] = {name: event.trade[name] for name in SPINE_COLUMNS}
     return {name: _plain(value) for name, value in fields.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +59,16 @@ class TradeFinder:
 
     def find(self, trade_id: str) -> dict[str, Any] | None:
         """The trade as it was submitted, or None."""
-        quoted = self.data.first_quote_of(trade_id)
-        if quoted is not None:
-            # a quote stored before a column existed did not know it
-            return dict.fromkeys(SPINE_COLUMNS) | dict(trade_from_json(quoted["trade"]))
-        found = self.stored.find(trade_id)
-        return None if found is None else {name: found[name] for name in SPINE_COLUMNS}
+        return self.find_all([trade_id]).get(trade_id)
+
+    def find_all(self, trade_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """As :meth:`find` for several trades, by trade_id; those that exist."""
+        quoted = self.data.first_quotes_of(trade_ids)
+        found = {trade_id: _trade_of(row) for trade_id, row in quoted.items()}
+        for trade_id in trade_ids:
+            if trade_id not in found and (row := self.stored.find(trade_id)) is not None:
+                found[trade_id] = {name: row[name] for name in SPINE_COLUMNS}
+        return found
 
     def stored_outcome(self, trade_id: str, column: str) -> Any:
         """One column of a stored trade, None where it is unknown."""
@@ -76,6 +80,11 @@ class TradeFinder:
         found = self.stored.find(trade_id)
         held = None if found is None else stored_label(found)
         return label_of(told_labels(self.data.events_of(trade_id)), held=held)
+
+
+def _trade_of(quote: Mapping[str, Any]) -> dict[str, Any]:
+    # a quote stored before a column existed did not know it
+    return dict.fromkeys(SPINE_COLUMNS) | dict(trade_from_json(quote["trade"]))
 
 
 def stored_label(trade: Mapping[str, Any]) -> Label | None:

@@ -5,11 +5,12 @@ A nested key is reached with two underscores: ``HUIKA_COSTS__HANDLING_CNY=3``.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,24 +26,125 @@ class SettingsError(ValueError):
     """The settings file or an environment variable cannot be used; the message names file, key and reason."""
 
 
+def database_url(url: str) -> str:
+    """An address as SQLAlchemy takes it: ``postgresql://`` and ``postgres://`` mean the driver that is installed."""
+    scheme, colon, rest = url.partition("://")
+    return f"postgresql+psycopg{colon}{rest}" if scheme in ("postgresql", "postgres") else url
+
+
 class Storage(Policy):
     """Where things live. Empty: inside the workspace (SQLite and Parquet)."""
 
-    application_url: str = ""
-    mlflow_url: str = ""
+    application_url: str = Field(
+        default="", repr=False, description="quotes and events: postgresql://user:password@host/database"
+    )
+    mlflow_url: str = Field(default="", repr=False, description="models' versions: the same")
     online_url: str = Field(
         default="", repr=False, description="live states: redis://[:password@]host:port/db, rediss:// for TLS"
     )
 
 
-class Access(Policy):
-    """Who may see what is not for sellers and their apps."""
+    @field_validator("application_url", "mlflow_url")
+    @classmethod
+    def _with_driver(cls, url: str) -> str:
+        return database_url(url)
 
-    analyst_token: str = Field(
+
+class Retention(Policy):
+    """Days after which `huika prune` deletes what nobody needs; 0: never. Quotes and events are never deleted."""
+
+    replies_days: int = Field(default=30, ge=0, description="answers kept for a repeated Idempotency-Key")
+    board_days: int = Field(default=400, ge=0, description="hours of the price board; 90 days are shown")
+    references_days: int = Field(default=400, ge=0, description="prices that daily moves are measured from")
+    shadow_days: int = Field(default=90, ge=0, description="what a challenger would have answered")
+    features_days: int = Field(
+        default=0, ge=0, description="features of quotes; without them a quote cannot be explained any more"
+    )
+
+
+class Access(Policy):
+    """Whom the HTTP service answers, and how often. Machines have keys (`huika keys`), people tokens of an issuer."""
+
+    issuer: str = Field(
+        default="", description="OIDC issuer of people's tokens; empty: the workspace's own, `huika token`"
+    )
+    audience: str = Field(default="huika", min_length=1, description="aud of tokens for this service")
+    jwks_url: str = Field(default="", description="where the issuer publishes its keys")
+    jwks_file: str = Field(default="", description="or a file with them")
+    role_claim: str = Field(
+        default="roles", min_length=1, description="claim with the roles; dots between nested names"
+    )
+    public_prices: bool = Field(default=True, description="the price board is for everybody")
+    public_docs: bool = Field(default=True, description="/docs.json is for everybody")
+    public_metrics: bool = Field(default=False, description="/metrics is for everybody")
+    requests_per_second: float = Field(
+        default=200, ge=0, description="of one client in one worker, two seconds' at once; 0: no limit"
+    )
+    stranger_requests_per_second: float = Field(
+        default=20, ge=0, description="of one address without credentials; 0: no limit"
+    )
+    card_quotes_per_hour: float = Field(
+        default=30, ge=0, description="questions about one card_fingerprint, whoever asks; 0: no limit"
+    )
+    alike_quotes_per_hour: float = Field(
+        default=2_000,
+        ge=0,
+        description="about cards without a fingerprint of one seller, type and face value; 0: no limit",
+    )
+    max_body_kb: int = Field(default=2_048, ge=1, description="largest request, in KiB")
+    log_every: int = Field(
+        default=100, ge=0, description="one of so many requests is logged, and failures; 0: only failures"
+    )
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> Access:
+        if self.issuer and not (self.jwks_url or self.jwks_file):
+            raise ValueError("an issuer needs jwks_url or jwks_file: its published keys")
+        local = ("http://127.0.0.1:", "http://localhost:")
+        if self.jwks_url and not self.jwks_url.startswith(("https://", *local)):
+            raise ValueError("jwks_url must be https")
+        return self
+
+
+class SigningSettings(Policy):
+    """With which key quotes are signed."""
+
+    key_file: str = Field(
         default="",
         repr=False,
-        description="bearer token of risk analysts; empty: explanations of quotes are given to nobody",
+        description="path or PEM text of an Ed25519 private key; empty: a key made in the workspace",
     )
+
+
+class Observability(Policy):
+    """Traces for OpenTelemetry; metrics stand at /metrics without any setting."""
+
+    otlp_endpoint: str = Field(
+        default="",
+        description="where traces go by OTLP over HTTP, http://127.0.0.1:4318/v1/traces; empty: none are made",
+    )
+    trace_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="share of the requests that is traced, where the caller has not decided",
+    )
+
+
+class CanarySettings(Policy):
+    """How many sellers a challenger answers, and what stops it."""
+
+    share: float = Field(
+        default=0.0, ge=0, le=1, description="of the sellers, for a new challenger; `huika canary start` sets it later"
+    )
+    min_requests: int = Field(default=20, ge=1, description="requests of a challenger before errors count")
+    min_quotes: int = Field(default=200, ge=2, description="quotes before latency, refusals and profit count")
+    min_outcomes: int = Field(default=100, ge=2, description="known outcomes of each side before they count")
+    max_error_share: float = Field(default=0.005, ge=0, description="failed requests beyond the champion's")
+    max_p99_ratio: float = Field(default=2.0, gt=1, description="slowest hundredth against the champion's")
+    max_refusal_difference: float = Field(default=0.05, ge=0, description="share of quotes, up or down")
+    max_predicted_drop: float = Field(default=0.10, ge=0, description="of the profit that the answers expect")
+    max_realised_drop: float = Field(default=0.10, ge=0, description="of the profit that came of them")
 
 
 class TrainingSettings(Policy):
@@ -62,11 +164,15 @@ class Settings(BaseSettings):
 
     profile: Profile = "head"
     storage: Storage = Storage()
+    retention: Retention = Retention()
     costs: Costs = Costs()
     decision: DecisionCosts = DecisionCosts()
     price: PricePolicy = PricePolicy()
     training: TrainingSettings = TrainingSettings()
+    canary: CanarySettings = CanarySettings()
     access: Access = Access()
+    observability: Observability = Observability()
+    signing: SigningSettings = SigningSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -120,6 +226,6 @@ def write_default_settings(path: Path) -> None:
             if isinstance(value, dict):
                 lines.append(f"# [{section}.{key}.NAME]   # min_rate, max_rate")
                 continue
-            shown = f'"{value}"' if isinstance(value, str) else value
+            shown = json.dumps(value) if isinstance(value, str | bool) else value
             lines.append(f"# {key} = {shown}" + (f"   # {item.description}" if item.description else ""))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

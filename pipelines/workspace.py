@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.table_store import TableStore
+from pipelines.process import prepare_process
 from pipelines.screening.files import RULES_FILE, write_default_rules
 from pipelines.settings import FILE_NAME, Settings, load_settings, write_default_settings
-
-PROCESS_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "BENTOML_DO_NOT_TRACK": "True",
-    "GX_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "true",
-    "FEAST_USAGE": "False",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
-"""Telemetry of every library off; no pickled models; and LightGBM's threads sleep while they wait for each other
-(spinning made a fit ten times slower on a busy machine)."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +62,3 @@ class Workspace:
         path = self.home / name
         path.mkdir(parents=True, exist_ok=True)
         return path
-
-
-def prepare_process() -> None:
-    """Set ``PROCESS_ENVIRONMENT`` before any of the libraries load; a value set by the user stays."""
-    for name, value in PROCESS_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)

@@ -6,6 +6,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": (
@@ -49,6 +50,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Roll the champion's resale ranges forward over the newest resales.",
     ),
     "rollback": ("serving.commands.models", "rollback", "Bring the previous champion back."),
+    "canary": (
+        "serving.commands.canary",
+        "canary",
+        "Let the challenger answer a share of the sellers: start, stop, status.",
+    ),
     "quote": ("serving.commands.batch", "quote", "Price a file of cards, each as of its own moment."),
     "score": ("serving.commands.batch", "score", "Score a file of trades for fraud."),
     "explain": (
@@ -63,7 +69,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "lists": ("serving.commands.lists", "lists", "Block, watch and allow sellers, devices, accounts, cards."),
     "serve": ("serving.commands.serve", "serve", "Run the HTTP service."),
+    "keys": ("serving.commands.access", "keys", "API keys of machines: add, list, revoke."),
+    "token": ("serving.commands.access", "token", "A short-lived token of a person, for development."),
+    "audit": ("serving.commands.access", "audit", "Who was shown what, turned away, given a key."),
+    "verify": ("serving.commands.verify", "verify", "Verify signed quotes offline, without a workspace."),
+    "signing": ("serving.commands.signing", "signing", "The keys that sign quotes: show, rotate."),
     "status": ("serving.commands.status", "status", "Show what is in the workspace."),
+    "prune": (
+        "serving.commands.prune",
+        "prune_command",
+        "Delete what is kept for a while only: answers to repeated requests, old hours of the price board.",
+    ),
     "bench": ("serving.commands.bench", "bench", "Measure speed and memory of this installation."),
 }
 """Command -> module, function, one-line help."""
@@ -71,7 +87,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. An expected refusal prints its reason and exits with 1; anything else is a defect."""
-    from pipelines.workspace import prepare_process
+    from pipelines.process import prepare_process
 
     prepare_process()
     warnings.filterwarnings("ignore", category=DeprecationWarning)  # of libraries, about each other
@@ -89,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(name: str, arguments: list[str]) -> None:
     import typer
 
+    from serving.refusals import Refusal
+
     module, function, text = COMMANDS[name]
     target = getattr(importlib.import_module(module), function)
     app = (
@@ -100,9 +118,17 @@ def _run(name: str, arguments: list[str]) -> None:
         app.command(name=name, help=target.__doc__ or text)(target)
     try:
         app(args=arguments, prog_name=f"huika {name}")
+    except SystemExit:  # how typer ends: what else could be refused need not be loaded then
+        raise
+    except Refusal as refusal:
+        _end(name, refusal)
     except expected_refusals() as refusal:
-        print(f"huika {name}: {refusal}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _end(name, refusal)
+
+
+def _end(name: str, refusal: Exception) -> NoReturn:
+    print(f"huika {name}: {refusal}", file=sys.stderr)
+    raise SystemExit(1) from None
 
 
 def expected_refusals() -> tuple[type[Exception], ...]:
@@ -110,12 +136,14 @@ def expected_refusals() -> tuple[type[Exception], ...]:
     from features.registry import FeatureFailed
     from features.store import OnlineStoreUnavailable, OnlineUrlError
     from models.registry import ModelNotFound
+    from pipelines.databases import DatabaseAway
     from pipelines.settings import SettingsError
+    from pipelines.signing_keys import SigningKeyError
     from pipelines.training.import_problems import ImportProblem
-    from serving.refusals import Refusal
 
-    online = (OnlineStoreUnavailable, OnlineUrlError)
-    return (SettingsError, Refusal, ImportProblem, ModelNotFound, FeatureFailed, *online)
+    storage = (OnlineStoreUnavailable, OnlineUrlError, DatabaseAway)
+    settings = (SettingsError, SigningKeyError)
+    return (*settings, ImportProblem, ModelNotFound, FeatureFailed, *storage)
 
 
 def _print_help() -> None:

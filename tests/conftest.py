@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.workspace import Workspace, prepare_process
+from pipelines.process import prepare_process
+from pipelines.workspace import Workspace
+from tests.postgres_server import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures: pytest finds them by their names here
 
 prepare_process()  # as `huika` does: telemetry off, threads that sleep while they wait
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.workspace import PROCESS_ENVIRONMENT
+from pipelines.process import PROCESS_ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("feast", "mlflow", "great_expectations", "lightgbm", "sklearn", "pandas", "bentoml", "duckdb")

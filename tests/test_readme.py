@@ -83,21 +83,39 @@ def test_session_leaves_answers_for_every_row(place):
         assert column in lines[0]
 
 
-def test_curl_example_is_answered(service):
-    """The request of the README gets a quote from the running service."""
+@pytest.fixture(scope="module")
+def headers(service: str, place: Path) -> dict[str, str]:
+    """What an administrator sends whose key was made while the service runs, once the service knows it."""
+    words = [HUIKA, "keys", "add", "reader", "--role", "admin"]
+    made = subprocess.run(words, cwd=place, capture_output=True, text=True, check=True)
+    sent = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    for _ in range(100):
+        if httpx.get(f"{service}/metrics", headers=sent, trust_env=False).status_code == 200:
+            return sent
+        time.sleep(0.1)
+    raise AssertionError("the service did not come to know a new key")
+
+
+def test_curl_example_is_answered(service, headers):
+    """The request of the README gets a quote from the running service, with a key and not without."""
     body = re.search(r"-d '(\{.*?\})'", README, re.DOTALL)
     assert body is not None
-    response = httpx.post(f"{service}/v1/quotes", json=json.loads(body.group(1)), trust_env=False)
+    asked = {"url": f"{service}/v1/quotes", "json": json.loads(body.group(1)), "trust_env": False}
+    assert '"Authorization: Bearer $HUIKA_KEY"' in README
+    assert httpx.post(**asked).status_code == 401
+    response = httpx.post(**asked, headers=headers)
     assert response.status_code == 200
     quote = response.json()
     assert quote["degraded"] == []
     assert quote["card_name_zh"] == "京东E卡"
 
 
-def test_service_has_health_metrics_and_a_description(service):
+def test_service_has_health_metrics_and_a_description(service, headers):
     """Bento's own end points are there, and the description lists our routes."""
-    for path in ("/livez", "/readyz", "/metrics"):
+    for path in ("/livez", "/readyz"):
         assert httpx.get(service + path, trust_env=False).status_code == 200, path
+    assert httpx.get(f"{service}/metrics", trust_env=False).status_code == 401
+    assert httpx.get(f"{service}/metrics", headers=headers, trust_env=False).status_code == 200
     paths = httpx.get(f"{service}/docs.json", trust_env=False).json()["paths"]
     wanted = (
         "/v1/quotes",
@@ -108,7 +126,8 @@ def test_service_has_health_metrics_and_a_description(service):
         "/v1/prices",
     )
     assert set(wanted) <= set(paths)
-    assert httpx.get(f"{service}/v1/nothing", trust_env=False).json()["code"] == "not_found"
+    nothing = httpx.get(f"{service}/v1/nothing", headers=headers, trust_env=False)
+    assert nothing.json()["code"] == "not_found"
 
 
 def test_notebook_runs_on_the_workspace(place, monkeypatch):

@@ -22,7 +22,8 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
-from models.discount.boosters import load_booster, predict, save_booster
+from models.discount.boosters import load_booster, save_booster
+from models.trees import predict
 from models.discount.context import EXPECTED_RESALE, CardContext, relative_matrix
 from models.discount.link import PLAIN, Link, Links
 from models.discount.pooled import RATE_UNIT, PooledLogit

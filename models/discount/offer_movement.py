@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.discount.boosters import BoosterSettings, binned, fit_rounds, predict
+from models.discount.boosters import BoosterSettings, binned, fit_rounds
+from models.trees import predict
 from models.discount.pooled import RATE_UNIT
 from models.matrix import Encoding
 

@@ -17,9 +17,9 @@ from models.discount.boosters import (
     fit_rounds,
     fit_with_early_stop,
     load_booster,
-    predict,
     save_booster,
 )
+from models.trees import predict
 from models.discount.context import CardContext, relative_matrix
 from models.discount.directions import COMPETITOR_COLUMNS, UNDIRECTED, constraints
 from models.discount.ranges import RangeTable, fit_ranges

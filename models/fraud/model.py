@@ -15,9 +15,7 @@ from models.fraud.calibrator import Calibrator
 from models.fraud.decision import Thresholds
 from models.fraud.extras import EXTRAS, ExtraInputs
 from models.matrix import Columns, Encoding
-
-ONE_THREAD_ROWS = 64
-"""Up to this many rows one thread answers faster than waking the others."""
+from models.trees import ONE_THREAD_ROWS, predict
 
 CONTRIBUTION_ROWS = 20_000
 """Contributions are taken this many rows at a time, to hold one number per input for few rows only."""
@@ -152,6 +150,8 @@ class FraudModel:
         """Raw scores (n,), or contributions (n, inputs + 1) with the constant last."""
         if len(matrix) == 0:
             return np.empty((0, matrix.shape[1] + 1) if pred_contrib else 0)
+        if not pred_contrib:
+            return predict(self.booster, matrix)
         threads = 1 if len(matrix) <= ONE_THREAD_ROWS else 0
-        answer = self.booster.predict(matrix, raw_score=True, pred_contrib=pred_contrib, num_threads=threads)
+        answer = self.booster.predict(matrix, raw_score=True, pred_contrib=True, num_threads=threads)
         return np.asarray(answer, dtype=np.float64)

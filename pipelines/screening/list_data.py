@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from features.catalogue import Catalogue, detect
 from features.rows import to_microseconds
 from models.fraud.lists import KINDS, LISTS, NEVER_MS, ListChange, Lists
 from pipelines.application_data import ApplicationData, UtcTime, metadata, one_at_a_time
+
+log = logging.getLogger("huika")
 
 screening_lists = sa.Table(
     "screening_lists",
@@ -183,19 +187,29 @@ def read_lists(data: ListData) -> Lists:
 
 
 class ListReader:
-    """The lists of a running service: looked at anew when they are older than REFRESH; only new rows are read."""
+    """The lists of a running service: looked at anew when they are older than REFRESH; only new rows are read.
+
+    While the database is away the lists hold as they were last known."""
 
     def __init__(self, data: ListData) -> None:
         self._data = data
         self._seq = 0
         self._looked_at: datetime | None = None
+        self._read_at: datetime | None = None
         self.lists = Lists()
 
     def refresh(self, *, now: datetime) -> None:
         """Take in what was changed, if the last look was long enough ago."""
         if self._looked_at is not None and timedelta(0) <= now - self._looked_at < REFRESH:
             return
-        rows = self._data.after(self._seq)
+        try:
+            rows = self._data.after(self._seq)
+        except DBAPIError as error:
+            if self._looked_at is None:
+                raise
+            log.error("block and watch lists are as of %s: %s", self._read_at, type(error.orig).__name__)
+            self._looked_at = now
+            return
         _take_in(self.lists, rows)
         self._seq = rows[-1]["seq"] if rows else self._seq
-        self._looked_at = now
+        self._looked_at = self._read_at = now

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,24 +17,34 @@ from features.tables import MARKET, TRADES, Table
 from models.fraud.labels import Label, label_of
 from pipelines.application_data import ApplicationData
 from pipelines.live_log import trade_from_json
-from pipelines.live_state import fingerprints, follow_tables
+from pipelines.live_state import Held, TablesChanged, fingerprints, follow_tables
 from pipelines.live_trades import LABEL_KINDS, stored_label, stored_trades, told_labels
 from pipelines.training.merging import Join
 from pipelines.training.work_folder import work_folder
 from pipelines.workspace import Workspace
 
 DECIDED_KINDS = ("accepted", "declined")
+TRIES = 5
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Collected:
     """How many trades and market rows of the service were brought into the tables. before, after: the tables'
-    fingerprints around that, with nothing else in between."""
+    fingerprints around that, with nothing else in between. seq: number of the last record of the live log that the
+    tables hold after it."""
 
     trades: int
     market: int
     before: dict[str, str]
     after: dict[str, str]
+    seq: int
+
+    @property
+    def held(self) -> Held:
+        """What the tables hold after it."""
+        return Held(seq=self.seq, tables=self.after)
 
 
 def collect(*, data: ApplicationData, store: TableStore) -> Collected:
@@ -43,12 +54,14 @@ def collect(*, data: ApplicationData, store: TableStore) -> Collected:
     the one holds that :func:`models.fraud.labels.label_of` says, beginning with the stored one. Of a trade's quotes
     those count that :func:`settled_answers` tells. Raises ImportLocked while an import runs.
     """
-    events = data.all_events()
-    answers = data.all_quotes()
+    recorded = data.recorded()
+    events, answers = recorded.events, recorded.quotes
     if not events and not answers:
         now = fingerprints(store)
-        return Collected(trades=0, market=0, before=now, after=now)
+        return Collected(trades=0, market=0, before=now, after=now, seq=recorded.seq)
     with work_folder(store.root) as work:  # held from the first look: rows are written back whole
+        recorded = data.recorded()
+        events, answers = recorded.events, recorded.quotes
         before = fingerprints(store)
         trades, market = _live_rows(answers, events, stored=_stored(store, answers, events))
         if trades:
@@ -56,7 +69,8 @@ def collect(*, data: ApplicationData, store: TableStore) -> Collected:
         if market:
             _merge(store, MARKET, market, work=work)
         after = fingerprints(store)
-    return Collected(trades=len(trades), market=len(market), before=before, after=after)
+    counts = {"trades": len(trades), "market": len(market)}
+    return Collected(**counts, before=before, after=after, seq=recorded.seq)
 
 
 def collect_workspace(workspace: Workspace) -> Collected:
@@ -64,6 +78,14 @@ def collect_workspace(workspace: Workspace) -> Collected:
     collected = collect(data=ApplicationData(workspace.application_url), store=workspace.tables)
     follow_tables(workspace.home, before=collected.before, after=collected.after)
     return collected
+
+
+def with_collected(workspace: Workspace, work: Callable[[Held], T]) -> T:
+    """Collect, and do something that needs the tables as they are then; again where they were changed meanwhile."""
+    for _ in range(TRIES - 1):
+        with suppress(TablesChanged):
+            return work(collect_workspace(workspace).held)
+    return work(collect_workspace(workspace).held)
 
 
 def last_quotes(data: ApplicationData, *, store: TableStore) -> dict[str, Mapping[str, Any]]:

@@ -17,6 +17,7 @@ from models.discount.model import DiscountModel
 from models.discount.resale import ResaleEstimate, ResaleModel
 from models.evaluation.coverage import range_metrics
 from models.frames import frame_of_columns
+from models.golden import write_golden
 from models.registry import CHAMPION, PREVIOUS, ModelVersion, Submission
 from pipelines.feature_pins import FeaturesGone, pins, write_versions
 from pipelines.training.backtest_ledger import joined
@@ -71,6 +72,7 @@ def recalibrate(workspace: Workspace, *, now: datetime) -> Recalibrated:
         saved = Path(work) / "discount"
         newer.save(saved)
         write_versions(saved, registry=FEATURES, model="discount")
+        write_golden(saved, model=newer, columns=resold.columns)
         submission = Submission(
             name="discount",
             folder=saved,

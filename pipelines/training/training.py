@@ -20,6 +20,7 @@ import pyarrow as pa
 from features.definitions import FEATURES
 from features.training_set import Progress, TrainingSet, columns_of
 from models.frames import frame_of_columns
+from models.golden import write_golden
 from models.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion, Submission
 from pipelines.feature_pins import write_versions
 from pipelines.settings import Settings
@@ -141,6 +142,7 @@ def _train_one(
         fitted = fit(examples, settings, work)
         fitted.model.save(work / name)
         write_versions(work / name, registry=FEATURES, model=name)
+        write_golden(work / name, model=fitted.model, columns=examples.columns)
         alias = CHAMPION if registry.find(name, CHAMPION) is None else CHALLENGER
         submission = Submission(
             name=name,

@@ -3,52 +3,61 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, Request, Response
-from fastapi.responses import JSONResponse
-from pydantic import ValidationError
-from sqlalchemy.exc import IntegrityError
+from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match
 
 from pipelines.explaining import NothingToExplain
-from serving.api import schemas
+from serving.api import examples, schemas
+from serving.api.access.asking import asker_of
+from serving.api.access.middleware import Guard
+from serving.api.answers import Json, once, once_awaited
+from serving.api.batch import answer_batch
 from serving.api.board import PriceBoards
-from serving.api.desk import Desk, Receipt
-from serving.api.explanations import QuoteExplanation, check_analyst, explanation_body
-from serving.api.problems import MEDIA_TYPE, Problem, install_problem_handlers, invalid_body
-from serving.api.swaps import swaps_of
+from serving.api.desk import Asking, Desk, Receipt, Told
+from serving.api.document import CARD, EVENT, PATH, POSTED, answer, asked, install_document
+from serving.api.explanations import QuoteExplanation, explanation_body
+from serving.api.metrics import MEDIA_TYPE as METRICS_TYPE
+from serving.api.model_routes import router as model_routes
+from serving.api.observing import Observing
+from serving.api.problems import Problem, install_problem_handlers
+from serving.api.quote_queue import QuoteQueue
+from serving.api.signatures import router as signature_routes
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    422: {"description": "The request cannot be answered; see `code`", "content": {MEDIA_TYPE: {}}},
-    409: {"description": "The request contradicts an earlier one", "content": {MEDIA_TYPE: {}}},
-}
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
 
 
 def create_app(lifespan: Lifespan) -> FastAPI:
-    """The app. ``lifespan`` sets ``desk``, ``boards``, ``explainer`` and ``analyst_token`` in ``app.state`` before the
-    first request."""
+    """The app. ``lifespan`` sets ``desk``, ``boards``, ``explainer``, ``metrics`` and ``access`` in ``app.state``
+    before the first request; without ``access`` every request is refused."""
     app = FastAPI(
         title="Huika 回卡",
-        description="What a gift card is worth now, and whether to pay for it.",
         version="1",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
+        openapi_url=PATH,
+        generate_unique_id_function=lambda route: route.name,
     )
+    app.state.queue = QuoteQueue()
     install_problem_handlers(app)
     _add_quote_routes(app)
     _add_event_route(app)
     _add_price_routes(app)
+    app.include_router(signature_routes)
+    app.include_router(model_routes)
+    _add_metrics_route(app)
     _add_last_route(app)
+    install_document(app)
+    app.add_middleware(Guard, state=app.state)
+    app.add_middleware(Observing)  # last, so that it stands around every other one and counts what they refuse
     return app
 
 
@@ -65,7 +74,7 @@ async def _receipt(request: Request, key: IdempotencyKey = None) -> Receipt | No
     if key is None:
         return None
     digest = hashlib.sha256(await request.body()).hexdigest()
-    return Receipt(key=key, route=request.url.path, request_sha256=digest)
+    return Receipt(key=asker_of(request).own(key), route=request.url.path, request_sha256=digest)
 
 
 TheDesk = Annotated[Desk, Depends(_desk)]
@@ -74,45 +83,66 @@ TheBoards = Annotated[PriceBoards, Depends(_boards)]
 
 
 def _add_quote_routes(app: FastAPI) -> None:
-    # Handlers of the live state are async and do not await: one request at a time per worker, so that reading and
-    # writing the state of an entity cannot interleave.
-
-    @app.post("/v1/quotes", response_model=schemas.Quote, responses=PROBLEMS, tags=["quotes"])
-    async def post_quote(submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt) -> Response:
-        """Price a card and screen its seller. The quote is binding until ``valid_until``."""
-        return _once(desk, receipt, lambda now: desk.quote(submission, now=now, receipt=receipt))
+    # Whatever reads and writes live states does not await in between: one at a time per worker, so that they cannot
+    # interleave.
 
     @app.post(
-        "/v1/quotes/batch", response_model=schemas.QuoteBatchAnswer, responses=PROBLEMS, tags=["quotes"]
+        "/v1/quotes",
+        response_model=schemas.Quote,
+        summary="Price a card",
+        responses=answer(examples.QUOTE, *POSTED, *CARD, "trade_id_reused"),
+        openapi_extra=asked(examples.SUBMISSIONS),
+        tags=["quotes"],
     )
-    async def post_quotes(batch: schemas.QuoteBatch, desk: TheDesk, receipt: TheReceipt) -> Response:
+    async def post_quote(
+        submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt, request: Request
+    ) -> Response:
+        """Price a card and screen its seller. The quote is binding until ``valid_until``."""
+        asker_of(request).may_ask_about(submission)
+        queue: QuoteQueue = request.app.state.queue
+        return await once_awaited(desk, receipt, lambda: queue.quote(desk, Asking(submission, receipt)))
+
+    @app.post(
+        "/v1/quotes/batch",
+        response_model=schemas.QuoteBatchAnswer,
+        summary="Price several cards",
+        responses=answer(examples.BATCH, *POSTED),
+        openapi_extra=asked(examples.BATCHES),
+        tags=["quotes"],
+    )
+    async def post_quotes(
+        batch: schemas.QuoteBatch, desk: TheDesk, receipt: TheReceipt, request: Request
+    ) -> Response:
         """Price up to 500 cards; each succeeds or fails alone, in the order given. Expired cards of one seller that are
         worth more as one are proposed as a swap."""
+        asker = asker_of(request)
+        asker.takes_as_many_as(len(batch.submissions))
 
-        def answer(now: datetime) -> dict[str, Any]:
-            # Each a microsecond after the one before: a trade sees those that stand earlier in the batch.
-            moments = (now + timedelta(microseconds=place) for place in itertools.count())
-            items = zip(batch.submissions, moments, strict=False)
-            results = [_one_of_batch(desk, item, moment) for item, moment in items]
-            return {"results": results, "swaps": swaps_of(batch.submissions, results, engine=desk.engine)}
+        return await once_awaited(
+            desk, receipt, lambda: answer_batch(desk, batch.submissions, asker=asker, receipt=receipt)
+        )
 
-        return _once(desk, receipt, answer)
-
-    @app.get("/v1/quotes/{quote_id}", response_model=schemas.Quote, responses=PROBLEMS, tags=["quotes"])
+    @app.get(
+        "/v1/quotes/{quote_id}",
+        response_model=schemas.Quote,
+        summary="A quote that was given",
+        responses=answer(examples.QUOTE, "quote_not_found"),
+        tags=["quotes"],
+    )
     async def get_quote(quote_id: str, desk: TheDesk) -> Response:
         """The quote exactly as it was given, with its price waterfall and its reasons."""
-        return JSONResponse(desk.stored_quote(quote_id))
+        return Json(desk.stored_quote(quote_id))
 
     @app.get(
         "/v1/quotes/{quote_id}/explanation",
         response_model=QuoteExplanation,
-        responses=PROBLEMS,
+        summary="Why a quote is what it is",
+        responses=answer(examples.EXPLANATION, "quote_not_found"),
         tags=["fraud"],
     )
     async def get_explanation(quote_id: str, request: Request) -> Response:
         """For risk analysts: what moved the probability, feature by feature, and what each action was expected to
-        cost. Needs ``Authorization: Bearer`` with the platform's analyst token."""
-        check_analyst(request.headers, request.app.state.analyst_token)
+        cost. Each call is written into the audit trail before it is answered."""
         explainer = request.app.state.explainer
         try:
             found = explainer.stored(quote_id)
@@ -120,31 +150,71 @@ def _add_quote_routes(app: FastAPI) -> None:
             raise Problem(404, "quote_not_found", "there is no quote with this id") from None
         # A model that does not serve any more is loaded aside: no quote waits for an analyst. No state is touched.
         answerer = await run_in_threadpool(explainer.answerer, found)
-        return JSONResponse(explanation_body(explainer.explained(found, answerer)))
+        return Json(explanation_body(explainer.explained(found, answerer)))
 
-    @app.post("/v1/fraud-scores", response_model=schemas.FraudScore, responses=PROBLEMS, tags=["fraud"])
-    async def post_score(submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt) -> Response:
+    @app.post(
+        "/v1/fraud-scores",
+        response_model=schemas.FraudScore,
+        summary="Score a submission without a price",
+        responses=answer(examples.SCORE, *POSTED, *CARD),
+        openapi_extra=asked(examples.SUBMISSIONS),
+        tags=["fraud"],
+    )
+    async def post_score(
+        submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt, request: Request
+    ) -> Response:
         """Score a submission for fraud without a price. It is not counted as a submission."""
-        return _once(desk, receipt, lambda now: desk.score(submission, now=now))
+        asker_of(request).may_ask_about(submission)
+        return once(desk, receipt, lambda now: desk.score(submission, now=now))
 
 
 def _add_event_route(app: FastAPI) -> None:
-    @app.post("/v1/events", response_model=schemas.EventReceipt, responses=PROBLEMS, tags=["events"])
-    async def post_event(event: schemas.Event, desk: TheDesk, receipt: TheReceipt) -> Response:
+    @app.post(
+        "/v1/events",
+        response_model=schemas.EventReceipt,
+        summary="Tell what happened",
+        responses=answer(examples.RECEIPT, *POSTED, *EVENT),
+        openapi_extra=asked(examples.EVENTS),
+        tags=["events"],
+    )
+    async def post_event(
+        event: schemas.Event, desk: TheDesk, receipt: TheReceipt, request: Request
+    ) -> Response:
         """Tell what happened: accepted, declined, resold, fraud confirmed or cleared, a market rate."""
-        return _once(desk, receipt, lambda now: desk.record(event, now=now))
+        asker_of(request).may_tell(event.kind)
+        return once(desk, receipt, lambda now: desk.record(timed(event, desk, now=now), now=now))
 
 
 def _add_price_routes(app: FastAPI) -> None:
-    @app.get("/v1/prices", response_model=schemas.PriceBoard, tags=["prices"])
+    @app.get(
+        "/v1/prices",
+        response_model=schemas.PriceBoard,
+        summary="The public price board",
+        responses=answer(examples.BOARD),
+        tags=["prices"],
+    )
     async def get_prices(boards: TheBoards, desk: TheDesk) -> Response:
         """The public price board: what each card type is worth to anybody right now."""
-        return JSONResponse(boards.current(now=desk.clock()))
+        return Json(boards.current(now=desk.clock()))
 
-    @app.get("/v1/prices/{card_type}/history", response_model=schemas.PriceHistory, tags=["prices"])
+    @app.get(
+        "/v1/prices/{card_type}/history",
+        response_model=schemas.PriceHistory,
+        summary="What the board showed for a card type",
+        responses=answer(examples.HISTORY, "unknown_card_type", statuses={"unknown_card_type": 404}),
+        tags=["prices"],
+    )
     async def get_price_history(card_type: str, boards: TheBoards, desk: TheDesk) -> Response:
         """What the board showed for a card type, and the lowest rate of the last 7 days."""
-        return JSONResponse(boards.history(card_type, now=desk.clock()))
+        return Json(boards.history(card_type, now=desk.clock()))
+
+
+def _add_metrics_route(app: FastAPI) -> None:
+    @app.get("/metrics", summary="Metrics", response_class=PlainTextResponse, tags=["operations"])
+    async def get_metrics(request: Request) -> Response:
+        """What the service counts and measures, in Prometheus' text format; docs/observability.md explains each."""
+        text = await run_in_threadpool(request.app.state.metrics.text)
+        return Response(text, headers={"Content-Type": METRICS_TYPE})
 
 
 def _add_last_route(app: FastAPI) -> None:
@@ -164,36 +234,10 @@ def _add_last_route(app: FastAPI) -> None:
         raise Problem(404, "not_found", "there is nothing here")
 
 
-def _one_of_batch(desk: Desk, item: dict[str, Any], now: datetime) -> dict[str, Any]:
-    try:
-        return {"quote": desk.quote(schemas.Submission.model_validate(item), now=now)}
-    except Problem as problem:
-        return {"problem": problem.body()}
-    except ValidationError as error:
-        return {"problem": invalid_body(error.errors(include_input=False, include_url=False))}
-
-
-def _once(desk: Desk, receipt: Receipt | None, work: Callable[[datetime], dict[str, Any]]) -> Response:
-    """Answer, or repeat the answer already given under the same idempotency key.
-
-    Raises Problem ``idempotency_key_reused`` where the key came with another body.
-    """
-    now = desk.clock()
-    if receipt is None:
-        return JSONResponse(work(now))
-    try:
-        return _repeated(desk, receipt) or JSONResponse(desk.remembered(receipt, work(now), now=now))
-    except IntegrityError:  # another worker answered the same key meanwhile; its answer stands
-        repeated = _repeated(desk, receipt)
-        if repeated is None:
-            raise
-        return repeated
-
-
-def _repeated(desk: Desk, receipt: Receipt) -> Response | None:
-    found = desk.data.reply(receipt.key, receipt.route)
-    if found is None:
-        return None
-    if found.request_sha256 != receipt.request_sha256:
-        raise Problem(409, "idempotency_key_reused", "this Idempotency-Key came with another body before")
-    return JSONResponse(found.body, status_code=found.status, headers={"Idempotent-Replay": "true"})
+def timed(event: Told, desk: Desk, *, now: datetime) -> Told:
+    """The event with its moment: as it was told, or else as it was first heard of, so that telling it again is
+    telling the same."""
+    if "happened_at" in event.model_fields_set:
+        return event
+    known = desk.data.event(event.event_id)
+    return event.model_copy(update={"happened_at": now if known is None else known["happened_at"]})

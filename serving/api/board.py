@@ -12,7 +12,8 @@ from features.catalogue import CardType
 from models.quoting import NO_DISCOUNT_MODEL
 from pipelines.board_history import hour_of, lowest_of
 from pipelines.reference_prices import Close, anybodys_trade, reference_face_fen
-from serving.api.engine import NO_FEATURES, Engine, money
+from serving.api.bodies import money
+from serving.api.engine import NO_FEATURES, Engine
 from serving.api.problems import Problem
 
 log = logging.getLogger("huika")
@@ -30,6 +31,10 @@ class PriceBoards:
         self._engine = engine
         self._board: dict[str, Any] | None = None
         self._made_at: datetime | None = None
+
+    def use(self, engine: Engine) -> None:
+        """Make the boards with another engine from now on; one that is being made is finished by the former."""
+        self._engine = engine
 
     def current(self, *, now: datetime) -> dict[str, Any]:
         """Body of :class:`serving.api.schemas.PriceBoard`: the last board. Only the very first is made at once; the
@@ -72,23 +77,24 @@ class PriceBoards:
             yield from self._make(now)
 
     def _make(self, now: datetime) -> Iterator[None]:
-        types, first = list(self._engine.catalogue), not self._engine.history.has(hour_of(now))
+        engine = self._engine
+        types, first = list(engine.catalogue), not engine.history.has(hour_of(now))
         prices: list[dict[str, Any]] = []
         offered: dict[str, float] = {}
         closes: dict[str, Close] = {}
         for start in range(0, len(types), SLICE):
             part = types[start : start + SLICE]
             trades = [anybodys_trade(card_type, now) for card_type in part]
-            read = self._engine.read(trades)
-            quotes = self._engine.quotes(trades, read)
+            read = engine.read(trades)
+            quotes = engine.quotes(trades, read)
             prices += [_price(card_type, quote) for card_type, quote in zip(part, quotes, strict=True)]
             offered |= {quote["card_type"]: quote["rate"] for quote in quotes if _is_offered(quote)}
             if first:
-                closes |= self._engine.closes(trades, read)
+                closes |= engine.closes(trades, read)
             yield
         if self._made_at is None or now >= self._made_at:  # one made at once may have come in between
             self._board, self._made_at = {"shown_at": now.isoformat(), "prices": prices}, now
-        self._engine.history.remember(offered, closes, now=now)
+        engine.history.remember(offered, closes, now=now)
 
 
 def _is_offered(quote: dict[str, Any]) -> bool:

@@ -1,27 +1,25 @@
-"""The desk: takes a submission or an event, answers, records it, and updates the live state. In that order."""
+"""The desk: answers submissions (:class:`QuotingDesk`) and takes events, each recorded once and told to the live state."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from features.events import Accepted, Event, Labelled, Observed, Resold, Submitted
-from features.rows import SPINE_COLUMNS
+from features.events import Accepted, Event, Labelled, Observed, Resold
 from models.fraud.labels import DEFAULT_SOURCE, Label, label_of
-from models.quoting import ModelPair
-from pipelines.application_data import ApplicationData, events, quotes, replies
-from pipelines.feature_log import FeatureLog
-from pipelines.live_log import LiveLog
-from pipelines.live_trades import FRAUD_CONFIRMED, LABEL_KINDS, TradeFinder
+from pipelines.application_data import events
+from pipelines.live_trades import FRAUD_CONFIRMED, LABEL_KINDS
 from serving.api import schemas
-from serving.api.engine import CLOCK_SKEW, Engine, Read, Trade, as_told, trade_json
+from serving.api.engine import CLOCK_SKEW, Trade
 from serving.api.problems import Problem
+from serving.api.quoting_desk import NEXT_MOMENT, Asking, QuotingDesk, Receipt
+
+__all__ = ["Asking", "Desk", "Receipt", "Told"]
 
 Told = (
     schemas.Accepted
@@ -38,97 +36,10 @@ TradeEvent = (
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
-CIRCUMSTANCES = frozenset({"submitted_at", "region", "channel", "extras", "asked_rate", "payee_is_seller"})
-"""What may differ when a trade is asked about again: neither the card nor its seller."""
-NEXT_MOMENT = timedelta(microseconds=1)
-
 
 @dataclass(frozen=True)
-class Receipt:
-    """An idempotency key of one route, and the digest of the body it came with."""
-
-    key: str
-    route: str
-    request_sha256: str
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Everything a request needs. What is recorded goes into the live log in the same transaction, and from there
-    into the live state: at once, or by whoever comes next."""
-
-    engine: Engine
-    data: ApplicationData
-    trades: TradeFinder
-    log: LiveLog
-    features: FeatureLog
-
-    @property
-    def clock(self) -> Callable[[], datetime]:
-        return self.engine.clock
-
-    def with_models(self, models: ModelPair) -> Desk:
-        """The same desk with other models. Requests that this one has taken are finished by it."""
-        engine = replace(self.engine, models=models)
-        features = FeatureLog(data=self.data, registry=engine.registry, names=engine.columns)
-        return replace(self, engine=engine, features=features)
-
-    def quote(
-        self, submission: schemas.Submission, *, now: datetime, receipt: Receipt | None = None
-    ) -> dict[str, Any]:
-        """A new quote, stored (with its receipt) before it is given. Raises Problem."""
-        trade = self.engine.trade_of(submission, now=now)
-        known = submission.trade_id is not None and self._is_known_trade(trade)
-        read = self.engine.read([trade])
-        trade["submitted_at"] = read.answers[0].moment
-        body = self.engine.quotes([trade], read)[0]
-        with self.log.writing():
-            self._record_quote(trade, body, read, known=known, receipt=receipt, now=now)
-            self.log.try_to_tell(now=now)
-        return as_told(body)
-
-    def _record_quote(
-        self,
-        trade: Trade,
-        body: dict[str, Any],
-        read: Read,
-        *,
-        known: bool,
-        receipt: Receipt | None,
-        now: datetime,
-    ) -> None:
-        first = not known and self.data.first_quote_of(trade["trade_id"]) is None
-        with self.data.transaction() as connection:
-            connection.execute(
-                sa.insert(quotes).values(
-                    quote_id=body["quote_id"],
-                    trade_id=trade["trade_id"],
-                    submitted_at=trade["submitted_at"],
-                    valid_until=datetime.fromisoformat(body["valid_until"]),
-                    first=first,
-                    trade=trade_json(trade),
-                    answer=body,
-                )
-            )
-            if receipt is not None:
-                connection.execute(sa.insert(replies).values(**_reply(receipt, as_told(body), now)))
-            if not read.degraded:
-                self.features.write(
-                    connection, quote_id=body["quote_id"], trade=trade, answer=read.answers[0]
-                )
-            if first:
-                self.log.append(connection, Submitted(trade), once=f"submitted:{trade['trade_id']}")
-
-    def score(self, submission: schemas.Submission, *, now: datetime) -> dict[str, Any]:
-        """A fraud score. Raises Problem."""
-        return self.engine.scores([self.engine.trade_of(submission, now=now)])[0]
-
-    def stored_quote(self, quote_id: str) -> dict[str, Any]:
-        """The quote as it was given. Raises Problem ``quote_not_found``."""
-        found = self.data.quote(quote_id)
-        if found is None:
-            raise Problem(404, "quote_not_found", "there is no quote with this id")
-        return as_told(found["answer"])
+class Desk(QuotingDesk):
+    """Everything a request needs."""
 
     def record(self, event: Told, *, now: datetime) -> dict[str, Any]:
         """Record an event once and let the live state know. Raises Problem.
@@ -137,7 +48,9 @@ class Desk:
         event means depends on those before it.
         """
         with self.log.writing():
-            return self._record(event, now=now)
+            told = self._record(event, now=now)
+        self.metrics.event(event.kind, told["status"])
+        return told
 
     def _record(self, event: Told, *, now: datetime) -> dict[str, Any]:
         body = event.model_dump(mode="json")
@@ -160,13 +73,6 @@ class Desk:
             return {"event_id": event.event_id, "status": "known"}
         self.log.try_to_tell(now=now)
         return {"event_id": event.event_id, "status": "recorded"}
-
-    def remembered(self, receipt: Receipt, body: dict[str, Any], *, now: datetime) -> dict[str, Any]:
-        """The answer, kept under its idempotency key."""
-        if self.data.reply(receipt.key, receipt.route) is None:
-            with self.data.transaction() as connection:
-                connection.execute(sa.insert(replies).values(**_reply(receipt, body, now)))
-        return body
 
     def _is_known(self, event_id: str, body: dict[str, Any]) -> bool:
         known = self.data.event(event_id)
@@ -212,14 +118,6 @@ class Desk:
         if old is not None and (new is None or new.fraud == old.fraud):
             return None
         return Labelled(trade, told.fraud, known_at, None if old is None else (old.known_at, old.fraud))
-
-    def _is_known_trade(self, trade: Trade) -> bool:
-        """A trade is one card of one seller: quoting it again is fine, quoting another under its id is not."""
-        known = self.trades.find(trade["trade_id"])
-        names = [name for name in SPINE_COLUMNS if name not in CIRCUMSTANCES]
-        if known is not None and any(known[name] != trade[name] for name in names):
-            raise Problem(409, "trade_id_reused", "this trade_id belongs to another card", field="trade_id")
-        return known is not None
 
     def _trade_of(self, event: TradeEvent, *, now: datetime) -> Trade:
         trade = self.trades.find(event.trade_id)
@@ -298,14 +196,3 @@ def _once(event: Told, now: datetime) -> str:
     if isinstance(event, schemas.Accepted | schemas.Resold):
         return f"{event.kind}:{event.trade_id}"
     return f"event:{event.event_id}"
-
-
-def _reply(receipt: Receipt, body: dict[str, Any], now: datetime) -> dict[str, Any]:
-    return {
-        "idempotency_key": receipt.key,
-        "route": receipt.route,
-        "request_sha256": receipt.request_sha256,
-        "status": 200,
-        "body": body,
-        "created_at": now,
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,16 +13,13 @@ from uuid import uuid4
 import numpy as np
 
 from features.catalogue import CardType, Catalogue, UnknownCardType
-from features.channels import Channel, Extremes
 from features.extras import ExtrasError, extras_text
-from features.online import Answer, LiveFeatures, StatesMissing
-from features.registry import Registry, column_of
+from features.online import Answer, LiveFeatures, Round, StatesMissing
+from features.registry import Registry
 from features.rows import SPINE_COLUMNS, to_microseconds
 from features.store import OnlineStoreUnavailable
 from features.tables import ISSUED_FACE
-from models.discount.explain import waterfall
 from models.discount.special import special_cards, valid_until
-from models.fraud.reason_dictionary import HUMAN_REVIEW
 from models.quoting import (
     NO_DISCOUNT_MODEL,
     Answers,
@@ -35,10 +31,10 @@ from models.quoting import (
     reference_rates,
     score,
 )
-from models.reasons import Reason
 from pipelines.board_history import BoardHistory
 from pipelines.reference_prices import Close, closes_of, reference_face_fen, reference_form
 from pipelines.screening.list_data import ListReader
+from serving.api.bodies import channels_body, human_review, known, money, reasons_body, waterfall_body
 from serving.api.explanations import analyst_facts
 from serving.api.problems import Problem
 from serving.api.schemas import Card, Submission
@@ -66,10 +62,12 @@ Trade = dict[str, Any]
 
 @dataclass(frozen=True)
 class Read:
-    """The features of some trades; ``degraded``: why they are not what they should be."""
+    """The features of some trades; ``degraded``: why they are not what they should be. round: what they were read
+    from, with the new ones among them told; None where the states could not be read."""
 
     answers: list[Answer]
     degraded: tuple[str, ...] = ()
+    round: Round | None = None
 
 
 @dataclass(frozen=True)
@@ -121,13 +119,25 @@ class Engine:
         """The features read for an answer: all of today's, and former ones that the models were trained on."""
         return (*self.registry.names(), *self.models.pinned_columns)
 
-    def read(self, trades: Sequence[Trade]) -> Read:
-        """Features of trades, each as of its own moment; blank where the states cannot be read."""
+    def read(self, trades: Sequence[Trade], *, new: Sequence[bool] | None = None) -> Read:
+        """Features of trades, each as of its own moment; blank where the states cannot be read.
+
+        A trade's ``submitted_at`` moves to the moment that was answered. new: which of them are submissions that those
+        behind them must see; None: none is.
+        """
         names = self.columns
         try:
-            return Read([self.live.answer(trade, names=names) for trade in trades])
+            found = self.live.round(trades)
+            answers = []
+            for trade, is_new in zip(trades, new or [False] * len(trades), strict=True):
+                answers.append(answer := found.answer(trade, names=names))
+                trade["submitted_at"] = answer.moment
+                if is_new:
+                    found.submit(trade)
+            return Read(answers, round=found)
         except (OnlineStoreUnavailable, StatesMissing) as error:
             log.error("%s; answering without features", error)
+            self.live.forget()
             return Read([self.live.blank(trade, names=names) for trade in trades], degraded=(NO_FEATURES,))
 
     def quotes(self, trades: Sequence[Trade], read: Read) -> list[dict[str, Any]]:
@@ -180,12 +190,25 @@ class Engine:
     def _table(self, read: Read) -> dict[str, np.ndarray]:
         """The answers' features as columns; where the states could not be read, only what the trades say themselves,
         so that no rule takes a seller for a new one."""
-        features = {name: self.registry[name] for name in self.columns}
-        return {
-            name: column_of(feature.kind, [answer.values[name] for answer in read.answers])
-            for name, feature in features.items()
-            if not read.degraded or feature.as_of == "trade"
-        }
+        numbers, categories = self._own_layout if read.degraded else self._layout
+        rows = [answer.values for answer in read.answers]
+        table = np.array([[row[name] for name in numbers] for row in rows], dtype=np.float64)
+        columns = dict(zip(numbers, np.ascontiguousarray(table.T), strict=True))
+        return columns | {name: np.array([row[name] for row in rows], dtype=object) for name in categories}
+
+    @cached_property
+    def _layout(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the features that are numbers, and of those that are categories."""
+        return self._split(self.columns)
+
+    @cached_property
+    def _own_layout(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """As :attr:`_layout`, of what a trade says itself."""
+        return self._split([name for name in self.columns if self.registry[name].as_of == "trade"])
+
+    def _split(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        is_number = {name: self.registry[name].kind == "number" for name in names}
+        return tuple(n for n in names if is_number[n]), tuple(n for n in names if not is_number[n])
 
     def scores(self, trades: Sequence[Trade]) -> list[dict[str, Any]]:
         """Bodies of :class:`serving.api.schemas.FraudScore`; the payout at risk is the face value."""
@@ -227,12 +250,12 @@ class Engine:
             "offer_density": known(answers.offer_density[row]),
             "no_offer": bool(answers.no_offer[row]),
             "let_through": known(answers.let_through[row]),
-            "reasons": _reasons(answers.reasons[row]),
+            "reasons": reasons_body(answers.reasons[row]),
             "human_review": human_review(answers.action[row]),
             ANALYST: analyst_facts(answers.decisions, row, profile=self.terms.profile),
-            ANALYST_NOTES: _reasons(answers.notes[row]),
+            ANALYST_NOTES: reasons_body(answers.notes[row]),
             SHADOW_RULES: list(answers.shadow_rules[row]),
-            "waterfall": _waterfall(answers, row),
+            "waterfall": waterfall_body(answers, row),
             "models": self._versions(),
             **self._rule_versions(),
             "degraded": degraded,
@@ -243,7 +266,7 @@ class Engine:
         extremes, expired = answer.extremes, bool(answer.values["card_is_expired"])
         return {
             "offer_centre": known(answers.offer_centre[row]),
-            "channels": None if extremes is None else _channels(extremes, trade["submitted_at"]),
+            "channels": None if extremes is None else channels_body(extremes, trade["submitted_at"]),
             "reference": self._reference(trade, expired=expired),
         }
 
@@ -265,7 +288,7 @@ class Engine:
             "submitted_at": trade["submitted_at"].isoformat(),
             "fraud_probability": known(scores.probability[row]),
             "decision": str(scores.action[row]),
-            "reasons": _reasons(scores.reasons[row]),
+            "reasons": reasons_body(scores.reasons[row]),
             "human_review": human_review(scores.action[row]),
             "models": self._versions(),
             **self._rule_versions(),
@@ -318,23 +341,9 @@ def check_region(card_type: CardType, region: str | None) -> None:
         raise Problem(422, "not_traded_in_region", detail, field="seller.region")
 
 
-def money(fen: int) -> dict[str, Any]:
-    return {"amount_fen": fen, "currency": "CNY"}
-
-
-def known(value: float) -> float | None:
-    """A number for JSON: NaN is null."""
-    return None if math.isnan(value) else float(value)
-
-
 def as_told(quote: Mapping[str, Any]) -> dict[str, Any]:
     """A stored quote as its client gets it."""
     return {name: value for name, value in quote.items() if name not in FOR_ANALYSTS}
-
-
-def human_review(action: str) -> dict[str, str] | None:
-    """What a refused seller is offered; None where nobody is refused."""
-    return HUMAN_REVIEW.to_dict() if action == "refuse" else None
 
 
 def trade_json(trade: Mapping[str, Any]) -> dict[str, Any]:
@@ -358,34 +367,3 @@ def _moment(asked: datetime | None, *, now: datetime) -> datetime:
         detail = "submitted_at must be now, give or take 5 minutes"
         raise Problem(422, "moment_out_of_range", detail, field="submitted_at")
     return min(asked, now)
-
-
-def _channels(extremes: Extremes, at: datetime) -> dict[str, Any]:
-    return {
-        "best": _channel(extremes.best, at),
-        "worst": _channel(extremes.worst, at),
-        "spread": round(extremes.spread, 4),
-    }
-
-
-def _channel(channel: Channel, at: datetime) -> dict[str, Any]:
-    return {
-        "source": channel.source,
-        "side": channel.side,
-        "rate": round(channel.rate, 4),
-        "observed_at": channel.observed_at.isoformat(),
-        "age_minutes": (at - channel.observed_at) // timedelta(minutes=1),
-    }
-
-
-def _reasons(reasons: Sequence[Reason]) -> list[dict[str, str]]:
-    return [reason.to_dict() for reason in reasons]
-
-
-def _waterfall(answers: Answers, row: int) -> list[dict[str, Any]]:
-    if answers.offers is None:
-        return []
-    return [
-        {"code": step.code, "zh": step.zh, "en": step.en, "amount_fen": step.amount_fen}
-        for step in waterfall(answers.offers, row)
-    ]

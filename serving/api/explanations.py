@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -12,7 +10,6 @@ from models.fraud.explanation import Explanation, FamilyExplanation
 from models.fraud.family_words import family_words
 from models.policy import Profile
 from pipelines.explaining import Explained, decided
-from serving.api.problems import Problem
 from serving.api.schemas import Body, Models, Reason, Step
 
 Action = Literal["pay", "hold", "review", "refuse"]
@@ -139,10 +136,3 @@ def _family(family: FamilyExplanation) -> dict[str, Any]:
         "named": family.named,
         "signals": [asdict(signal) for signal in family.signals],
     }
-
-
-def check_analyst(headers: Mapping[str, str], token: str) -> None:
-    """Let only bearers of the analysts' token pass; nobody while none is set. Raises Problem ``analysts_only``."""
-    scheme, _, given = headers.get("authorization", "").partition(" ")
-    if not token or scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token.encode()):
-        raise Problem(403, "analysts_only", "this is for risk analysts; send their bearer token")

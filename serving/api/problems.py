@@ -6,26 +6,44 @@ or end up in a log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+log = logging.getLogger("huika")
+
 MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = "1"
+NOT_RECORDED = ("not_recorded", "this could not be recorded now and is no promise; ask again with the same key")
+STORAGE_AWAY = ("storage_unavailable", "this cannot be read now; ask again")
+INTERNAL_ERROR = "something went wrong here; it is in our log"
 
 
 class Problem(Exception):
-    """An expected refusal of a request."""
+    """An expected refusal of a request. ``headers``: what the answer says beside its body."""
 
-    def __init__(self, status: int, code: str, detail: str, *, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.field = field
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         errors = [{"field": self.field, "reason": self.detail}] if self.field else []
@@ -50,7 +68,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def on_problem(request: Request, problem: Exception) -> JSONResponse:
         assert isinstance(problem, Problem)
-        return _response(problem.status, problem.body())
+        return _response(problem.status, problem.body(), problem.headers)
 
     async def on_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -63,6 +81,18 @@ def install_problem_handlers(app: FastAPI) -> None:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request_refused")
         return _response(error.status_code, problem_body(error.status_code, code, str(error.detail)))
 
+    async def on_away(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, DBAPIError | PoolTimeout)
+        log.error("application database: %s", type(error.__cause__ or error).__name__)
+        code, detail = STORAGE_AWAY if request.method in ("GET", "HEAD") else NOT_RECORDED
+        return _response(503, problem_body(503, code, detail), {"Retry-After": RETRY_SECONDS})
+
+    async def on_unexpected(request: Request, error: Exception) -> JSONResponse:
+        return _response(500, problem_body(500, "internal_error", INTERNAL_ERROR))
+
+    app.add_exception_handler(Exception, on_unexpected)
+    for unreachable in (OperationalError, InterfaceError, InternalError, PoolTimeout):
+        app.add_exception_handler(unreachable, on_away)
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
@@ -87,5 +117,5 @@ def _reason(item: Any) -> str:
     return item["msg"]
 
 
-def _response(status: int, body: dict[str, Any]) -> JSONResponse:
-    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE)
+def _response(status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.extras import MOST_EXTRAS
 from features.tables import MAX_FACE_CNY
 from models.fraud.labels import DEFAULT_SOURCE
+from serving.api.problem_schema import ProblemDetails
 
 Text = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
 MAX_FACE_FEN = MAX_FACE_CNY * 100
@@ -65,22 +66,6 @@ class Seller(Body):
 
 class Submission(Body):
     """A card, who offers it, and the moment (default: now)."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "card": {
-                        "card_type": "jd_ecard",
-                        "card_form": "virtual",
-                        "face_value": {"amount_fen": 50000},
-                    },
-                    "seller": {"seller_id": "s-1001", "device_id": "d-77", "payout_account": "acct-1001"},
-                }
-            ]
-        },
-    )
 
     card: Card
     seller: Seller
@@ -183,6 +168,14 @@ class Step(Body):
     amount_fen: int
 
 
+class Signature(Body):
+    """Ed25519 over the rest of the quote in canonical form (RFC 8785); ``kid``: the key's name in ``/v1/keys``."""
+
+    alg: Literal["Ed25519"]
+    kid: str
+    value: str
+
+
 class Quote(Body):
     """A binding offer until ``valid_until``. ``waterfall`` adds up from face value to payout, in fen.
 
@@ -224,19 +217,22 @@ class Quote(Body):
     rules_version: str
     law_version: str
     degraded: list[str]
+    signature: Signature | None = None
 
 
 class QuoteBatch(Body):
     """Up to 500 submissions; each succeeds or fails alone."""
 
-    submissions: list[dict] = Field(min_length=1, max_length=500)
+    submissions: list[dict] = Field(
+        min_length=1, max_length=500, description="each as the body of POST /v1/quotes"
+    )
 
 
 class BatchItem(Body):
-    """The answer to one submission of a batch: its quote, or why there is none (RFC 9457)."""
+    """The answer to one submission of a batch: its quote, or why there is none."""
 
     quote: Quote | None = None
-    problem: dict | None = None
+    problem: ProblemDetails | None = None
 
 
 class SwapCard(Body):
@@ -284,12 +280,24 @@ class QuoteBatchAnswer(Body):
     swaps: list[Swap]
 
 
+def _no_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")
+
+
+HAPPENED_AT: Any = Field(
+    default=None,
+    description="when it happened; without it, when the service first heard of it",
+    json_schema_extra=_no_default,
+)
+"""A moment that may be left out. :func:`serving.api.app.timed` puts one in its place before anybody reads it."""
+
+
 class TradeEvent(Body):
     """Something that happened to a trade; ``event_id`` makes sending it twice harmless."""
 
     event_id: Text
     trade_id: Text
-    happened_at: AwareDatetime
+    happened_at: AwareDatetime = HAPPENED_AT
 
 
 class Accepted(TradeEvent):
@@ -333,7 +341,7 @@ class MarketObserved(Body):
 
     kind: Literal["market_observed"]
     event_id: Text
-    happened_at: AwareDatetime
+    happened_at: AwareDatetime = HAPPENED_AT
     card_type: Text
     source: Text
     side: Literal["competitor_bid", "buyer_bid", "ask"]

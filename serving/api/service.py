@@ -1,4 +1,8 @@
-"""The BentoML service: `/livez`, `/readyz`, `/metrics` and `/docs.json` are Bento's, `/v1` is ours."""
+"""The BentoML service: `/livez` and `/readyz` are Bento's, `/v1`, `/metrics` and `/docs.json` are ours.
+
+Bento's own metrics are off: they label every series with the path, and a path names a quote. Its traces record every
+request whether they are wanted or not, with path and address; ours know neither (:mod:`serving.api.tracing`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 
 import bentoml
 
+from serving.api.access.middleware import OuterGuard
 from serving.api.app import create_app
 from serving.api.wiring import lifespan
 
@@ -17,8 +22,12 @@ app = create_app(lifespan)
     workers=int(os.environ.get("HUIKA_WORKERS", "1")),
     traffic={"timeout": 10, "max_concurrency": 256},
     logging={"access": {"enabled": False}},
-    metrics={"enabled": True, "namespace": "huika"},
+    metrics={"enabled": False},
+    tracing={"excluded_urls": ".*"},
 )
 @bentoml.asgi_app(app, path="/")
 class Huika:
     """Pricing and fraud scoring of gift cards."""
+
+
+Huika.add_asgi_middleware(OuterGuard, state=app.state)  # pyright: ignore[reportArgumentType]  # Bento's type is wrong

@@ -8,7 +8,8 @@ from hashlib import blake2b
 from typing import Any
 
 from models.discount.swap import INVITATION, ExpiredQuote, SwapCard, SwapProposal, propose_swaps
-from serving.api.engine import Engine, money
+from serving.api.bodies import money
+from serving.api.engine import Engine
 
 
 def swaps_of(

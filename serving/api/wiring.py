@@ -12,36 +12,62 @@ from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
+from models.quoting import ModelPair
+from pipelines.access_data import AccessData
 from pipelines.application_data import ApplicationData
 from pipelines.board_history import BoardHistory
+from pipelines.canary_data import CanaryData
 from pipelines.champions import load_pair
+from pipelines.databases import SERVICE_SECONDS, await_database
 from pipelines.explaining import Explainer
 from pipelines.feature_log import FeatureLog
-from pipelines.live_state import open_live_log
+from pipelines.guarded_states import GuardedStates
+from pipelines.live_state import open_live_log, states_gone
 from pipelines.live_trades import StoredTrades, TradeFinder
+from pipelines.model_checks import load_verified, pair_of
 from pipelines.screening.list_data import ListData, ListReader
+from pipelines.shadow_data import ShadowData
+from pipelines.signing import Signer
+from pipelines.signing_keys import signing_keys
 from pipelines.terms import terms_of
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
+from serving.api.access.control import open_access
+from serving.api.access.logs import install_json_logs
 from serving.api.board import PriceBoards
+from serving.api.canary import Canary, CanaryParts
 from serving.api.desk import Desk
 from serving.api.engine import Engine
+from serving.api.metrics import Metrics
+from serving.api.model_life import Follower, Line, ModelLife, put_in
+from serving.api.recovery import Recovery
+from serving.api.shadow import Shadow
+from serving.api.tracing import tracing_of
 from serving.options import DEFAULT_HOME
 
+STATES_SECONDS = 0.25
+"""How long a quote waits for the live states; then it is answered without them, and says so."""
 
-def build_desk(workspace: Workspace) -> Desk:
-    """The desk of one workspace, with the champions of both models."""
+
+def build_desk(
+    workspace: Workspace, *, metrics: Metrics | None = None, models: ModelPair | None = None
+) -> Desk:
+    """The desk of one workspace. metrics: None makes some that nobody reads; models: None loads the champions of both
+    without the checks that a service makes first."""
     catalogue = workspace_catalogue(workspace.tables)
-    data = ApplicationData(workspace.application_url)
+    data = ApplicationData(workspace.application_url, answer_seconds=SERVICE_SECONDS)
     lists = ListReader(ListData.open(data))
-    log = open_live_log(workspace, store=feature_store(workspace), data=data)
+    store = feature_store(workspace)
+    store.answer_within(STATES_SECONDS)
+    log = open_live_log(workspace, store=GuardedStates(store), data=data)
     engine = Engine(
         live=log.live,
         registry=FEATURES,
-        models=load_pair(model_registry(workspace)),
+        models=models or load_pair(model_registry(workspace)),
         terms=terms_of(workspace, lists=lists.lists),
         lists=lists,
         catalogue=catalogue,
@@ -54,26 +80,89 @@ def build_desk(workspace: Workspace) -> Desk:
         trades=TradeFinder(data=data, stored=StoredTrades(workspace.tables)),
         log=log,
         features=FeatureLog(data=data, registry=FEATURES, names=engine.columns),
+        signer=signer_of(workspace),
+        metrics=metrics or build_metrics(workspace),
     )
+
+
+def build_follower(workspace: Workspace) -> Follower:
+    """What loads the registry's models for a service, each after all checks."""
+    registry = model_registry(workspace)
+    return Follower(
+        registry=registry, load=partial(load_verified, registry), clock=partial(datetime.now, UTC)
+    )
+
+
+def build_canary(workspace: Workspace, desk: Desk) -> Canary:
+    """The canary and the shadow of a desk; both rest until there is a challenger."""
+    answers = ShadowData.open(desk.data)
+    return Canary(
+        CanaryParts(
+            limits=workspace.settings.canary,
+            costs=workspace.settings.costs,
+            steps=CanaryData.open(desk.data),
+            answers=answers,
+            shadow=Shadow(data=desk.data, answers=answers),
+            clock=desk.clock,
+        )
+    )
+
+
+def build_metrics(workspace: Workspace) -> Metrics:
+    """The metrics of this process, and its traces where the settings name where they go."""
+    catalogue = workspace_catalogue(workspace.tables)
+    return Metrics(
+        category_of=lambda card_type: catalogue.get(card_type).category,
+        tracing=tracing_of(workspace.settings.observability),
+    )
+
+
+def build_recovery(workspace: Workspace) -> Recovery:
+    """What has lost live states written anew. It looks with a connection of its own, from other threads."""
+    data = ApplicationData(workspace.application_url, answer_seconds=SERVICE_SECONDS)
+    looking = open_live_log(workspace, store=feature_store(workspace), data=data)
+    can_be_emptied = bool(workspace.settings.storage.online_url)  # a file in the workspace is not
+    return Recovery(workspace.home, partial(states_gone, looking) if can_be_emptied else lambda: False)
+
+
+def signer_of(workspace: Workspace) -> Signer:
+    """What signs the workspace's quotes; its key is made on first use."""
+    return signing_keys(workspace).signer()
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the workspace when the worker starts."""
+    install_json_logs()
     workspace = Workspace.open(Path(os.environ.get("HUIKA_HOME", str(DEFAULT_HOME))))
-    app.state.desk = build_desk(workspace)
+    await run_in_threadpool(await_database, workspace.application_url)
+    app.state.metrics = metrics = build_metrics(workspace)
+    follower = build_follower(workspace)
+    line = follower.next(Line())
+    models = pair_of(line.champions)
+    app.state.desk = build_desk(workspace, metrics=metrics, models=models)
+    metrics.models(discount=models.discount_version, fraud=models.fraud_version)
     app.state.boards = PriceBoards(engine=app.state.desk.engine)
     app.state.explainer = Explainer(
         data=app.state.desk.data,
         registry=model_registry(workspace),
-        serving=app.state.desk.engine.models,
+        serving=models,
     )
-    app.state.analyst_token = workspace.settings.access.analyst_token
+    app.state.canary = build_canary(workspace, app.state.desk)
+    app.state.life = ModelLife(follower=follower, line=line, install=partial(put_in, app.state))
+    put_in(app.state, line)
+    app.state.signing_keys = signing_keys(workspace)
+    app.state.access = open_access(workspace, AccessData.open(app.state.desk.data))
     app.state.boards.current(now=app.state.desk.clock())  # the first quote must not wait for first-time work
     gc.collect()
     gc.freeze()  # the collector must not walk the start-up objects while a quote waits
-    boards = asyncio.create_task(app.state.boards.keep())
+    state = app.state
+    recovery = build_recovery(workspace)
+    kept = (state.boards, state.access, state.life, state.canary, state.canary.shadow, recovery)
+    keepers = [asyncio.create_task(part.keep()) for part in kept]
     yield
-    boards.cancel()
-    with suppress(asyncio.CancelledError):
-        await boards
+    for keeper in keepers:
+        keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeper
+    metrics.tracing.close()

@@ -37,7 +37,7 @@ def child(work: Callable[..., dict[str, Any]], *, what: str, **arguments: object
 
 def run_child(function: str, answer: str, arguments: str) -> None:
     """Entry point of the child: write what the function returns, or why it could not, to ``answer``."""
-    from pipelines.workspace import prepare_process
+    from pipelines.process import prepare_process
 
     prepare_process()
     try:

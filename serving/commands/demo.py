@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEMO_HOME = Path(".huika-demo")
 MARKER = "demo.json"
+KEY_NAME = "demo"
 START_SECONDS = 90
 CHINA = timedelta(hours=8)
 
@@ -171,9 +172,12 @@ def _service(workspace: Workspace) -> Iterator[httpx.Client]:
     """`huika serve` on a free port, stopped at the end."""
     import httpx
 
+    from serving.api.access.roles import Role
+    from serving.commands.access import end_keys, make_key
     from serving.commands.serve import prepare, service_command, service_environment
 
     prepare(workspace, progress=lambda done, total: None, now=datetime.now(UTC))
+    key = make_key(workspace, name=KEY_NAME, roles=[Role.PRICING_CLIENT], now=datetime.now(UTC))
     port = _free_port()
     log = workspace.home / "service.log"
     with log.open("w") as output:
@@ -184,12 +188,14 @@ def _service(workspace: Workspace) -> Iterator[httpx.Client]:
             stderr=subprocess.STDOUT,
         )
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            address, headers = f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {key}"}
+            with httpx.Client(base_url=address, headers=headers, timeout=30, trust_env=False) as client:
                 _wait_until_ready(client, process, log)
                 yield client
         finally:
             process.terminate()
             process.wait(timeout=30)
+            end_keys(workspace, KEY_NAME, now=datetime.now(UTC))
 
 
 def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:

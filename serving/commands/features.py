@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -144,23 +145,34 @@ def _print_consistency(found: Consistency) -> None:
 
 
 @features.command("rebuild")
-def rebuild(home: Home = DEFAULT_HOME) -> None:
-    """Write the live state of every seller, device, card type, … anew from the stored tables."""
+def rebuild(
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Only where there are none any more.")
+    ] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Write the live state of every seller, device, card type, … anew from the stored tables.
+
+    A service may run meanwhile; until the states are there its quotes are cautious and say why.
+    """
     from pipelines.application_data import ApplicationData
-    from pipelines.live_state import open_live_log, rebuild_live_state
-    from pipelines.training.collecting import collect_workspace
+    from pipelines.live_state import open_live_log, rebuild_live_state, restore_live_state
+    from pipelines.training.collecting import with_collected
     from pipelines.wiring import feature_store
     from pipelines.workspace import Workspace
-    from serving.commands.serve import hold_workspace
     from serving.progress import bar
 
     workspace = Workspace.open(home)
-    hold_workspace(workspace)
-    collect_workspace(workspace)
     store = feature_store(workspace)
     log = open_live_log(workspace, store=store, data=ApplicationData(workspace.application_url))
     with bar("live state") as progress:
-        written = rebuild_live_state(
-            workspace, log=log, store=store, now=datetime.now(UTC), progress=progress
+        write = partial(
+            restore_live_state if if_missing else rebuild_live_state,
+            workspace,
+            log=log,
+            store=store,
+            progress=progress,
         )
+        # A time after everything that was collected.
+        written = with_collected(workspace, lambda held: write(held=held, now=datetime.now(UTC)))
     print(f"{written:,} entity states written from {workspace.tables.rows('trades'):,} trades")

@@ -31,7 +31,8 @@ HEADLINES = {
 
 
 def models(home: Home = DEFAULT_HOME) -> None:
-    """List registered models with their aliases, where they come from and their figures on later trades."""
+    """List registered models with their aliases, where they come from and their figures on later trades; and how the
+    newest challenger would have answered live quotes."""
     from rich.table import Table
 
     from serving.output import console, figure
@@ -59,6 +60,7 @@ def models(home: Home = DEFAULT_HOME) -> None:
         for item in versions:
             if "absent_signals" in item.tags:
                 print(f"v{item.version} had to do without 缺少的信号: {item.tags['absent_signals']}")
+    _print_shadow(home)
 
 
 def evaluate(which: Model, home: Home = DEFAULT_HOME) -> None:
@@ -140,6 +142,25 @@ def _registry(home: Path) -> ModelRegistry:
     if not home.exists():
         raise Refusal(f"no workspace at {home}")
     return model_registry(Workspace.open(home))
+
+
+def _print_shadow(home: Path) -> None:
+    """The newest challenger against the champions on the quotes that both answered; nothing where there are none."""
+    from pipelines.application_data import ApplicationData
+    from pipelines.shadow_data import CANDIDATE, CHAMPION, ShadowData, figures_of
+    from pipelines.workspace import Workspace
+
+    answers = ShadowData.open(ApplicationData(Workspace.open(home).application_url))
+    candidate = answers.latest()
+    if candidate is None:
+        return
+    found = figures_of(answers.paired(candidate))
+    refused, profit = found.refused, found.profit_fen
+    print(f"challenger {candidate} in the shadow: {found.quotes:,} live quotes 影子对比")
+    print(f"  rates       {found.rate_difference:+.4f} on average, {found.price_moves:.1%} half a point apart or more")
+    print(f"  decisions   {found.decision_changes:.1%} changed; scores correlate {found.score_correlation:.3f}")
+    print(f"  refused     {refused[CANDIDATE]:.1%} against {refused[CHAMPION]:.1%}")
+    print(f"  expects     {profit[CANDIDATE] / 100:.2f} CNY a quote against {profit[CHAMPION] / 100:.2f}")
 
 
 def _print_comparison(comparison) -> None:

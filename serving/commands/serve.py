@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,14 +29,17 @@ def serve(
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Run the service: quotes, fraud scores, events and the price board under /v1, until stopped."""
+    from pipelines.databases import await_database
     from pipelines.workspace import Workspace
     from serving.progress import bar
 
     workspace = Workspace.open(home)
     hold_workspace(workspace)
     check_port(host, port)
+    await_database(workspace.application_url)
     with bar("live state") as progress:
         prepare(workspace, progress=progress, now=datetime.now(UTC))
+    advise_key(workspace)
     print(f"starting; answers once http://{host}:{port}/readyz does (API description: /docs.json)")
     sys.stdout.flush()
     os.environ |= service_environment(workspace, workers=workers)
@@ -73,17 +77,17 @@ def prepare(workspace: Workspace, *, progress: Callable[[int, int], None], now: 
     from pipelines.application_data import ApplicationData
     from pipelines.live_state import open_live_log, prepare_live_state
     from pipelines.terms import terms_of
-    from pipelines.training.collecting import collect_workspace
+    from pipelines.training.collecting import with_collected
     from pipelines.wiring import feature_store
 
     terms_of(workspace)  # a rule that cannot be used must stop the start too
-    collect_workspace(workspace)
     store = feature_store(workspace)
     log = open_live_log(workspace, store=store, data=ApplicationData(workspace.application_url))
     log.live.blank(
         any_trade(now)
     )  # a definition that cannot be computed must stop the start, not every worker
-    prepare_live_state(workspace, log=log, store=store, now=now, progress=progress)
+    live_state = partial(prepare_live_state, workspace, log=log, store=store, now=now, progress=progress)
+    with_collected(workspace, lambda held: live_state(held=held))
 
 
 def any_trade(now: datetime) -> dict[str, Any]:
@@ -100,6 +104,17 @@ def any_trade(now: datetime) -> dict[str, Any]:
     return dict.fromkeys(SPINE_COLUMNS) | known
 
 
+def advise_key(workspace: Workspace) -> None:
+    """Say how to get in where nobody can yet."""
+    from pipelines.access_data import AccessData
+    from pipelines.application_data import ApplicationData
+
+    keys = AccessData.open(ApplicationData(workspace.application_url)).all_keys()
+    if all(key.revoked_at is not None for key in keys) and not workspace.settings.access.issuer:
+        print("there is no API key yet, and without one only the price board is open; make one with")
+        print(f"  huika keys add my-site --role pricing_client --home {workspace.home}")
+
+
 def service_command(*, host: str, port: int) -> list[str]:
     """The process that serves; Bento starts its workers."""
     return [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port)]
@@ -109,5 +124,8 @@ def service_environment(workspace: Workspace, *, workers: int) -> dict[str, str]
     return {
         "HUIKA_HOME": str(workspace.home),
         "HUIKA_WORKERS": str(workers),
+        "BENTOML_HOME": str(
+            workspace.home / "bento"
+        ),  # a folder of its own: there the workers add up metrics
         "PYTHONWARNINGS": "ignore::DeprecationWarning",
     }

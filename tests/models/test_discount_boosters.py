@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 
 from models.discount.boosters import (
-    SINGLE_ROWS,
     BoosterSettings,
     binned,
     fit_rounds,
     fit_with_early_stop,
     load_booster,
     part_of,
-    predict,
     save_booster,
 )
+from models.trees import SINGLE_ROWS, predict
 
 SETTINGS = BoosterSettings(threads=1, leaves=8, max_rounds=200, patience=10, min_rows_per_leaf=20)
 LEAST_SQUARES: dict[str, object] = {"objective": "regression"}

@@ -1,4 +1,7 @@
-"""A desk over the shared trained workspace, with a clock that the test moves."""
+"""A desk over the shared trained workspace, with a clock that the test moves.
+
+Tests that are marked ``both_storages`` run twice: on the workspace's files, and on PostgreSQL and Redis.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from pipelines.access_data import AuditRow
 from pipelines.workspace import Workspace
+from serving.api.access.roles import Role
 from serving.api.app import create_app
 from serving.api.board import PriceBoards
 from serving.api.desk import Desk
+from serving.api.metrics import Metrics
 from serving.api.wiring import build_desk
 from tests.conftest import TODAY
+from tests.redis_server import redis_url
+from tests.serving.clients import asking, headers_of, one_of_each_role
+
+__all__ = ["redis_url"]  # a fixture: pytest finds it by its name here
+
+FILES, SERVERS = "files", "servers"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "both_storages: runs on files, and on PostgreSQL and Redis")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "storage" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_storages"):
+        metafunc.parametrize("storage", [FILES, SERVERS], indirect=True)
 
 
 @dataclass
@@ -36,13 +58,17 @@ class Clock:
 
 
 def client_of(desk: Desk) -> TestClient:
+    """An administrator who asks a service with this desk; other headers make another of the clients who are known."""
+
     @asynccontextmanager
     async def lifespan(app: FastAPI):
         app.state.desk = desk
         app.state.boards = PriceBoards(engine=desk.engine)
+        app.state.access = one_of_each_role()
+        app.state.metrics = Metrics(category_of=lambda name: desk.engine.catalogue.get(name).category)
         yield
 
-    return TestClient(create_app(lifespan), raise_server_exceptions=True)
+    return TestClient(create_app(lifespan), raise_server_exceptions=True, headers=headers_of(Role.ADMIN))
 
 
 def renewed(client: TestClient, clock: Clock) -> list[dict[str, Any]]:
@@ -79,10 +105,53 @@ def prepared_home(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def live_workspace(prepared_home: Path, tmp_path: Path) -> Workspace:
+def storage(request: pytest.FixtureRequest) -> str:
+    """Where the application data and the live states are."""
+    return getattr(request, "param", FILES)
+
+
+@pytest.fixture
+def live_workspace(
+    prepared_home: Path, tmp_path: Path, storage: str, request: pytest.FixtureRequest
+) -> Workspace:
     """A copy of that workspace for one test to change."""
-    shutil.copytree(prepared_home, tmp_path / "live")
+    home = prepared_home if storage == FILES else request.getfixturevalue("prepared_on_servers")
+    shutil.copytree(home, tmp_path / "live")
+    if storage == SERVERS:
+        url = request.getfixturevalue("redis_url")
+        use_servers(tmp_path / "live", request.getfixturevalue("postgres_url"), copied_states(url))
     return Workspace.open(tmp_path / "live")
+
+
+@pytest.fixture(scope="session")
+def prepared_on_servers(prepared_home: Path, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared workspace with its live state in Redis instead; do not change it, copy it."""
+    from serving.commands.serve import prepare
+
+    home = tmp_path_factory.mktemp("prepared") / "home"
+    shutil.copytree(prepared_home, home)
+    use_servers(home, "", redis_url)
+    prepare(Workspace.open(home), progress=lambda done, total: None, now=TODAY)
+    return home
+
+
+def copied_states(url: str) -> str:
+    """Copy a Redis database to the next number, in the place of what was there; its address."""
+    client = redis.Redis.from_url(url.removesuffix("0") + "1")
+    client.flushdb()
+    client.select(0)
+    copy_all = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', key, key, 'DB', 1) end"
+    client.eval(copy_all, 0)
+    client.close()
+    return url.removesuffix("0") + "1"
+
+
+def use_servers(home: Path, application_url: str, online_url: str) -> None:
+    """Name the servers in a workspace's settings."""
+    settings = home / "huika.toml"
+    named = f'[storage]\napplication_url = "{application_url}"\nonline_url = "{online_url}"\n'
+    head, _, rest = settings.read_text().partition("[storage]")
+    settings.write_text(head + named + "#" + rest[rest.index("\n\n") :])
 
 
 @pytest.fixture
@@ -93,4 +162,17 @@ def desk(live_workspace: Workspace, clock: Clock) -> Desk:
 @pytest.fixture
 def client(desk: Desk) -> Iterator[TestClient]:
     with client_of(desk) as client:
+        yield client
+
+
+@pytest.fixture
+def audit() -> list[AuditRow]:
+    """What the service below writes into its audit trail."""
+    return []
+
+
+@pytest.fixture
+def service(audit: list[AuditRow]) -> Iterator[TestClient]:
+    """The real routes, known clients, and no desk behind them."""
+    with asking(one_of_each_role(audit=audit)) as client:
         yield client

@@ -47,6 +47,7 @@ def test_a_quote_has_everything_and_adds_up(client):
     assert sum(step["amount_fen"] for step in quote["waterfall"]) == quote["payout"]["amount_fen"]
 
 
+@pytest.mark.both_storages
 def test_get_returns_exactly_what_was_said(client):
     """The stored quote is the answer that was given."""
     quote = ask(client, submission())
@@ -59,6 +60,7 @@ def test_who_sells_does_not_move_the_rate(client):
     assert ask(client, submission())["rate"] == ask(client, other)["rate"]
 
 
+@pytest.mark.both_storages
 def test_earlier_submissions_of_the_seller_are_seen_at_once(client, desk, clock):
     """The next quote's features know the last submission."""
     trade = {"trade_id": "probe", "submitted_at": clock.now + timedelta(minutes=5)}
@@ -157,6 +159,7 @@ def test_unknown_places_are_not_found(client):
     assert client.delete("/v1/quotes").json()["code"] == "method_not_allowed"
 
 
+@pytest.mark.both_storages
 def test_batch_items_succeed_or_fail_alone(client):
     """A bad card in a batch has its own problem; the others are quoted."""
     items = [submission(), submission(card_type="nothing"), {"card": 1}, submission(expires_on="2026-03-10")]
@@ -167,6 +170,7 @@ def test_batch_items_succeed_or_fail_alone(client):
     assert too_many.status_code == 422
 
 
+@pytest.mark.both_storages
 @pytest.mark.parametrize("route", ["/v1/quotes", "/v1/fraud-scores"])
 def test_idempotency_key_repeats_the_answer(client, route):
     """The same key and body give the same answer once more; another body under the key is refused."""
@@ -180,6 +184,7 @@ def test_idempotency_key_repeats_the_answer(client, route):
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
 
 
+@pytest.mark.both_storages
 def test_a_trade_id_belongs_to_one_card(client):
     """Asking again for the same trade is fine; another card under its id is refused."""
     body = submission() | {"trade_id": "mine"}
@@ -205,6 +210,7 @@ def test_score_has_no_price_and_counts_nothing(client, desk, clock):
     assert desk.engine.live.answer(probe).values["seller_count_all"] == 0
 
 
+@pytest.mark.both_storages
 def test_events_reach_features_and_training_tables(client, desk, clock, live_workspace):
     """Outcomes change the live features at once, and are in the training tables after collecting."""
     from pipelines.training.collecting import collect
@@ -229,6 +235,7 @@ def test_events_reach_features_and_training_tables(client, desk, clock, live_wor
     assert row["fraud_known_at"] == TODAY + timedelta(days=5, minutes=5)
 
 
+@pytest.mark.both_storages
 def test_an_event_counts_once(client, clock):
     """The same event again is known; another content under its id, or for an unknown trade, is refused."""
     quote = ask(client, submission())
@@ -253,6 +260,7 @@ def test_events_at_impossible_times_are_refused(client, clock):
     assert client.post("/v1/events", json=event("accepted", quote, clock)).json()["code"] == "quote_expired"
 
 
+@pytest.mark.both_storages
 def test_outcomes_of_imported_trades_are_taken(client, desk, clock, live_workspace):
     """A label for a trade that came in by import updates that trade."""
     from pipelines.training.collecting import collect
@@ -287,6 +295,7 @@ def test_a_market_observation_moves_the_features(client, desk, clock):
     assert client.post("/v1/events", json=body | {"event_id": "m2", "rate": "high"}).status_code == 422
 
 
+@pytest.mark.both_storages
 def test_price_board_shows_every_card_type_and_keeps_its_history(client, clock):
     """The board has a price for every card type; its history gives the lowest of the last 7 days."""
     board = client.get("/v1/prices").json()

@@ -24,32 +24,33 @@ from pipelines.champions import load_version
 from pipelines.explaining import KEPT_MODELS, Explainer
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
+from serving.api.access.roles import Role
 from serving.api.app import create_app
 from serving.api.board import PriceBoards
 from serving.api.desk import Desk
 from serving.api.engine import FOR_ANALYSTS
 from serving.api.explanations import QuoteExplanation
+from tests.serving.clients import headers_of, one_of_each_role
 
-TOKEN = "analysts-of-this-test"
-ANALYST = {"Authorization": f"Bearer {TOKEN}"}
+ANALYST = headers_of(Role.RISK_ANALYST)
 SUBMISSION = {
     "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}},
     "seller": {"seller_id": "s-1", "device_id": "d-1", "payout_account": "acct-1", "ip": "198.18.0.7"},
 }
 
 
-def client_of(
-    desk: Desk, workspace: Workspace, token: str = TOKEN, explainer: Explainer | None = None
-) -> TestClient:
+def client_of(desk: Desk, workspace: Workspace, explainer: Explainer | None = None) -> TestClient:
+    """An app that asks for quotes, with the service it asks."""
+
     @asynccontextmanager
     async def lifespan(app: FastAPI):
         app.state.desk = desk
         app.state.boards = PriceBoards(engine=desk.engine)
         app.state.explainer = explainer or explainer_of(desk, workspace)
-        app.state.analyst_token = token
+        app.state.access = one_of_each_role()
         yield
 
-    return TestClient(create_app(lifespan), raise_server_exceptions=True)
+    return TestClient(create_app(lifespan), headers=headers_of(Role.PRICING_CLIENT))
 
 
 def explainer_of(desk: Desk, workspace: Workspace) -> Explainer:
@@ -174,19 +175,12 @@ def test_the_command_shows_what_people_wrote_as_text(
         assert text in shown
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])
-def test_only_analysts_are_told(asked: TestClient, headers: dict[str, str]) -> None:
-    """Without the analysts' token there is no explanation."""
-    response = explanation(asked, ask(asked), **headers)
-    assert response.status_code == 403
-    assert response.json()["code"] == "analysts_only"
-
-
-def test_without_a_token_set_nobody_is_told(desk: Desk, live_workspace: Workspace) -> None:
-    """A platform that has not named its analysts gives no explanation, whatever is sent."""
-    with client_of(desk, live_workspace, token="") as client:
-        for header in ("Bearer ", "Bearer x", ""):
-            assert explanation(client, ask(client), Authorization=header).status_code == 403
+def test_only_analysts_are_told(asked: TestClient) -> None:
+    """The app that asked for a quote gets no explanation of it, and neither does an operator."""
+    quote = ask(asked)
+    for role in (Role.PRICING_CLIENT, Role.OPERATOR, Role.DATA_SCIENTIST):
+        response = explanation(asked, quote, **headers_of(role))
+        assert (response.status_code, response.json()["code"]) == (403, "not_allowed")
 
 
 def test_no_analyst_number_leaks_into_what_the_seller_gets(desk: Desk, live_workspace: Workspace) -> None:

@@ -20,6 +20,8 @@ from serving.api.desk import Desk
 from serving.api.engine import ANALYST_NOTES, as_told
 from tests.serving.conftest import Clock, client_of
 
+pytestmark = pytest.mark.both_storages
+
 SOURCES = ("issuer", "chargeback", "analyst", "seller_dispute", "matured")
 
 

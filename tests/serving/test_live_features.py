@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from features.definitions import FEATURES
-from features.online import LiveFeatures
+from features.online import Round
 from features.store import FeatureStore, OnlineStoreUnavailable
 from pipelines import live_state
 from pipelines.application_data import ApplicationData, quote_features
@@ -23,6 +23,8 @@ from serving.api.engine import Engine
 from serving.cli import main
 from tests.serving.conftest import Clock, client_of, desk_of
 
+
+pytestmark = pytest.mark.both_storages
 
 def submission(number: int, **seller: str) -> dict:
     who = {"seller_id": f"s-{number % 4}", "device_id": f"d-{number % 3}", "ip": "198.18.0.7"}
@@ -113,7 +115,7 @@ def test_what_is_told_late_is_called_late(client, desk, clock, live_workspace, m
     clock.now -= timedelta(seconds=1)
     ask(client, submission(5))
     clock.forward(seconds=1)
-    monkeypatch.setattr(Engine, "read", lambda *_: read)
+    monkeypatch.setattr(Engine, "read", lambda *_, **__: read)
     ask(client, submission(1))
     found = check(live_workspace)
     assert found.faults == 0
@@ -155,7 +157,7 @@ def test_a_service_that_was_down_is_not_rebuilt(client, desk, clock, live_worksp
     """A restart after quotes and events tells the states what they missed; it does not start over."""
     clock.forward(hours=1)
     ask(client, submission(1))
-    monkeypatch.setattr(LiveFeatures, "apply", lambda *_, **__: None)  # as if the worker died in between
+    monkeypatch.setattr(Round, "write", lambda *_, **__: None)  # as if the worker died in between
     ask(client, submission(2, seller_id="s-1"))
     monkeypatch.undo()
     monkeypatch.setattr(live_state, "rebuild_live_state", lambda *_, **__: pytest.fail("rebuilt"))

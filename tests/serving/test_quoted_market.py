@@ -25,11 +25,14 @@ from pipelines import answering
 from pipelines.board_history import hour_of
 from pipelines.terms import terms_of
 from pipelines.workspace import Workspace
+from serving.api.access.roles import Role
 from serving.api.app import create_app
 from serving.api.board import PriceBoards
 from serving.api.desk import Desk
 from serving.api.engine import Engine
 from serving.api.wiring import lifespan
+from serving.commands.access import make_key
+from tests.conftest import TODAY
 from tests.serving.conftest import Clock, client_of, renewed
 from tests.serving.test_api import ask, submission
 
@@ -282,7 +285,8 @@ def test_the_service_starts_keeping_boards_and_stops(live_workspace, monkeypatch
     """The real service has a board from its first moment, answers beside its keeper, and shuts down at once."""
     monkeypatch.setenv("HUIKA_HOME", str(live_workspace.home))
     monkeypatch.setattr("gc.freeze", lambda: None)  # of a process that serves, not of one that tests
-    with TestClient(create_app(lifespan)) as client:
+    key = make_key(live_workspace, name="site", roles=[Role.PRICING_CLIENT], now=TODAY)
+    with TestClient(create_app(lifespan), headers={"Authorization": f"Bearer {key}"}) as client:
         quote = ask(client, submission())
         board = client.get("/v1/prices").json()["prices"]
     shown = next(price for price in board if price["card_type"] == "jd_ecard")

@@ -39,6 +39,7 @@ def codes(quote: dict) -> list[str]:
     return [reason["code"] for reason in quote["reasons"]]
 
 
+@pytest.mark.both_storages
 def test_a_block_is_known_within_seconds_and_a_removal_too(client, desk, clock):
     """The next quote after REFRESH is refused with its reason first; others are not touched; taken off, it ends."""
     before = ask(client, listed_submission())
@@ -83,6 +84,7 @@ def rule(name: str, mode: str, action: str, condition: Condition) -> Rule:
 ANY_CARD = Condition("card_face_cny", "above", 0.0)
 
 
+@pytest.mark.both_storages
 def test_a_rule_in_shadow_is_stored_for_analysts_and_not_told(desk):
     """Decision and reasons are those without it; the stored quote names it, the told one does not."""
     plain = client_of(with_rules(desk, RuleBook()))

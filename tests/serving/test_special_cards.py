@@ -116,6 +116,7 @@ def test_an_unusual_face_value_is_looked_at_and_never_refused_for_it(client):
     assert score["decision"] in ("hold", "review")
 
 
+@pytest.mark.both_storages
 def test_several_expired_cards_are_proposed_as_one(client, desk):
     """Three small expired cards of a seller come with a proposal bound to their quotes; others have no part in it."""
     expired = [card_of(n, expires_on=LONG_AGO, face_value=fen(10_000)) for n in range(3)]

@@ -1,0 +1,167 @@
+"""Connections to the application database: SQLite, or PostgreSQL that may be slow, hang or go away for a while.
+
+A service must not wait for a database longer than its client waits for an answer: every wait has an end, and a server
+that could not be reached a moment ago is not tried again at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+
+from pipelines.settings import database_url
+
+CONNECT_SECONDS = 2
+SERVICE_SECONDS = 4
+"""How long a request of the service waits for one answer of the database."""
+REST_SECONDS = 1.0
+"""How long a server that did not let us in is left alone at least."""
+START_SECONDS = 60.0
+"""How long a start waits for a database that is starting itself."""
+CONNECTIONS = 5
+
+_KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+"""A peer that is gone without a word is noticed within 11 seconds, by both ends: a dead machine keeps no lock."""
+
+
+_JSON: dict[str, Any] = {
+    "json_serializer": lambda value: msgspec.json.encode(value).decode(),
+    "json_deserializer": msgspec.json.decode,
+}
+"""Quotes are stored as JSON with every answer: a tenth of the standard library's time."""
+
+
+def is_sqlite(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+def open_engine(url: str, *, answer_seconds: float | None = None) -> sa.Engine:
+    """Connections to a database. answer_seconds: after which a statement of PostgreSQL is given up; None: it may take
+    long, as when all quotes are read."""
+    if is_sqlite(url):
+        engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, **_JSON)
+        event.listen(engine, "connect", _configure_sqlite)
+        return engine
+    engine = sa.create_engine(
+        database_url(url),
+        **_JSON,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=CONNECTIONS,
+        max_overflow=CONNECTIONS,
+        pool_timeout=CONNECT_SECONDS,
+        connect_args=_postgres_arguments(answer_seconds),
+    )
+    event.listen(engine, "do_connect", _Gate(answer_seconds))
+    return engine
+
+
+class DatabaseAway(RuntimeError):
+    """The application database cannot be reached; the message says why, without its address."""
+
+
+def await_database(url: str, *, seconds: float = START_SECONDS) -> None:
+    """Wait until the database lets us in: it may be starting too. Raises DatabaseAway."""
+    engine, end = open_engine(url), time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                engine.connect().close()
+                return
+            except DBAPIError as error:
+                if time.monotonic() >= end:
+                    reason = type(error.orig).__name__
+                    raise DatabaseAway(f"the application database cannot be reached: {reason}") from None
+            time.sleep(REST_SECONDS / 2)
+    finally:
+        engine.dispose()
+
+
+def _postgres_arguments(answer_seconds: float | None) -> dict[str, Any]:
+    options = {f"tcp_{name}": value for name, value in _KEEPALIVE.items()}
+    if answer_seconds is not None:
+        # A little before we give up ourselves, so that nothing goes on in our name.
+        milliseconds = int(answer_seconds * 900)
+        options |= {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": 10_000}
+    return {
+        "connect_timeout": CONNECT_SECONDS,
+        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+        **_KEEPALIVE,
+    }
+
+
+@dataclass(eq=False)
+class _Gate:
+    """Opens connections, and turns callers away after one could not be opened: for ``REST_SECONDS``, or twice as
+    long as the attempt took, so that a server that hangs costs a third of the time at most."""
+
+    answer_seconds: float | None
+    closed_until: float = 0.0
+
+    def __call__(self, dialect: Any, record: Any, arguments: list[Any], named: dict[str, Any]) -> Any:
+        import psycopg
+
+        began = time.monotonic()
+        if began < self.closed_until:
+            raise psycopg.OperationalError("the database was out of reach a moment ago")
+        try:
+            kind = psycopg.Connection if self.answer_seconds is None else _impatient(self.answer_seconds)
+            return kind.connect(*arguments, **named)
+        except psycopg.OperationalError:
+            ended = time.monotonic()
+            self.closed_until = ended + max(REST_SECONDS, 2 * (ended - began))
+            raise
+
+
+def _impatient(seconds: float) -> Any:
+    """A kind of connection that is closed when the server leaves a statement without an answer.
+
+    The server's own ``statement_timeout`` does not help where the server stands still.
+    """
+    import psycopg
+    from psycopg.errors import _WaitTimeout  # pyright: ignore[reportAttributeAccessIssue]
+
+    class Impatient(psycopg.Connection[Any]):
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            try:
+                return super().wait(gen, interval=interval, timeout=timeout or seconds)
+            except _WaitTimeout:
+                self.pgconn.finish()
+                raise psycopg.OperationalError("the database did not answer in time") from None
+
+    return Impatient
+
+
+@contextmanager
+def advisory_lock(engine: sa.Engine, number: int) -> Iterator[None]:
+    """Hold a lock of PostgreSQL, one holder at a time on all machines; it ends with the connection at the latest."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_lock(number)))
+        try:
+            yield
+        finally:
+            _unlock(connection, number)
+
+
+def _unlock(connection: sa.Connection, number: int) -> None:
+    try:
+        connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+    except DBAPIError:
+        connection.invalidate()  # the lock went with the server or goes with the connection
+
+
+def _configure_sqlite(connection: Any, record: Any) -> None:
+    """Readers and one writer side by side; what was acknowledged survives a power cut."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.close()

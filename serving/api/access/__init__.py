@@ -1,0 +1,1 @@
+"""Who may ask the HTTP service for what: keys, tokens, roles, limits, the audit trail."""

@@ -1,0 +1,132 @@
+"""Which role may call which route. A route that is not in the table is closed to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Role(StrEnum):
+    """What a client may be."""
+
+    PRICING_CLIENT = "pricing_client"
+    RISK_ANALYST = "risk_analyst"
+    DATA_SCIENTIST = "data_scientist"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who asks. ``id`` is safe to log: a key's public part, or a digest of a person's subject. ``name``: what the key
+    was called, or the subject; for the audit trail alone."""
+
+    id: str
+    name: str
+    roles: frozenset[Role]
+
+    @property
+    def role_names(self) -> str:
+        return ",".join(sorted(self.roles))
+
+
+Opened = Literal["", "always", "public_prices", "public_docs", "public_metrics"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One route. ``opened``: for whom without any role: nobody, everybody, or everybody while that setting is on.
+    ``audit``: under which name each call is kept in the audit trail before it is answered; empty: it is not."""
+
+    method: str
+    path: str
+    roles: frozenset[Role]
+    opened: Opened = ""
+    audit: str = ""
+
+
+def _row(method: str, path: str, *roles: Role, opened: Opened = "", audit: str = "") -> Row:
+    return Row(method, path, frozenset((*roles, Role.ADMIN)), opened, audit)
+
+
+_PRICING, _ANALYST, _SCIENTIST, _OPERATOR = (
+    Role.PRICING_CLIENT,
+    Role.RISK_ANALYST,
+    Role.DATA_SCIENTIST,
+    Role.OPERATOR,
+)
+_EVERY_ROLE = tuple(Role)
+
+TABLE: tuple[Row, ...] = (
+    # The administrator may call every route; the others those that name them.
+    _row("POST", "/v1/quotes", _PRICING),
+    _row("POST", "/v1/quotes/batch", _PRICING),
+    _row("GET", "/v1/quotes/{quote_id}", _PRICING, _ANALYST, _OPERATOR),
+    _row("GET", "/v1/quotes/{quote_id}/explanation", _ANALYST, audit="explanation_revealed"),
+    _row("POST", "/v1/fraud-scores", _PRICING, _ANALYST),
+    _row("POST", "/v1/events", _PRICING, _ANALYST, _OPERATOR),  # which kinds: EVENTS below
+    _row("GET", "/v1/models", _SCIENTIST, _OPERATOR),
+    _row("GET", "/v1/prices", *_EVERY_ROLE, opened="public_prices"),
+    _row("GET", "/v1/prices/{card_type}/history", *_EVERY_ROLE, opened="public_prices"),
+    _row("GET", "/v1/keys", *_EVERY_ROLE, opened="always"),
+    _row("GET", "/", *_EVERY_ROLE, opened="always"),
+    # Bento's own routes.
+    _row("GET", "/livez", *_EVERY_ROLE, opened="always"),
+    _row("GET", "/healthz", *_EVERY_ROLE, opened="always"),
+    _row("GET", "/readyz", *_EVERY_ROLE, opened="always"),
+    _row("GET", "/docs.json", *_EVERY_ROLE, opened="public_docs"),
+    _row("GET", "/metrics", _OPERATOR, opened="public_metrics"),
+)
+
+EVENTS: dict[str, frozenset[Role]] = {
+    "accepted": frozenset({_PRICING, _OPERATOR, Role.ADMIN}),
+    "declined": frozenset({_PRICING, _OPERATOR, Role.ADMIN}),
+    "resold": frozenset({_OPERATOR, Role.ADMIN}),
+    "market_observed": frozenset({_OPERATOR, Role.ADMIN}),
+    "fraud_confirmed": frozenset({_ANALYST, _OPERATOR, Role.ADMIN}),
+    "fraud_cleared": frozenset({_ANALYST, _OPERATOR, Role.ADMIN}),
+}
+"""Who may tell which kind of event. What prices and models learn from is not for the apps that ask for quotes."""
+
+PROBES = frozenset({"/livez", "/healthz", "/readyz"})
+"""Asked by machines that watch the service: no limit of requests."""
+
+
+class RouteTable:
+    """Finds the row of a request as quickly as a dictionary can."""
+
+    def __init__(self, rows: Iterable[Row] = TABLE) -> None:
+        self._exact: dict[str, dict[str, Row]] = {}
+        self._patterns: dict[int, list[tuple[tuple[str | None, ...], dict[str, Row]]]] = {}
+        shaped: dict[str, dict[str, Row]] = {}
+        for row in rows:
+            held = shaped if "{" in row.path else self._exact
+            held.setdefault(row.path, {})[row.method] = row
+        for path, methods in shaped.items():
+            parts = tuple(None if part.startswith("{") else part for part in path[1:].split("/"))
+            self._patterns.setdefault(len(parts), []).append((parts, methods))
+
+    def find(self, method: str, path: str) -> tuple[Row | None, str]:
+        """The row of a request and the id in its path; (None, "") where no row allows anything."""
+        asked = "GET" if method == "HEAD" else method
+        row = self._exact.get(path, {}).get(asked)
+        if row is not None:
+            return row, ""
+        for methods, value in self._shaped(path):
+            if asked in methods:
+                return methods[asked], value
+        return None, ""
+
+    def methods(self, path: str) -> list[str]:
+        """Methods by which a path can be asked for."""
+        found = set(self._exact.get(path, {}))
+        return sorted(found.union(*(methods for methods, _ in self._shaped(path))))
+
+    def _shaped(self, path: str) -> Iterable[tuple[dict[str, Row], str]]:
+        parts = path[1:].split("/")
+        for pattern, methods in self._patterns.get(len(parts), ()):
+            pairs = list(zip(pattern, parts, strict=True))
+            if all(part == wanted or (wanted is None and part) for wanted, part in pairs):
+                yield methods, next(part for wanted, part in pairs if wanted is None)

@@ -1,0 +1,72 @@
+"""Answers: as JSON, and given once where a request comes with an idempotency key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from fastapi import Response
+from sqlalchemy.exc import IntegrityError
+
+from serving.api.desk import Desk, Receipt
+from serving.api.problems import Problem
+
+Body = dict[str, Any]
+
+
+class Json(Response):
+    """A body as JSON, written by msgspec: a tenth of the standard library's time."""
+
+    media_type = "application/json"
+
+    def __init__(
+        self, body: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(msgspec.json.encode(body), status_code=status_code, headers=headers)
+
+
+def once(desk: Desk, receipt: Receipt | None, work: Callable[[datetime], Body]) -> Response:
+    """Answer, or repeat the answer already given under the same idempotency key.
+
+    Raises Problem ``idempotency_key_reused`` where the key came with another body.
+    """
+    repeated = _repeated(desk, receipt)
+    if repeated is not None:
+        return repeated
+    now = desk.clock()
+    try:
+        body = work(now)
+        return Json(body if receipt is None else desk.remembered(receipt, body, now=now))
+    except IntegrityError:
+        return _answered_meanwhile(desk, receipt)
+
+
+async def once_awaited(desk: Desk, receipt: Receipt | None, work: Callable[[], Awaitable[Body]]) -> Response:
+    """As :func:`once`, for work that waits, and keeps its answer under the key itself."""
+    repeated = _repeated(desk, receipt)
+    if repeated is not None:
+        return repeated
+    try:
+        return Json(await work())
+    except IntegrityError:
+        return _answered_meanwhile(desk, receipt)
+
+
+def _answered_meanwhile(desk: Desk, receipt: Receipt | None) -> Response:
+    """What another request or worker answered under the same key in between; its answer stands. Raises Problem
+    ``contradiction`` where none did."""
+    repeated = _repeated(desk, receipt)
+    if repeated is None:
+        raise Problem(409, "contradiction", "this contradicts what was recorded a moment ago; ask again")
+    return repeated
+
+
+def _repeated(desk: Desk, receipt: Receipt | None) -> Response | None:
+    found = None if receipt is None else desk.data.reply(receipt.key, receipt.route)
+    if found is None or receipt is None:
+        return None
+    if found.request_sha256 != receipt.request_sha256:
+        raise Problem(409, "idempotency_key_reused", "this Idempotency-Key came with another body before")
+    return Json(found.body, status_code=found.status, headers={"Idempotent-Replay": "true"})

@@ -1,0 +1,204 @@
+"""What the service counts and measures, for Prometheus; every metric stands in ``docs/observability.md``.
+
+Labels take few values, and none that names a trade, a seller or a card: a metric lives as long as the service does.
+Shares (of refusals, of degraded answers) are quotients of counters and belong into queries.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from serving.api.tracing import NO_TRACING, Tracing
+
+Stage = Literal["read", "models", "store", "live"]
+
+PREFIX = "huika_"
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+
+_REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+_RATES = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.84, 0.87, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 1)
+_PROBABILITIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+NO_OFFER = "no_offer"
+"""In place of the decision of a quote that offers nothing: nothing is decided there."""
+
+
+class Metrics:
+    """The metrics of one process.
+
+    ``category_of`` gives the category of a card type. ``clock`` is Unix time in seconds. Where the environment names a
+    folder in PROMETHEUS_MULTIPROC_DIR, as Bento does for its workers, a process makes one of these alone, and
+    :meth:`text` adds up what all processes counted.
+    """
+
+    def __init__(
+        self,
+        *,
+        category_of: Callable[[str], str],
+        tracing: Tracing = NO_TRACING,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.tracing = tracing
+        self._category_of = category_of
+        self._clock = clock
+        self._registry = CollectorRegistry()
+        self._is_shared = values.ValueClass._multiprocess  # as the library decided when it was loaded
+        self._seconds_parts()
+        self._answer_parts()
+        self._state_parts()
+
+    def _seconds_parts(self) -> None:
+        self._requests = self._histogram(
+            "huika_http_seconds",
+            "Time from a request to the end of its answer",
+            _REQUEST_SECONDS,
+            "method",
+            "route",
+            "status",
+        )
+        stages = self._histogram(
+            "huika_stage_seconds", "Time of one stage of an answer", _STAGE_SECONDS, "stage"
+        )
+        names: tuple[Stage, ...] = ("read", "models", "store", "live")
+        self._stages = {name: stages.labels(name) for name in names}
+        self._batch = self._histogram("huika_batch_size", "Submissions answered together", _SIZES)
+
+    def _answer_parts(self) -> None:
+        self._quotes = self._counter("huika_quotes", "Quotes given", "decision", "category", "degraded")
+        self._scores = self._counter("huika_scores", "Fraud scores given", "decision", "degraded")
+        self._degraded = self._counter("huika_degraded", "Answers that lacked something, by what", "code")
+        self._rates = self._histogram("huika_rate", "Rates quoted, of face value", _RATES, "category")
+        self._probabilities = self._histogram(
+            "huika_fraud_probability", "Fraud probabilities told, by kind of answer", _PROBABILITIES, "kind"
+        )
+        self._events = self._counter("huika_events", "Events told", "kind", "status")
+        self._problems = self._counter("huika_problems", "Requests and batch items refused, by code", "code")
+
+    def _state_parts(self) -> None:
+        self._newest = self._gauge(
+            "huika_live_newest_timestamp_seconds", "Unix time of the newest record the live state has taken"
+        )
+        self._waiting = self._gauge(
+            "huika_live_waiting_records", "Records of the log that the live state has not taken"
+        )
+        self._models = self._gauge("huika_model", "1 for the version that answers", "model", "version")
+        self._answering: dict[str, str] = {}
+
+    def stage(self, name: Stage) -> _Stage:
+        """Measures the seconds of ``with metrics.stage("read"):``, and is a span where the request is traced."""
+        return _Stage(name, self._stages[name], self.tracing)
+
+    def request(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered. ``route``: its template, never its path."""
+        self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def quoted(self, body: Mapping[str, Any]) -> None:
+        """A quote was given; ``body`` of :class:`serving.api.schemas.Quote`."""
+        category = self._category_of(body["card_type"])
+        refused = body["decision"] == "refuse"
+        decision = NO_OFFER if body["no_offer"] and not refused else body["decision"]
+        self._quotes.labels(decision, category, _yes(body["degraded"])).inc()
+        self._rates.labels(category).observe(body["rate"])
+        self._answered("quote", body)
+
+    def scored(self, body: Mapping[str, Any]) -> None:
+        """A fraud score was given; ``body`` of :class:`serving.api.schemas.FraudScore`."""
+        self._scores.labels(body["decision"], _yes(body["degraded"])).inc()
+        self._answered("score", body)
+
+    def _answered(self, kind: str, body: Mapping[str, Any]) -> None:
+        for code in body["degraded"]:
+            self._degraded.labels(code).inc()
+        if body["fraud_probability"] is not None:
+            self._probabilities.labels(kind).observe(body["fraud_probability"])
+
+    def event(self, kind: str, status: str) -> None:
+        """An event was told; ``status`` as in its receipt."""
+        self._events.labels(kind, status).inc()
+
+    def problem(self, code: str) -> None:
+        """Something was refused. Those that end a request are counted where they are sent
+        (:mod:`serving.api.observing`); the items of a batch are for whoever answers them."""
+        self._problems.labels(code).inc()
+
+    def freshness(self, seconds: float, *, waiting: int = 0) -> None:
+        """The newest record the live state has taken is ``seconds`` old; so many records wait in the log. Kept as a
+        moment, so that the age grows while nothing comes."""
+        self._newest.set(self._clock() - seconds)
+        self._waiting.set(waiting)
+
+    def batch(self, size: int) -> None:
+        """So many submissions were answered together."""
+        self._batch.observe(size)
+
+    def models(self, *, discount: str | None, fraud: str | None) -> None:
+        """These versions answer from now on; None where there is none."""
+        for model, version in (("discount", discount or "none"), ("fraud", fraud or "none")):
+            before = self._answering.get(model, version)
+            if before != version:
+                self._models.labels(model, before).set(0)
+            self._models.labels(model, version).set(1)
+            self._answering[model] = version
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format, of all processes of the service."""
+        return generate_latest(_Everybodys() if self._is_shared else self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        # Of several processes the one that looked last is right, also after another has ended.
+        return Gauge(name, text, labels, registry=self._registry, multiprocess_mode="mostrecent")
+
+
+class _Everybodys(CollectorRegistry):
+    """What all processes counted, without what libraries count into the same folder."""
+
+    def collect(self) -> Iterator[Metric]:
+        found = MultiProcessCollector(None).collect()
+        return (metric for metric in found if metric.name.startswith(PREFIX))
+
+
+class _Stage:
+    """One run of a stage."""
+
+    __slots__ = ("_began", "_name", "_seconds", "_span", "_tracing")
+
+    def __init__(self, name: str, seconds: Histogram, tracing: Tracing) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._tracing = tracing
+
+    def __enter__(self) -> None:
+        self._span = self._tracing.open_stage(self._name)
+        self._began = time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self._seconds.observe(time.perf_counter() - self._began)
+        if self._span is not None:
+            self._span.close(failed=kind is not None)
+
+
+def _yes(codes: object) -> str:
+    return "yes" if codes else "no"

@@ -1,0 +1,129 @@
+"""For operators: which models answer in this process, since when, what was refused and why, and how a canary does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from models.registry import CHALLENGER, CHAMPION
+from pipelines.model_checks import Loaded
+from serving.api.canary import canary_state
+from serving.api.model_life import ModelLife, Refused
+from serving.api.schemas import Body
+
+router = APIRouter()
+
+
+class Serving(Body):
+    """A model in its place. golden_rows: how many rows it answered as it did when it was registered."""
+
+    model: str
+    alias: str
+    version: str
+    since: str
+    golden_rows: int
+
+
+class Rejected(Body):
+    """A version that an alias names and that does not serve; it is tried again at ``retry_at``."""
+
+    model: str
+    alias: str
+    version: str
+    why: str
+    at: str
+    tries: int
+    retry_at: str
+
+
+class Counted(Body):
+    """Requests of one side in this process since the share last changed."""
+
+    count: int
+    failed: int
+    p99_ms: float
+
+
+class CanaryState(Body):
+    """``share`` of the sellers is answered by the candidate; ``why``: who decided that and for what reason."""
+
+    candidate: str
+    share: float
+    since: str
+    author: str
+    why: str
+    requests: dict[str, Counted]
+
+
+class ShadowState(Body):
+    """What became of quotes that were to be answered a second time."""
+
+    waiting: int
+    answered: int
+    dropped: int
+    failed: int
+    passed_over: int
+
+
+class ModelStates(Body):
+    """The models of one worker process; others may be seconds ahead or behind."""
+
+    worker: int
+    swaps: int
+    problem: str
+    serving: list[Serving]
+    refused: list[Rejected]
+    canary: CanaryState | None
+    shadow: ShadowState
+
+
+@router.get("/v1/models", response_model=ModelStates, summary="Which models answer", tags=["operations"])
+async def get_models(request: Request) -> JSONResponse:
+    """For operators: the models of the worker that answers, what it refused to load, and the canary."""
+    life: ModelLife = request.app.state.life
+    canary = request.app.state.canary
+    shadow = canary.shadow
+    return JSONResponse(
+        {
+            "worker": os.getpid(),
+            "swaps": life.swaps,
+            "problem": life.problem,
+            "serving": [
+                *_serving(life, CHAMPION, life.line.champions),
+                *_serving(life, CHALLENGER, life.line.challengers),
+            ],
+            "refused": [_refused(item) for item in life.line.refused],
+            "canary": canary_state(canary),
+            "shadow": {"waiting": shadow.waiting}
+            | {name: shadow.counts[name] for name in ("answered", "dropped", "failed", "passed_over")},
+        }
+    )
+
+
+def _serving(life: ModelLife, alias: str, models: Mapping[str, Loaded]) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": name,
+            "alias": alias,
+            "version": model.version,
+            "since": life.line.since[alias, name].isoformat(),
+            "golden_rows": model.golden_rows,
+        }
+        for name, model in models.items()
+    ]
+
+
+def _refused(item: Refused) -> dict[str, Any]:
+    return {
+        "model": item.name,
+        "alias": item.alias,
+        "version": item.version,
+        "why": item.why,
+        "at": item.at.isoformat(),
+        "tries": item.tries,
+        "retry_at": item.retry_at.isoformat(),
+    }

@@ -1,0 +1,77 @@
+"""Submissions that arrive while others are being answered are answered together: one read, one evaluation of the models
+and one write for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.api.desk import Asking, Desk
+
+AT_ONCE = 16
+"""Quotes answered together: enough to share most of the work, few enough that nobody waits long for the others."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    desk: Desk
+    asked: Asking
+    answer: asyncio.Future[dict[str, Any]]
+
+
+@dataclass
+class QuoteQueue:
+    """The submissions that wait for an answer, in the order they came. One for each worker's event loop."""
+
+    _waiting: deque[_Waiting] = field(default_factory=deque)
+    _is_called: bool = False
+
+    async def quote(self, desk: Desk, asked: Asking) -> dict[str, Any]:
+        """As :meth:`Desk.quote`, together with whatever else is waiting for the same desk."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[dict[str, Any]] = loop.create_future()
+        self._waiting.append(_Waiting(desk, asked, answer))
+        self._call(loop)
+        return await answer
+
+    def _call(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._is_called:
+            self._is_called = True
+            loop.call_soon(self._answer_next, loop)
+
+    def _answer_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_called = False
+        part = self._next_part()
+        if not part:
+            return
+        desk = part[0].desk
+        try:
+            answers = desk.quote_all([item.asked for item in part], now=desk.clock())
+        except Exception as error:
+            answers = [error] * len(part)
+        for item, answer in zip(part, answers, strict=True):
+            _give(item.answer, answer)
+        if self._waiting:
+            self._call(loop)
+
+    def _next_part(self) -> list[_Waiting]:
+        """The next submissions for one desk, without those whose client has gone."""
+        part: list[_Waiting] = []
+        while self._waiting and len(part) < AT_ONCE:
+            if part and self._waiting[0].desk is not part[0].desk:
+                break
+            item = self._waiting.popleft()
+            if not item.answer.done():
+                part.append(item)
+        return part
+
+
+def _give(waiting: asyncio.Future[dict[str, Any]], answer: dict[str, Any] | Exception) -> None:
+    if waiting.done():
+        return
+    if isinstance(answer, Exception):
+        waiting.set_exception(answer)
+    else:
+        waiting.set_result(answer)

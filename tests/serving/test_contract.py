@@ -1,0 +1,196 @@
+"""The OpenAPI document: complete, true of the service, and its examples work when pasted."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, settings
+from pydantic import TypeAdapter
+from schemathesis.specs.openapi.checks import ignored_auth
+
+from pipelines.workspace import Workspace
+from serving.api import examples, schemas
+from serving.api.access.roles import Role
+from serving.api.app import create_app
+from serving.api.document import CODES, SECURITY
+from serving.api.explanations import QuoteExplanation
+from serving.api.problem_schema import ProblemDetails
+from serving.api.problems import MEDIA_TYPE
+from serving.api.wiring import lifespan
+from serving.commands.access import make_key
+
+API = Path(__file__).parents[2] / "serving" / "api"
+EXAMPLES = 25
+"""Requests that schemathesis makes up for each operation and kind of test."""
+
+ANSWERS = {
+    "post_quote": schemas.Quote,
+    "post_quotes": schemas.QuoteBatchAnswer,
+    "get_quote": schemas.Quote,
+    "get_explanation": QuoteExplanation,
+    "post_score": schemas.FraudScore,
+    "post_event": schemas.EventReceipt,
+    "get_prices": schemas.PriceBoard,
+    "get_price_history": schemas.PriceHistory,
+}
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Method, path and operation of everything in the document."""
+    return [
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+@pytest.fixture
+def document(client: TestClient) -> dict[str, Any]:
+    return client.get("/docs.json").json()
+
+
+def test_every_operation_is_told_in_full(document):
+    """A summary, a description, an example of the answer, and of the request where there is one."""
+    assert document["openapi"].startswith("3.1")
+    for method, path, operation in operations(document):
+        assert operation["summary"], path
+        assert operation["description"], path
+        if method == "POST":
+            assert operation["requestBody"]["content"]["application/json"]["examples"], path
+        answer = operation["responses"]["200"]["content"].get("application/json", {})
+        if operation["operationId"] in ANSWERS:
+            assert answer["example"], path
+
+
+def test_every_request_example_is_answered(client, clock, document):
+    """Pasted in the order they stand in the document, all of them get an answer."""
+    posted = 0
+    for method, path, operation in operations(document):
+        if method != "POST":
+            continue
+        for title, example in operation["requestBody"]["content"]["application/json"]["examples"].items():
+            clock.forward(seconds=10)
+            response = client.post(path, json=example["value"])
+            assert response.status_code == 200, (path, title, response.text)
+            posted += 1
+    assert posted >= 13
+
+
+def test_every_answer_example_is_one(document):
+    """The examples of answers are what the service's own models take."""
+    for _, path, operation in operations(document):
+        kind = ANSWERS.get(operation["operationId"])
+        if kind is not None:
+            example = operation["responses"]["200"]["content"]["application/json"]["example"]
+            TypeAdapter(kind).validate_python(example, strict=False)
+            assert path
+    assert sum(step["amount_fen"] for step in examples.QUOTE["waterfall"]) == 45_245
+
+
+def test_every_refusal_is_told_with_its_code(document):
+    """Each problem stands under its status, as problem details with the code that it is shown for."""
+    for _, path, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if status == "200":
+                continue
+            shown = response["content"][MEDIA_TYPE]["examples"]
+            for code, example in shown.items():
+                problem = ProblemDetails.model_validate(example["value"])
+                assert (problem.code, str(problem.status)) == (code, status), path
+
+
+def test_every_code_that_the_service_can_answer_with_is_in_the_document():
+    """A code in the service's source has its status and an example."""
+    used = {
+        (call.args[1].value, call.args[0].value)
+        for file in API.rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", "") in ("Problem", "problem_body")
+        and len(call.args) > 1
+        and isinstance(call.args[0], ast.Constant)
+        and isinstance(call.args[1], ast.Constant)
+    }
+    assert {code for code, _ in used} - set(CODES) == set()
+    elsewhere = {("unknown_card_type", 404)}  # a path that names nothing
+    assert {pair for pair in used if CODES[pair[0]][0] != pair[1]} - elsewhere == set()
+
+
+def test_who_may_ask_is_described(client, document):
+    """Routes that are closed name the bearer scheme, and a stranger is refused there as the document says."""
+    assert document["components"]["securitySchemes"] == SECURITY
+    for method, path, operation in operations(document):
+        if operation.get("security") == [{"bearer": []}]:
+            refused = client.request(method, path, headers={"Authorization": ""})
+            assert refused.status_code == 401, path
+            assert refused.json()["code"] in operation["responses"]["401"]["content"][MEDIA_TYPE]["examples"]
+
+
+class Service:
+    """The app that is asked: the document is read before there is one."""
+
+    app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+@asynccontextmanager
+async def nothing_opened(app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+SERVICE = Service()
+CONTRACT = schemathesis.openapi.from_dict(create_app(nothing_opened).openapi())
+CONTRACT.app = SERVICE
+
+
+@pytest.fixture(scope="module")
+def logs_as_before() -> Iterator[None]:
+    """A service sets up its own log; other tests read it as it was."""
+    log = logging.getLogger("huika")
+    before = log.handlers[:], log.propagate, log.level
+    yield
+    log.handlers[:], log.propagate = before[:2]
+    log.setLevel(before[2])
+
+
+@pytest.fixture(scope="module")
+def administrator(
+    prepared_home: Path, tmp_path_factory: pytest.TempPathFactory, logs_as_before: None
+) -> Iterator[dict[str, str]]:
+    """A whole service on a workspace of its own, as it really starts; the headers of somebody who may do everything."""
+    home = tmp_path_factory.mktemp("contract") / "home"
+    shutil.copytree(prepared_home, home)
+    key = make_key(Workspace.open(home), name="test", roles=[Role.ADMIN], now=datetime.now(UTC))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HUIKA_HOME", str(home))
+        patch.setenv("HUIKA_ACCESS__REQUESTS_PER_SECOND", "0")
+        SERVICE.app = create_app(lifespan)
+        with TestClient(SERVICE.app):
+            yield {"Authorization": f"Bearer {key}"}
+
+
+@CONTRACT.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+def test_whatever_is_asked_the_answer_is_in_the_contract(case, administrator):
+    """Made-up requests, right and wrong, get no server error, and answers that the document describes."""
+    # That strangers are refused is shown above: here the key is added to every request.
+    case.call_and_validate(headers=administrator, excluded_checks=[ignored_auth])
