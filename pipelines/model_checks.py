@@ -20,7 +20,7 @@ from models.discount.model import DiscountModel
 from models.fraud.model import FraudModel
 from models.golden import GoldenMismatch, Model, check_golden, load_model
 from models.quoting import ModelPair
-from models.registry import DamagedModel, ModelNotFound, ModelRegistry, check_digest
+from models.registry import DamagedModel, ModelNotFound, ModelRegistry, check_digest, digest
 from pipelines.feature_pins import FeaturesGone, pins
 from pipelines.model_child import GOOD, MISMATCH
 
@@ -49,6 +49,19 @@ class Loaded:
 
 
 Check = Callable[[str, Path], None]
+
+
+class CheckedOnce:
+    """:func:`check_in_child`, once for the same files: a rollback to what served before need not wait for a child."""
+
+    def __init__(self) -> None:
+        self._passed: set[tuple[str, str]] = set()
+
+    def __call__(self, name: str, folder: Path) -> None:
+        files = name, digest(folder)
+        if files not in self._passed:
+            check_in_child(name, folder)
+            self._passed.add(files)
 
 
 def load_verified(registry: ModelRegistry, name: str, number: str, *, check: Check | None = None) -> Loaded:

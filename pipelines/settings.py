@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -116,6 +116,66 @@ class SigningSettings(Policy):
     )
 
 
+class VaultSettings(Policy):
+    """Where card numbers and secrets are kept, and who holds the keys."""
+
+    url: str = Field(
+        default="", repr=False, description="a database of its own; empty: vault.db in the workspace"
+    )
+    keys: Literal["file", "transit"] = Field(
+        default="file", description="file: keys/vault in the workspace; transit: HashiCorp Vault"
+    )
+    transit_url: str = Field(default="", description="https://vault.example:8200")
+    transit_mount: str = Field(default="transit", min_length=1, description="where the engine is mounted")
+    transit_key: str = Field(default="huika-cards", min_length=1, description="a key of type aes256-gcm96")
+    transit_token_file: str = Field(default="", description="file with a token that may encrypt and decrypt")
+    index_key_file: str = Field(
+        default="", description="32 bytes, mode 600; empty: keys/blind_index/key in the workspace"
+    )
+    two_person_cny: float = Field(
+        default=1_000, ge=0, description="from this face value on two people reveal a secret"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _with_driver(cls, url: str) -> str:
+        return database_url(url)
+
+    @model_validator(mode="after")
+    def _has_transit(self) -> VaultSettings:
+        if self.keys == "transit" and not (self.transit_url and self.transit_token_file):
+            raise ValueError("transit keys need transit_url and transit_token_file")
+        return self
+
+    @property
+    def two_person_fen(self) -> int:
+        return round(self.two_person_cny * 100)
+
+
+class EvidenceSettings(Policy):
+    """The evidence log: its name, its key, and where its checkpoints are left outside."""
+
+    origin: str = Field(
+        default="huika/evidence", min_length=1, description="name of the log: example.com/evidence"
+    )
+    key_file: str = Field(
+        default="",
+        repr=False,
+        description="path or PEM text of an Ed25519 private key; empty: a key made in the workspace",
+    )
+    tsa_url: str = Field(default="", description="time stamping authority (RFC 3161); empty: no time stamps")
+    tsa_roots: str = Field(default="", description="PEM file with its root certificates")
+    witness_file: str = Field(
+        default="", description="file on somebody else's storage that every checkpoint is added to"
+    )
+
+    @model_validator(mode="after")
+    def _has_roots(self) -> EvidenceSettings:
+        if self.tsa_url and not self.tsa_roots:
+            raise ValueError("tsa_url needs tsa_roots: a time stamp counts only with its root certificate")
+        return self
+
+
 class Observability(Policy):
     """Traces for OpenTelemetry; metrics stand at /metrics without any setting."""
 
@@ -147,6 +207,36 @@ class CanarySettings(Policy):
     max_realised_drop: float = Field(default=0.10, ge=0, description="of the profit that came of them")
 
 
+class AdapterSettings(Policy):
+    """Partners of the recycling flow. An empty address: not connected, and the check says so."""
+
+    timeout_seconds: float = Field(default=5.0, gt=0, le=120, description="for one whole answer")
+    attempts: int = Field(default=3, ge=1, le=10, description="of a question that may be repeated")
+    issuer_url: str = Field(default="", description="card balance, validity, redemption")
+    issuer_token: str = Field(default="", repr=False, description="sent as Bearer; so are the others")
+    identity_url: str = Field(default="", description="real names, by reference")
+    identity_token: str = Field(default="", repr=False)
+    device_url: str = Field(default="", description="device risk")
+    device_token: str = Field(default="", repr=False)
+    bureau_url: str = Field(default="", description="risk bureau")
+    bureau_token: str = Field(default="", repr=False)
+    credit_url: str = Field(default="", description="credit registry")
+    credit_token: str = Field(default="", repr=False)
+    logistics_url: str = Field(default="", description="labels and tracking of physical cards")
+    logistics_token: str = Field(default="", repr=False)
+    payout_url: str = Field(default="", description="payments to sellers")
+    payout_token: str = Field(default="", repr=False)
+
+    @field_validator(
+        *(f"{name}_url" for name in ("issuer", "identity", "device", "bureau", "credit", "logistics", "payout"))
+    )
+    @classmethod
+    def _is_safe(cls, url: str) -> str:
+        if url and not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+            raise ValueError("must be https: card secrets and references travel there")
+        return url
+
+
 class TrainingSettings(Policy):
     """How models are fitted and judged."""
 
@@ -173,6 +263,9 @@ class Settings(BaseSettings):
     access: Access = Access()
     observability: Observability = Observability()
     signing: SigningSettings = SigningSettings()
+    vault: VaultSettings = VaultSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
+    adapters: AdapterSettings = AdapterSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -74,6 +74,22 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "audit": ("serving.commands.access", "audit", "Who was shown what, turned away, given a key."),
     "verify": ("serving.commands.verify", "verify", "Verify signed quotes offline, without a workspace."),
     "signing": ("serving.commands.signing", "signing", "The keys that sign quotes: show, rotate."),
+    "vault": (
+        "serving.commands.vault",
+        "vault",
+        "Card numbers and secrets: status, rotate, shred, reveal.",
+    ),
+    "evidence": (
+        "serving.commands.evidence",
+        "evidence",
+        "The evidence log of trades: show, export, checkpoint, verify.",
+    ),
+    "read-card": ("serving.commands.read_card", "read_card", "Read a card from a photo, for its seller to confirm."),
+    "sandbox": (
+        "serving.commands.sandbox",
+        "sandbox",
+        "Run stand-ins for issuers, checks, carriers and payout providers.",
+    ),
     "status": ("serving.commands.status", "status", "Show what is in the workspace."),
     "prune": (
         "serving.commands.prune",

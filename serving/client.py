@@ -78,6 +78,7 @@ class HuikaClient:
         http: httpx.Client | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self.base_url = base_url
         self._http = http or httpx.Client(base_url=base_url, timeout=timeout, trust_env=False)
         self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self._sleep = sleep

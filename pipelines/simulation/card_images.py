@@ -67,16 +67,29 @@ def _telecom(rng: random.Random) -> str:
 
 KINDS = (
     CardKind(
-        "jd_ecard", "京东E卡", "卡号", "卡密", _digits(20, "JDV"), _letters(16), (100, 200, 500, 1000), separator="-"
+        "jd_ecard",
+        "京东E卡",
+        "卡号",
+        "卡密",
+        _digits(20, "JDV"),
+        _letters(16),
+        (100, 200, 500, 1000),
+        separator="-",
     ),
     CardKind(
         "china_mobile", "中国移动充值卡", "序列号", "密码", _digits(17), _digits(18), (30, 50, 100, 300), 0, 4
     ),
-    CardKind("china_unicom", "中国联通充值卡", "卡号", "密码", _digits(15), _digits(19), (50, 100, 300), 0, 4),
+    CardKind(
+        "china_unicom", "中国联通充值卡", "卡号", "密码", _digits(15), _digits(19), (50, 100, 300), 0, 4
+    ),
     CardKind("china_telecom", "中国电信充值卡", "卡号", "密码", _telecom, _digits(18), (50, 100, 200), 0, 3),
     CardKind("junnet", "骏网一卡通", "卡号", "密码", _digits(16), _digits(16), (30, 50, 100, 500), 4, 4),
-    CardKind("walmart_cn", "沃尔玛购物卡", "卡号", "卡密", _digits(19, "2326"), _digits(6), (100, 500, 1000), 4, 0),
-    CardKind("freshippo", "盒马礼品卡", "卡号", "卡密", _digits(16, "80"), _digits(12), (100, 200, 500), 4, 4),
+    CardKind(
+        "walmart_cn", "沃尔玛购物卡", "卡号", "卡密", _digits(19, "2326"), _digits(6), (100, 500, 1000), 4, 0
+    ),
+    CardKind(
+        "freshippo", "盒马礼品卡", "卡号", "卡密", _digits(16, "80"), _digits(12), (100, 200, 500), 4, 4
+    ),
 )
 DATE_FORMS = ("{0:%Y-%m-%d}", "{0:%Y}年{0:%m}月{0:%d}日", "{0:%Y}/{0:%m}/{0:%d}", "{0:%Y.%m.%d}")
 FACE_FORMS = ("面值 {0} 元", "面值：{0}元", "面值 ¥{0}", "面值人民币{0}元")
@@ -86,9 +99,14 @@ def draw_card(*, rng: random.Random, kind: CardKind | None = None, rough: float 
     """A photo of a card of ``kind``, or of any; ``rough`` 0 is a clean print, 1 a usual photo, 2 a poor one."""
     kind = kind or rng.choice(KINDS)
     number, secret = kind.draw_number(rng), kind.draw_secret(rng)
-    face, expires = rng.choice(kind.faces_yuan), date(rng.randint(2027, 2031), rng.randint(1, 12), rng.randint(1, 28))
+    face, expires = (
+        rng.choice(kind.faces_yuan),
+        date(rng.randint(2027, 2031), rng.randint(1, 12), rng.randint(1, 28)),
+    )
     card = _printed(kind, number=number, secret=secret, face=face, expires=expires, rng=rng)
-    return CardPhoto(_photographed(card, rng=rng, rough=rough), kind.card_type, face * 100, expires, number, secret)
+    return CardPhoto(
+        _photographed(card, rng=rng, rough=rough), kind.card_type, face * 100, expires, number, secret
+    )
 
 
 def _printed(
@@ -100,7 +118,12 @@ def _printed(
     pen.rectangle((0, 0, WIDTH, 120), fill=rng.choice(((180, 30, 40), (20, 70, 150), (30, 110, 70))))
     pen.text((40, 30), kind.brand, font=ImageFont.truetype(chinese, 58), fill="white")
     words = ImageFont.truetype(chinese, 38)
-    pen.text((40, 150), rng.choice(FACE_FORMS).format(face), font=ImageFont.truetype(chinese, 48), fill=(40, 40, 40))
+    pen.text(
+        (40, 150),
+        rng.choice(FACE_FORMS).format(face),
+        font=ImageFont.truetype(chinese, 48),
+        fill=(40, 40, 40),
+    )
     codes = ImageFont.truetype(digits, 36)
     lines = (
         (240, kind.number_label, _grouped(number, kind.number_group, kind.separator)),
@@ -109,10 +132,17 @@ def _printed(
     pen.rectangle((30, 310, WIDTH - 200, 375), fill=(205, 205, 205))  # the strip that was scratched off
     for top, label, code in lines:
         pen.text((40, top), f"{label}：", font=words, fill=(20, 20, 20))
-        pen.text((60 + pen.textlength(f"{label}：", font=words), top + 6), code, font=codes, fill=(20, 20, 20))
+        pen.text(
+            (60 + pen.textlength(f"{label}：", font=words), top + 6), code, font=codes, fill=(20, 20, 20)
+        )
     until = rng.choice(DATE_FORMS).format(expires)
     pen.text((40, 400), f"有效期至：{until}", font=words, fill=(20, 20, 20))
-    pen.text((40, 640), "本卡不记名，不挂失，请刮开涂层使用", font=ImageFont.truetype(chinese, 26), fill=(90, 90, 90))
+    pen.text(
+        (40, 640),
+        "本卡不记名，不挂失，请刮开涂层使用",
+        font=ImageFont.truetype(chinese, 26),
+        fill=(90, 90, 90),
+    )
     paper.paste(_bar_code(number), (40, 480))
     return paper
 
@@ -138,9 +168,13 @@ def _bar_code(number: str) -> Image.Image:
 
 def _photographed(card: Image.Image, *, rng: random.Random, rough: float) -> bytes:
     """The card on a table: turned and tilted a little, unevenly lit, slightly out of focus, compressed."""
-    table = Image.new("RGB", (WIDTH + 200, HEIGHT + 200), rng.choice(((70, 60, 50), (120, 120, 125), (200, 190, 175))))
+    table = Image.new(
+        "RGB", (WIDTH + 200, HEIGHT + 200), rng.choice(((70, 60, 50), (120, 120, 125), (200, 190, 175)))
+    )
     table.paste(card, (100, 100))
-    turned = table.rotate(rng.uniform(-4, 4) * rough, resample=Image.Resampling.BICUBIC, fillcolor=(90, 90, 90))
+    turned = table.rotate(
+        rng.uniform(-4, 4) * rough, resample=Image.Resampling.BICUBIC, fillcolor=(90, 90, 90)
+    )
     seen = _tilted(turned, rng=rng, rough=rough)
     light = Image.linear_gradient("L").resize(seen.size).rotate(rng.choice((0, 180)))
     dim = ImageEnhance.Brightness(seen).enhance(1 - 0.35 * min(rough, 2))

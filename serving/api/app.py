@@ -57,7 +57,8 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     _add_last_route(app)
     install_document(app)
     app.add_middleware(Guard, state=app.state)
-    app.add_middleware(Observing)  # last, so that it stands around every other one and counts what they refuse
+    # Last, so that it stands around every other one and counts what they refuse.
+    app.add_middleware(Observing)
     return app
 
 
@@ -126,7 +127,7 @@ def _add_quote_routes(app: FastAPI) -> None:
         "/v1/quotes/{quote_id}",
         response_model=schemas.Quote,
         summary="A quote that was given",
-        responses=answer(examples.QUOTE, "quote_not_found"),
+        responses=answer(examples.QUOTE, "quote_not_found", "storage_unavailable"),
         tags=["quotes"],
     )
     async def get_quote(quote_id: str, desk: TheDesk) -> Response:
@@ -137,7 +138,7 @@ def _add_quote_routes(app: FastAPI) -> None:
         "/v1/quotes/{quote_id}/explanation",
         response_model=QuoteExplanation,
         summary="Why a quote is what it is",
-        responses=answer(examples.EXPLANATION, "quote_not_found"),
+        responses=answer(examples.EXPLANATION, "quote_not_found", "storage_unavailable"),
         tags=["fraud"],
     )
     async def get_explanation(quote_id: str, request: Request) -> Response:
@@ -201,7 +202,12 @@ def _add_price_routes(app: FastAPI) -> None:
         "/v1/prices/{card_type}/history",
         response_model=schemas.PriceHistory,
         summary="What the board showed for a card type",
-        responses=answer(examples.HISTORY, "unknown_card_type", statuses={"unknown_card_type": 404}),
+        responses=answer(
+            examples.HISTORY,
+            "unknown_card_type",
+            "storage_unavailable",
+            statuses={"unknown_card_type": 404},
+        ),
         tags=["prices"],
     )
     async def get_price_history(card_type: str, boards: TheBoards, desk: TheDesk) -> Response:

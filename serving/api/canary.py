@@ -31,6 +31,9 @@ LOOK_SECONDS = 2.0
 JUDGED_EVERY = 5
 """Looks at the steps between two looks at answers and outcomes, which read more."""
 
+UNKNOWN = -1
+"""In the place of a step's number, before the first look."""
+
 Body = dict[str, Any]
 
 
@@ -69,12 +72,12 @@ class Canary:
 
     def follow(self, desk: Desk, candidate: Desk | None, *, champions: str, challengers: str) -> Desk:
         """Other models answer or wait; the desk that takes requests from now on. champions, challengers: labels of
-        their versions. A new challenger begins with the settings' share."""
+        their versions. A challenger answers nobody until the next look says what was decided about it."""
         engines = {} if candidate is None else {CHAMPION: desk.engine, CANDIDATE: candidate.engine}
         self._parts.shadow.follow(engines, candidate=challengers)
         if (challengers, champions) != (self._candidate, self._champions):
             self._candidate, self._champions = challengers, champions
-            self._begin(self._settings_step(challengers) if challengers else None)
+            self._begin(self._unknown_step(challengers) if challengers else None)
         if candidate is None:
             return desk
         parts = {part.name: getattr(desk, part.name) for part in fields(desk)}
@@ -120,11 +123,14 @@ class Canary:
         if not candidate:
             return
         step = await asyncio.to_thread(self._parts.steps.current, candidate)
-        if step is not None and candidate == self._candidate and self._unwritten is None:
+        step = self._settings_step(candidate) if step is None else step
+        if candidate == self._candidate and self._unwritten is None:
             self._take(step)
-        if self._step is not None and self._step.share > 0.0 and judged:
-            why = await asyncio.to_thread(self._breach, self._step)
-            self._stop(why or requests_breach(self._parts.limits, self.requests))
+        held = self._step
+        if held is not None and held.share > 0.0 and judged:
+            why = await asyncio.to_thread(self._breach, held)
+            if self._step is held:
+                self._stop(why or requests_breach(self._parts.limits, self.requests))
             if self._unwritten is not None:
                 await self.look(judged=False)
 
@@ -150,6 +156,10 @@ class Canary:
     def _begin(self, step: Step | None) -> None:
         self._step = step
         self.requests = {CHAMPION: Requests(), CANDIDATE: Requests()}
+
+    def _unknown_step(self, candidate: str) -> Step:
+        """What holds before the database was asked: it may have been rolled back."""
+        return Step(self._parts.clock(), candidate, 0.0, "service", "just loaded", seq=UNKNOWN)
 
     def _settings_step(self, candidate: str) -> Step:
         return Step(

@@ -182,7 +182,7 @@ def _put_back_answers(document: Part, app: FastAPI) -> None:
     for route in app.routes:
         if isinstance(route, APIRoute) and route.include_in_schema and 200 in route.responses:
             whole = route.responses[200]["content"]["application/json"]
-            for method in route.methods:
+            for method in route.methods or ():
                 operation = document["paths"][route.path_format][method.lower()]
                 operation["responses"]["200"]["content"]["application/json"]["example"] = whole["example"]
 

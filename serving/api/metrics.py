@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -24,6 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.api.tracing import NO_TRACING, Tracing
 
+Kind = TypeVar("Kind", Counter, Gauge, Histogram)
 Stage = Literal["read", "models", "store", "live"]
 
 PREFIX = "huika_"
@@ -77,7 +78,7 @@ class Metrics:
             "huika_stage_seconds", "Time of one stage of an answer", _STAGE_SECONDS, "stage"
         )
         names: tuple[Stage, ...] = ("read", "models", "store", "live")
-        self._stages = {name: stages.labels(name) for name in names}
+        self._stages = {name: stages.of(name) for name in names}
         self._batch = self._histogram("huika_batch_size", "Submissions answered together", _SIZES)
 
     def _answer_parts(self) -> None:
@@ -107,69 +108,87 @@ class Metrics:
 
     def request(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. ``route``: its template, never its path."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        self._requests.of(method, route, str(status)).observe(seconds)
 
     def quoted(self, body: Mapping[str, Any]) -> None:
         """A quote was given; ``body`` of :class:`serving.api.schemas.Quote`."""
         category = self._category_of(body["card_type"])
         refused = body["decision"] == "refuse"
         decision = NO_OFFER if body["no_offer"] and not refused else body["decision"]
-        self._quotes.labels(decision, category, _yes(body["degraded"])).inc()
-        self._rates.labels(category).observe(body["rate"])
+        self._quotes.of(decision, category, _yes(body["degraded"])).inc()
+        self._rates.of(category).observe(body["rate"])
         self._answered("quote", body)
 
     def scored(self, body: Mapping[str, Any]) -> None:
         """A fraud score was given; ``body`` of :class:`serving.api.schemas.FraudScore`."""
-        self._scores.labels(body["decision"], _yes(body["degraded"])).inc()
+        self._scores.of(body["decision"], _yes(body["degraded"])).inc()
         self._answered("score", body)
 
     def _answered(self, kind: str, body: Mapping[str, Any]) -> None:
         for code in body["degraded"]:
-            self._degraded.labels(code).inc()
+            self._degraded.of(code).inc()
         if body["fraud_probability"] is not None:
-            self._probabilities.labels(kind).observe(body["fraud_probability"])
+            self._probabilities.of(kind).observe(body["fraud_probability"])
 
     def event(self, kind: str, status: str) -> None:
         """An event was told; ``status`` as in its receipt."""
-        self._events.labels(kind, status).inc()
+        self._events.of(kind, status).inc()
 
     def problem(self, code: str) -> None:
         """Something was refused. Those that end a request are counted where they are sent
         (:mod:`serving.api.observing`); the items of a batch are for whoever answers them."""
-        self._problems.labels(code).inc()
+        self._problems.of(code).inc()
 
     def freshness(self, seconds: float, *, waiting: int = 0) -> None:
         """The newest record the live state has taken is ``seconds`` old; so many records wait in the log. Kept as a
         moment, so that the age grows while nothing comes."""
-        self._newest.set(self._clock() - seconds)
-        self._waiting.set(waiting)
+        self._newest.of().set(self._clock() - seconds)
+        self._waiting.of().set(waiting)
 
     def batch(self, size: int) -> None:
         """So many submissions were answered together."""
-        self._batch.observe(size)
+        self._batch.of().observe(size)
 
     def models(self, *, discount: str | None, fraud: str | None) -> None:
         """These versions answer from now on; None where there is none."""
         for model, version in (("discount", discount or "none"), ("fraud", fraud or "none")):
             before = self._answering.get(model, version)
             if before != version:
-                self._models.labels(model, before).set(0)
-            self._models.labels(model, version).set(1)
+                self._models.of(model, before).set(0)
+            self._models.of(model, version).set(1)
             self._answering[model] = version
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format, of all processes of the service."""
         return generate_latest(_Everybodys() if self._is_shared else self._registry)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> _Series[Histogram]:
+        return _Series(Histogram(name, text, labels, buckets=buckets, registry=self._registry))
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self._registry)
+    def _counter(self, name: str, text: str, *labels: str) -> _Series[Counter]:
+        return _Series(Counter(name, text, labels, registry=self._registry))
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+    def _gauge(self, name: str, text: str, *labels: str) -> _Series[Gauge]:
         # Of several processes the one that looked last is right, also after another has ended.
-        return Gauge(name, text, labels, registry=self._registry, multiprocess_mode="mostrecent")
+        gauge = Gauge(name, text, labels, registry=self._registry, multiprocess_mode="mostrecent")
+        return _Series(gauge)
+
+
+class _Series(Generic[Kind]):
+    """The series of one metric, kept once used: the library's own search costs more than counting."""
+
+    def __init__(self, metric: Kind) -> None:
+        self._metric = metric
+        self._held: dict[tuple[str, ...], Kind] = {} if metric._labelnames else {(): metric}
+
+    def of(self, *labels: str) -> Kind:
+        """The series with these values of the labels, in the metric's order."""
+        found = self._held.get(labels)
+        if found is None:
+            found = self._held[labels] = self._metric.labels(*labels)
+        return found
 
 
 class _Everybodys(CollectorRegistry):

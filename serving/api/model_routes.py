@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from models.registry import CHALLENGER, CHAMPION
 from pipelines.model_checks import Loaded
 from serving.api.canary import canary_state
+from serving.api.document import answer
 from serving.api.model_life import ModelLife, Refused
 from serving.api.schemas import Body
 
@@ -81,7 +82,59 @@ class ModelStates(Body):
     shadow: ShadowState
 
 
-@router.get("/v1/models", response_model=ModelStates, summary="Which models answer", tags=["operations"])
+EXAMPLE: dict[str, Any] = {
+    "worker": 4127,
+    "swaps": 3,
+    "problem": "",
+    "serving": [
+        {
+            "model": "discount",
+            "alias": "champion",
+            "version": "7",
+            "since": "2026-03-01T02:11:09+00:00",
+            "golden_rows": 64,
+        },
+        {
+            "model": "fraud",
+            "alias": "challenger",
+            "version": "5",
+            "since": "2026-03-01T03:40:51+00:00",
+            "golden_rows": 64,
+        },
+    ],
+    "refused": [
+        {
+            "model": "fraud",
+            "alias": "champion",
+            "version": "4",
+            "why": "fraud version 4: files differ from what was registered",
+            "at": "2026-03-01T03:40:51+00:00",
+            "tries": 1,
+            "retry_at": "2026-03-01T03:41:21+00:00",
+        }
+    ],
+    "canary": {
+        "candidate": "fraud 5",
+        "share": 0.0,
+        "since": "2026-03-01T05:02:17+00:00",
+        "author": "rollback",
+        "why": "refusals: 9.1% against 2.3%, limit 5.0% apart",
+        "requests": {
+            "champion": {"count": 1904, "failed": 0, "p99_ms": 11.2},
+            "candidate": {"count": 211, "failed": 0, "p99_ms": 11.9},
+        },
+    },
+    "shadow": {"waiting": 0, "answered": 2109, "dropped": 0, "failed": 0, "passed_over": 6},
+}
+
+
+@router.get(
+    "/v1/models",
+    response_model=ModelStates,
+    summary="Which models answer",
+    responses=answer(EXAMPLE),
+    tags=["operations"],
+)
 async def get_models(request: Request) -> JSONResponse:
     """For operators: the models of the worker that answers, what it refused to load, and the canary."""
     life: ModelLife = request.app.state.life

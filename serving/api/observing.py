@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.metrics import Metrics
 from serving.api.problems import MEDIA_TYPE
-from serving.api.tracing import CARRIED
 
 OTHER = "other"
 """The route of requests that no route of the contract matched: what they asked for must not become a label."""
@@ -45,7 +43,7 @@ class Observing:
     async def _observed(self, metrics: Metrics, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         answer = _Answer(metrics, send)
-        span = metrics.tracing.open_request(_carried(scope))
+        span = metrics.tracing.open_request(scope["headers"])
         try:
             await self._app(scope, receive, answer.send)
         except Exception:  # the answer is made outside of here
@@ -83,14 +81,6 @@ class _Answer:
             self._is_problem = False
             self._metrics.problem(json.loads(message["body"])["code"])
         await self._send(message)
-
-
-def _carried(scope: Scope) -> Mapping[str, str]:
-    return {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in scope["headers"]
-        if name.decode("latin-1") in CARRIED
-    }
 
 
 def _method(scope: Scope) -> str:

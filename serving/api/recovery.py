@@ -1,7 +1,7 @@
-"""Has lost live states written anew while the service runs: a Redis that was restarted comes back empty.
+"""What a worker looks after: lost live states are written anew, and it ends with the service that it is part of.
 
-The work itself is done by ``huika features rebuild --if-missing`` in a process of its own: it reads whole tables, and
-no quote may wait for that.
+A Redis that was restarted comes back empty. The work itself is done by ``huika features rebuild --if-missing`` in a
+process of its own: it reads whole tables, and no quote may wait for that.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,21 @@ class Recovery:
                 "writing the live states ended with status %d",
                 status,
             )
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The process that started this worker. When it was killed nobody looks after the worker any more, and the worker
+    holds the lock that a new service needs. process_id: its number when the worker started."""
+
+    process_id: int
+
+    async def keep(self) -> None:
+        """End this process when the parent is gone."""
+        while os.getppid() == self.process_id:
+            await asyncio.sleep(LOOK_SECONDS)
+        log.error("the service's first process is gone; its worker ends")
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

@@ -33,10 +33,20 @@ class KeySet(Body):
     keys: list[PublicKey]
 
 
-@router.get("/v1/keys", response_model=KeySet, tags=["quotes"])
+class KeySetResponse(JSONResponse):
+    media_type = MEDIA_TYPE
+
+
+@router.get(
+    "/v1/keys",
+    response_model=KeySet,
+    response_class=KeySetResponse,
+    summary="The public keys of quotes",
+    tags=["quotes"],
+)
 def get_keys(request: Request) -> JSONResponse:
     """The public keys of all quotes ever signed here, for verifying them offline."""
     # Read each time: a rotation publishes its key before the service starts again and signs with it.
     keys = request.app.state.signing_keys.published()
     headers = {"Cache-Control": f"public, max-age={FRESH_SECONDS}"}
-    return JSONResponse(jwks(keys), headers=headers, media_type=MEDIA_TYPE)
+    return KeySetResponse(jwks(keys), headers=headers)

@@ -6,7 +6,7 @@ A span says which route, which status and which stage, and nothing of who sells 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from pipelines.settings import Observability
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 EXPORT_SECONDS = 5
 """How long one delivery of spans may take; they wait beside the requests, which never wait for it."""
 
-CARRIED = ("traceparent", "tracestate")
+Headers = Iterable[tuple[bytes, bytes]]
+
+CARRIED = (b"traceparent", b"tracestate")
 """Headers of W3C Trace Context. Baggage is not read: its sender decides what is in it."""
 
 
@@ -32,8 +34,9 @@ class Span(Protocol):
 class Tracing(Protocol):
     """Opens spans. None instead of a span: this request is not traced."""
 
-    def open_request(self, headers: Mapping[str, str]) -> Span | None:
-        """A span for a request; it continues the trace that its headers name (``CARRIED``)."""
+    def open_request(self, headers: Headers) -> Span | None:
+        """A span for a request; it continues the trace that its headers name (``CARRIED``). They come as ASGI has
+        them: pairs of bytes, names in lower case."""
         ...
 
     def open_stage(self, name: str) -> Span | None:
@@ -46,7 +49,7 @@ class Tracing(Protocol):
 
 
 class _NoTracing:
-    def open_request(self, headers: Mapping[str, str]) -> Span | None:
+    def open_request(self, headers: Headers) -> Span | None:
         return None
 
     def open_stage(self, name: str) -> Span | None:
@@ -88,8 +91,10 @@ class SpanTracing:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("huika")
 
-    def open_request(self, headers: Mapping[str, str]) -> Span | None:
-        carried = {name: headers[name] for name in CARRIED if name in headers}
+    def open_request(self, headers: Headers) -> Span | None:
+        carried = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name in CARRIED
+        }
         parent = self._carrier.extract(carried, context=self._context.Context())
         span = self._tracer.start_span("request", context=parent, kind=self._trace.SpanKind.SERVER)
         return _OpenSpan(self, span)

@@ -28,7 +28,7 @@ from pipelines.feature_log import FeatureLog
 from pipelines.guarded_states import GuardedStates
 from pipelines.live_state import open_live_log, states_gone
 from pipelines.live_trades import StoredTrades, TradeFinder
-from pipelines.model_checks import load_verified, pair_of
+from pipelines.model_checks import CheckedOnce, load_verified, pair_of
 from pipelines.screening.list_data import ListData, ListReader
 from pipelines.shadow_data import ShadowData
 from pipelines.signing import Signer
@@ -42,9 +42,10 @@ from serving.api.board import PriceBoards
 from serving.api.canary import Canary, CanaryParts
 from serving.api.desk import Desk
 from serving.api.engine import Engine
+from serving.api.freshness import Freshness
 from serving.api.metrics import Metrics
 from serving.api.model_life import Follower, Line, ModelLife, put_in
-from serving.api.recovery import Recovery
+from serving.api.recovery import Parent, Recovery
 from serving.api.shadow import Shadow
 from serving.api.tracing import tracing_of
 from serving.options import DEFAULT_HOME
@@ -88,9 +89,8 @@ def build_desk(
 def build_follower(workspace: Workspace) -> Follower:
     """What loads the registry's models for a service, each after all checks."""
     registry = model_registry(workspace)
-    return Follower(
-        registry=registry, load=partial(load_verified, registry), clock=partial(datetime.now, UTC)
-    )
+    load = partial(load_verified, registry, check=CheckedOnce())
+    return Follower(registry=registry, load=load, clock=partial(datetime.now, UTC))
 
 
 def build_canary(workspace: Workspace, desk: Desk) -> Canary:
@@ -115,6 +115,13 @@ def build_metrics(workspace: Workspace) -> Metrics:
         category_of=lambda card_type: catalogue.get(card_type).category,
         tracing=tracing_of(workspace.settings.observability),
     )
+
+
+def build_freshness(workspace: Workspace, metrics: Metrics) -> Freshness:
+    """What tells the metrics how fresh the features are, with connections of its own."""
+    data = ApplicationData(workspace.application_url, answer_seconds=SERVICE_SECONDS)
+    looking = open_live_log(workspace, store=feature_store(workspace), data=data)
+    return Freshness(live_log=looking, metrics=metrics, clock=partial(datetime.now, UTC))
 
 
 def build_recovery(workspace: Workspace) -> Recovery:
@@ -157,8 +164,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     gc.collect()
     gc.freeze()  # the collector must not walk the start-up objects while a quote waits
     state = app.state
-    recovery = build_recovery(workspace)
-    kept = (state.boards, state.access, state.life, state.canary, state.canary.shadow, recovery)
+    recovery, parent = build_recovery(workspace), Parent(os.getppid())
+    looking = (build_freshness(workspace, metrics), recovery, parent)
+    kept = (state.boards, state.access, state.life, state.canary, state.canary.shadow, *looking)
     keepers = [asyncio.create_task(part.keep()) for part in kept]
     yield
     for keeper in keepers:

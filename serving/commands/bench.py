@@ -14,6 +14,7 @@ from serving.commands.bench_fraud import bench_fraud
 from serving.commands.bench_import import bench_import_command
 from serving.commands.bench_live import bench_live
 from serving.commands.bench_models import bench_handbook, bench_market
+from serving.commands.bench_ocr import bench_ocr
 from serving.commands.bench_off_policy import bench_off_policy
 from serving.commands.bench_processes import child
 from serving.commands.bench_reasons import bench_reasons
@@ -42,6 +43,7 @@ bench.command("worlds")(bench_worlds)
 bench.command("price")(bench_price)
 bench.command("coverage")(bench_coverage)
 bench.command("off-policy")(bench_off_policy)
+bench.command("ocr")(bench_ocr)
 bench.command("quote")(bench_quote)
 bench.command("equality")(bench_equality)
 bench.command("swaps")(bench_swaps)

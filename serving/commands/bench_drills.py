@@ -42,6 +42,10 @@ class Stage:
         self.service.kill()
         self.service.start()
 
+    def restart_parent(self) -> None:
+        self.service.kill_parent()
+        self.service.start()
+
     def fill_disk(self) -> None:
         limit_files(self.service.worker_ids(), DISK_FULL_BYTES)
 
@@ -50,7 +54,7 @@ class Stage:
 
     def fill_database_disk(self) -> None:
         assert self.postgres is not None
-        limit_files(self.postgres.process.process_ids(), DISK_FULL_BYTES)
+        self.postgres.process.limit_files(DISK_FULL_BYTES)
 
     def empty_database_disk(self) -> None:
         assert self.postgres is not None
@@ -116,6 +120,7 @@ DRILLS = (
     Drill("Redis hangs", _redis("pause"), _redis("resume"), 8, "redis"),
     Drill("worker killed", Stage.kill_worker, _nothing, 1, allowed=_CUT),
     Drill("service killed", Stage.restart_service, _nothing, 1, allowed=_CUT),
+    Drill("its first process killed", Stage.restart_parent, _nothing, 1, allowed=_CUT),
     Drill("disk full", Stage.fill_disk, Stage.empty_disk, 6, allowed=_UNSTORED),
     Drill(
         "database's disk full",

@@ -64,7 +64,10 @@ def bench_faults(
     trades: Annotated[int, typer.Option(help="Trades of the synthetic market.", min=2_000)] = 4_000,
     per_second: Annotated[float, typer.Option(help="Requests a second.", min=1)] = 20.0,
     workers: Annotated[int, typer.Option(help="Workers of the service.", min=2)] = 2,
-    only: Annotated[str, typer.Option(help="Only drills whose name contains this.")] = "",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only drills whose name contains this; may be given more than once."),
+    ] = None,
     faketime: Annotated[
         str, typer.Option(help="libfaketime's file, if Debian's package is not installed.")
     ] = "",
@@ -86,9 +89,9 @@ def bench_faults(
             home = root / kind
             shutil.copytree(trained, home)
             with _stage(root, home, kind, workers, faketime or faketime_library()) as stage:
-                rows = _drill_all(stage, per_second=per_second, only=only)
-            _print(rows, kind, stage)
-            bad += _unequal_features(stage.workspace) + sum(_is_bad(row) for row in rows)
+                rows = _drill_all(stage, per_second=per_second, only=only or [""])
+                _print(rows, kind, stage)
+                bad += _unequal_features(stage.workspace) + sum(_is_bad(row) for row in rows)
     if bad:
         raise Refusal("a drill found a fault of ours")
 
@@ -163,7 +166,7 @@ def _own_models(workspace: Workspace) -> None:
                     registry.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (own, row))
 
 
-def _drill_all(stage: Stage, *, per_second: float, only: str) -> list[Row]:
+def _drill_all(stage: Stage, *, per_second: float, only: Sequence[str]) -> list[Row]:
     from pipelines.application_data import ApplicationData
 
     address = Address(stage.service.url, _key(stage.workspace))
@@ -173,7 +176,7 @@ def _drill_all(stage: Stage, *, per_second: float, only: str) -> list[Row]:
     try:
         time.sleep(3)
         for drill in possible(stage):
-            if only in drill.name:
+            if any(part in drill.name for part in only):
                 rows.append(_drilled(drill, stage, load))
                 _tell(rows[-1])
     finally:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,16 +43,16 @@ class Running:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def processor_seconds(self) -> float:
-        """User and system time of the server and all its processes so far."""
-        times = [process.cpu_times() for process in self._tree()]
-        return sum(each.user + each.system for each in times)
+        """User and system time of the server and all its processes so far, of those that have ended too."""
+        return sum(sum(process.cpu_times()[:4]) for process in self._tree())
 
     def memory_mb(self) -> float:
         """Resident memory of the server and all its processes; what they share counts in each."""
         return sum(process.memory_info().rss for process in self._tree()) / 1024**2
 
     def _tree(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
+        alive = [self.process, *self.process.children(recursive=True)]
+        return [process for process in alive if process.is_running()]
 
     def asked(
         self,
@@ -147,7 +147,7 @@ def mlflow_server(model: str, folder: Path) -> Iterator[Running]:
     with started(
         "mlflow models serve",
         [sys.executable, "-m", "mlflow", "models", "serve", *where],
-        environment={"PYTHONPATH": os.pathsep.join(["", *sys.path]).strip(os.pathsep)},
+        environment={"PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))},
         port=port,
         ready="/ping",
         log=folder / "bench-mlflow.log",
@@ -218,6 +218,9 @@ def _stop(process: subprocess.Popen[bytes], watched: psutil.Process) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    for left in children:
+        with suppress(psutil.NoSuchProcess):
+            left.terminate()
     for left in psutil.wait_procs(children, timeout=STOP_SECONDS)[1]:
         left.kill()
 

@@ -19,7 +19,7 @@ EVENT_SHARE = 0.4
 SCORE_SHARE = 0.1
 AGAIN_SECONDS = 0.5
 """How long a client waits before it asks again under the same idempotency key."""
-MOST_TRIES = 200
+LAST_TRIES = 20
 
 NO_ANSWER = 0
 """Stands for a status where the connection was refused, cut or timed out."""
@@ -80,7 +80,7 @@ class Load:
             thread.start()
 
     def stop(self) -> None:
-        """No new requests; those that were not answered yet are asked until they are, or given up."""
+        """No new requests; those that were not answered yet are asked a few times more, then given up."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -122,7 +122,9 @@ class Load:
         self, client: httpx.Client, what: str, path: str, body: dict[str, Any], key: str | None
     ) -> dict[str, Any] | None:
         """The answer, after as many tries as a client needs that must not lose its request; None for a refusal."""
-        for _ in range(MOST_TRIES):
+        left = LAST_TRIES
+        while left:
+            left -= self._stop.is_set()
             response = self._ask(client, what, path, body, key)
             if response is not None and response.status_code < 500:
                 return response.json() if response.status_code == 200 else None

@@ -50,8 +50,7 @@ class Process:
     def kill(self) -> None:
         """End all of it at once, as a power cut does."""
         if self._running is not None:
-            with suppress(ProcessLookupError):
-                self._signal(signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             self._running.wait()
             self._running = None
 
@@ -67,7 +66,7 @@ class Process:
         if self._running is None:
             return
         self.resume()
-        self._running.send_signal(signal.SIGINT)  # PostgreSQL: end sessions and stop
+        self._running.send_signal(signal.SIGINT)  # PostgreSQL: cut sessions and stop
         try:
             self._running.wait(timeout=START_SECONDS)
         except subprocess.TimeoutExpired:
@@ -75,16 +74,21 @@ class Process:
         self._running = None
 
     def process_ids(self) -> list[int]:
-        """It and its children."""
-        import psutil
+        """It and its children, which PostgreSQL puts into groups of their own."""
+        return [] if self._running is None else family(self._running.pid)
 
-        assert self._running is not None
-        children = psutil.Process(self._running.pid).children(recursive=True)
-        return [self._running.pid, *(child.pid for child in children)]
+    def limit_files(self, most_bytes: int) -> None:
+        """Let it write no file beyond a size, as when its disk is full. Whoever runs it may do that to it."""
+        first, *children = self.process_ids()
+        _run(["prlimit", "--pid", str(first), f"--fsize={most_bytes}:"], self.account)
+        for process_id in children:
+            with suppress(Refusal):  # it may have ended by then
+                _run(["prlimit", "--pid", str(process_id), f"--fsize={most_bytes}:"], self.account)
 
     def _signal(self, number: signal.Signals) -> None:
-        assert self._running is not None
-        os.killpg(self._running.pid, number)
+        for process_id in self.process_ids():
+            with suppress(ProcessLookupError):
+                os.kill(process_id, number)
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,16 @@ def await_port(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.02)
     raise Refusal(f"{Path(process.args[0]).name} did not start on port {port}")  # pyright: ignore
+
+
+def family(process_id: int) -> list[int]:
+    """A process and its children that live, itself first."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process_id).children(recursive=True)
+        return [process_id, *(child.pid for child in children)]
+    return []
 
 
 def _run(command: list[str], account: str) -> None:

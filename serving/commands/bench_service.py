@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from serving.commands.bench_servers import free_port
+from serving.commands.bench_servers import family, free_port
 from serving.refusals import Refusal
 
 READY_SECONDS, STOP_SECONDS = 300.0, 30.0
@@ -67,26 +67,38 @@ class Service:
 
     def kill(self) -> None:
         """End all of its processes at once."""
-        assert self._running is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self._running.pid, signal.SIGKILL)
-        self._running.wait()
+        self._end(family(self._process.pid))
+
+    def kill_parent(self) -> None:
+        """End the process that looks after the workers, and leave them."""
+        self._end([self._process.pid])
+
+    def _end(self, process_ids: list[int]) -> None:
+        for process_id in process_ids:
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+        self._process.wait()
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        assert self._running is not None, "not started"
+        return self._running
 
     def stop(self) -> None:
         """End in order, and what is left of it after a while by force."""
         if self._running is None:
             return
+        family_ids = family(self._running.pid)
         self._running.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._running.wait(timeout=STOP_SECONDS)
-        self.kill()
+        self._end(family_ids)
 
     def worker_ids(self) -> list[int]:
         """Process ids of the workers, the oldest first."""
         import psutil
 
-        assert self._running is not None
-        children = psutil.Process(self._running.pid).children(recursive=True)
+        children = psutil.Process(self._process.pid).children(recursive=True)
         found = [child for child in children if WORKER in " ".join(child.cmdline())]
         return [child.pid for child in sorted(found, key=lambda child: child.create_time())]
 

@@ -17,9 +17,12 @@ Change = Callable[[str, Model], Model]
 
 
 def variant(name: str, model: Model) -> Model:
-    """The same model with other answers: prices that go less far from the rate table, other prices of decisions."""
+    """The same model with other answers: a discount model that fears more fraud, a fraud model whose decisions cost
+    otherwise."""
     if isinstance(model, DiscountModel):
-        return replace(model, support_half_width=model.support_half_width * 0.9)
+        share = model.fraud_share
+        dearer = replace(share, default=share.default * 1.5, intercept=share.intercept + 0.5)
+        return replace(model, fraud_share=dearer)
     return model.with_thresholds(Thresholds(hold_fen=50.0, review_fen=80.0, refuse_fen=40.0))
 
 

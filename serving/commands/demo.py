@@ -19,11 +19,11 @@ import typer
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    import httpx
-
     from pipelines.demo import Verdict
     from pipelines.training.training import Trained
     from pipelines.workspace import Workspace
+    from serving.api.schemas import Quote
+    from serving.client import HuikaClient
 
 DEMO_HOME = Path(".huika-demo")
 MARKER = "demo.json"
@@ -123,56 +123,47 @@ def _print_verdict(verdict: Verdict) -> None:
 
 def _tell_quotes(workspace: Workspace, market: Any, *, now: datetime) -> None:
     from pipelines.demo import example_submissions
+    from serving.api.schemas import Submission
+    from serving.client import HuikaProblem
 
     _head(5, "The service answers over HTTP 在线报价")
+    examples = example_submissions(market, today=(now + CHINA).date())
     with _service(workspace) as client:
         print(f"   {client.base_url} is ready")
-        first = None
-        for title, submission in example_submissions(market, today=(now + CHINA).date()):
-            quote = _post(client, "/v1/quotes", submission)
-            first = first or quote
-            _print_quote(title, quote)
-        assert first is not None
-        _tell_acceptance(client, first)
+        try:
+            quotes = [client.quote(Submission.model_validate(example)) for _, example in examples]
+            for (title, _), quote in zip(examples, quotes, strict=True):
+                _print_quote(title, quote)
+            _tell_acceptance(client, quotes[0])
+        except HuikaProblem as problem:
+            raise Refusal(f"the service answered {problem}") from None
 
 
-def _tell_acceptance(client: httpx.Client, quote: dict[str, Any]) -> None:
-    event = {
-        "kind": "accepted",
-        "event_id": f"demo-{quote['quote_id']}",
-        "trade_id": quote["trade_id"],
-        "happened_at": datetime.now(UTC).isoformat(),
-    }
-    receipt = _post(client, "/v1/events", event)
-    board = client.get("/v1/prices").raise_for_status().json()["prices"]
+def _tell_acceptance(client: HuikaClient, quote: Quote) -> None:
+    from serving.api.schemas import Accepted
+
+    event = Accepted(kind="accepted", event_id=f"demo-{quote.quote_id}", trade_id=quote.trade_id)
+    receipt, board = client.tell(event), client.prices().prices
     print(
-        f"   first quote accepted: event {receipt['status']}; price board 价格公示: {len(board)} types of the catalogue"
+        f"   first quote accepted: event {receipt.status}; price board 价格公示: {len(board)} types of the catalogue"
     )
 
 
-def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    response = client.post(path, json=body)
-    if response.is_error:
-        raise Refusal(f"the service answered {response.status_code}: {response.text}")
-    return response.json()
-
-
-def _print_quote(title: str, quote: dict[str, Any]) -> None:
-    payout = quote["payout"]["amount_fen"] / 100
+def _print_quote(title: str, quote: Quote) -> None:
     print(f"   {title}")
-    worth = "worth at most" if quote["no_offer"] else "payout"
-    print(f"     rate {quote['rate']:.4f}  {worth} ¥{payout:,.2f}  {quote['decision'].upper()}", end="")
-    print(f"  fraud {quote['fraud_probability']:.2%}  accepts {quote['acceptance_probability']:.0%}")
-    for reason in quote["reasons"][:3]:
-        print(f"       {reason['code']}: {reason['zh']} / {reason['en']}")
+    worth = "worth at most" if quote.no_offer else "payout"
+    print(f"     rate {quote.rate:.4f}  {worth} ¥{quote.payout.amount_fen / 100:,.2f}", end="")
+    print(f"  {quote.decision.upper()}", end="")
+    print(f"  fraud {quote.fraud_probability:.2%}  accepts {quote.acceptance_probability:.0%}")
+    for reason in quote.reasons[:3]:
+        print(f"       {reason.code}: {reason.zh} / {reason.en}")
 
 
 @contextmanager
-def _service(workspace: Workspace) -> Iterator[httpx.Client]:
+def _service(workspace: Workspace) -> Iterator[HuikaClient]:
     """`huika serve` on a free port, stopped at the end."""
-    import httpx
-
     from serving.api.access.roles import Role
+    from serving.client import HuikaClient
     from serving.commands.access import end_keys, make_key
     from serving.commands.serve import prepare, service_command, service_environment
 
@@ -188,8 +179,7 @@ def _service(workspace: Workspace) -> Iterator[httpx.Client]:
             stderr=subprocess.STDOUT,
         )
         try:
-            address, headers = f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {key}"}
-            with httpx.Client(base_url=address, headers=headers, timeout=30, trust_env=False) as client:
+            with HuikaClient(f"http://127.0.0.1:{port}", key, timeout=30) as client:
                 _wait_until_ready(client, process, log)
                 yield client
         finally:
@@ -198,18 +188,13 @@ def _service(workspace: Workspace) -> Iterator[httpx.Client]:
             end_keys(workspace, KEY_NAME, now=datetime.now(UTC))
 
 
-def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    import httpx
-
+def _wait_until_ready(client: HuikaClient, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Refusal(f"the service ended at its start; see {log}")
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
+        if client.is_ready():
+            return
         time.sleep(0.2)
     raise Refusal(f"the service was not ready after {START_SECONDS} s; see {log}")
 

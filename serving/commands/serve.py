@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 SERVICE = "serving.api.service:Huika"
+LEFT_SECONDS = 5.0
+"""How long the workers of a service that was killed may take to end."""
 
 
 def serve(
@@ -52,12 +55,21 @@ def hold_workspace(workspace: Workspace) -> None:
     Raises Refusal where another service holds it.
     """
     lock = os.open(workspace.home / "serve.lock", os.O_CREAT | os.O_RDWR)
+    end = time.monotonic() + LEFT_SECONDS
+    while not _locked(lock):
+        if time.monotonic() >= end:
+            os.close(lock)
+            raise Refusal(f"a service is already running on {workspace.home}")
+        time.sleep(0.1)
+    os.set_inheritable(lock, True)
+
+
+def _locked(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(lock)
-        raise Refusal(f"a service is already running on {workspace.home}") from None
-    os.set_inheritable(lock, True)
+        return False
+    return True
 
 
 def check_port(host: str, port: int) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
+from models.discount.model import DiscountModel
+from models.fraud.decision import Thresholds
+from models.golden import Model
 from models.registry import ModelRegistry, ModelVersion, Submission
 from pipelines.explaining import Explainer
 from pipelines.model_checks import Check, load_verified, pair_of
@@ -83,6 +86,12 @@ async def living(
 @asynccontextmanager
 async def _no_lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
+
+
+def refusing(name: str, model: Model) -> Model:
+    """A fraud model to which every refusal is a bargain."""
+    assert not isinstance(model, DiscountModel)
+    return model.with_thresholds(Thresholds(hold_fen=1e9, review_fen=1e9, refuse_fen=-1e9))
 
 
 def register(

@@ -9,9 +9,6 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from models.discount.model import DiscountModel
-from models.fraud.decision import Thresholds
-from models.golden import Model
 from models.policy import Costs
 from models.registry import CHALLENGER, CHAMPION
 from pipelines.canary_checks import Requests, answers_breach, outcomes_breach, requests_breach
@@ -21,17 +18,11 @@ from pipelines.shadow_data import CANDIDATE, Paired, predicted_profit_fen
 from pipelines.shadow_data import CHAMPION as CHAMPIONS
 from serving.api.canary import draw
 from serving.cli import main
-from tests.serving.living import Living, living, register
+from tests.serving.living import Living, living, refusing, register
 from tests.serving.test_model_life import seller
 
 QUICK = CanarySettings(min_requests=3, min_quotes=12, min_outcomes=6)
 ALL = QUICK.model_copy(update={"share": 1.0})
-
-
-def refusing(name: str, model: Model) -> Model:
-    """A fraud model to which every refusal is a bargain."""
-    assert not isinstance(model, DiscountModel)
-    return model.with_thresholds(Thresholds(hold_fen=1e9, review_fen=1e9, refuse_fen=-1e9))
 
 
 async def started(service: Living, share: float, *, name: str = "fraud", change=None) -> str:
@@ -39,6 +30,7 @@ async def started(service: Living, share: float, *, name: str = "fraud", change=
     kind = {} if change is None else {"change": change}
     version = register(service.registry, name, alias=CHALLENGER, **kind).version
     await service.life.look()
+    await service.canary.look(judged=False)
     label = f"{name} {version}"
     if service.canary.step is not None and service.canary.step.share != share:
         steps = CanaryData.open(service.app.state.desk.data)

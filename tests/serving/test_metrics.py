@@ -17,6 +17,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from features.events import Observed
+from serving.api.freshness import Freshness
 from serving.api.metrics import Metrics
 from serving.api.observing import Observing
 
@@ -128,6 +130,30 @@ def test_requests_are_labelled_by_template_and_nothing_of_a_request_is_kept(clie
     assert 'route="other",status="404"' in text
     assert quote_id not in text
     assert "marker" not in text.lower()
+
+
+def test_freshness_is_of_the_newest_record_that_the_state_has_taken(client, desk, clock, metrics):
+    """After an event its age counts from when it became known; what is in the log and not in the state waits."""
+    body = {
+        "kind": "market_observed",
+        "event_id": "e-1",
+        "card_type": "jd_ecard",
+        "source": "somebody",
+        "side": "competitor_bid",
+        "rate": 0.9,
+    }
+    assert client.post("/v1/events", json=body).status_code == 200
+    clock.forward(seconds=40)
+    freshness = Freshness(live_log=desk.log, metrics=metrics, clock=clock)
+    freshness.look()
+    found = samples(metrics)
+    assert found["huika_live_newest_timestamp_seconds",] == 1_000.0 - 40.0
+    assert found["huika_live_waiting_records",] == 0
+    with desk.data.transaction() as connection:
+        event = Observed("jd_ecard", "somebody", "competitor_bid", 0.91, clock.now)
+        desk.log.append(connection, event, once="waits")
+    freshness.look()
+    assert samples(metrics)["huika_live_waiting_records",] == 1
 
 
 def test_an_unexpected_error_is_counted_as_a_500(metrics):

@@ -11,12 +11,13 @@ import pytest
 
 from models.golden import Model
 from models.registry import CHALLENGER, CHAMPION, PREVIOUS, DamagedModel, ModelNotFound
-from pipelines.model_checks import ModelRefused, check_in_child, load_verified
+from pipelines.model_checks import CheckedOnce, ModelRefused, check_in_child, load_verified
 from pipelines.training.promoting import rollback
 from pipelines.wiring import model_registry
+from serving.api.model_routes import EXAMPLE, ModelStates
 from serving.commands.bench_versions import variant
 from serving.commands.damages import DAMAGES
-from tests.serving.living import living, register, unchecked
+from tests.serving.living import living, refusing, register, unchecked
 from tests.serving.test_api import submission
 
 TREES = {"discount": "resale_mean.txt", "fraud": "model.txt"}
@@ -69,6 +70,7 @@ def test_a_promoted_model_is_served_without_a_restart(live_workspace, clock):
             assert (before["models"]["discount"], after["models"]["discount"]) == ("1", second)
             assert service.app.state.boards._engine is service.app.state.desk.engine
             told = (await service.client.get("/v1/models")).json()
+            assert ModelStates.model_validate(told).worker
             served = {(item["model"], item["version"], item["since"]) for item in told["serving"]}
             assert ("discount", second, clock.now.isoformat()) in served
             assert told["swaps"] == 1
@@ -80,6 +82,11 @@ def test_a_promoted_model_is_served_without_a_restart(live_workspace, clock):
                 assert (await service.client.get(path)).json()["missing"] == ""
 
     asyncio.run(run())
+
+
+def test_the_example_of_the_models_route_is_one():
+    """What `/docs.json` shows is what the route can answer."""
+    assert ModelStates.model_validate(EXAMPLE).canary is not None
 
 
 def test_a_challenger_is_promoted_from_memory(live_workspace, clock, monkeypatch):
@@ -181,6 +188,18 @@ def test_files_changed_between_check_and_use_do_not_serve(live_workspace):
         load_verified(registry, "fraud", "1", check=check)
 
 
+def test_the_same_files_meet_one_child(live_workspace, monkeypatch):
+    """Files that a child has read well need none the next time; others do, whatever their version is called."""
+    read: list[str] = []
+    monkeypatch.setattr("pipelines.model_checks.check_in_child", lambda name, folder: read.append(name))
+    check, registry = CheckedOnce(), model_registry(live_workspace)
+    second = register(registry, "fraud", alias="other").version
+    for number in ("1", second, "1", second):
+        load_verified(registry, "fraud", number, check=check)
+    load_verified(registry, "discount", "1", check=check)
+    assert read == ["fraud", "fraud", "discount"]
+
+
 def test_a_version_that_is_not_there_is_refused(live_workspace):
     """A number without a version is a refusal like any other."""
     registry = model_registry(live_workspace)
@@ -261,19 +280,20 @@ def test_shadow_answers_are_stored_and_cost_no_quote(live_workspace, clock):
 
     async def run() -> None:
         async with living(live_workspace, clock) as service:
-            version = register(service.registry, "discount", alias=CHALLENGER).version
+            version = register(service.registry, "fraud", alias=CHALLENGER, change=refusing).version
             await service.life.look()
             quotes = [await service.quote(seller(number)) for number in range(40)]
-            assert {quote["models"]["discount"] for quote in quotes} == {"1"}
+            assert {quote["models"]["fraud"] for quote in quotes} == {"1"}
             shadow = service.canary.shadow
             await shadow.drain()
             assert shadow.counts["answered"] == 40
             answers = ShadowData.open(service.app.state.desk.data)
-            paired = answers.paired(label_of({"discount": version}))
+            paired = answers.paired(label_of({"fraud": version}))
             assert len(paired) == 40
             assert paired.rate["champion"].tolist() == [quote["rate"] for quote in quotes]
-            assert not np.array_equal(paired.rate["champion"], paired.rate["candidate"])
-            assert figures_of(paired).quotes == 40
+            assert paired.refused["candidate"].all()
+            assert not paired.refused["champion"].any()
+            assert (figures_of(paired).quotes, figures_of(paired).decision_changes) == (40, 1.0)
             assert figures_of(paired).score_correlation == pytest.approx(1.0)
             for engine in shadow._engines.values():
                 object.__setattr__(engine, "registry", None)  # whatever it does, it fails

@@ -76,6 +76,7 @@ def test_states_are_rebuilt_while_a_service_records(live_workspace, clock, runni
     clock.forward(hours=1)
     with client_of(desk) as client:
         trade(client, clock, range(4))
+        clock.forward(seconds=1)
         store = feature_store(live_workspace)
         data = ApplicationData(live_workspace.application_url)
         log = live_state.open_live_log(live_workspace, store=store, data=data)

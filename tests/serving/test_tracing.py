@@ -91,7 +91,7 @@ def test_without_an_endpoint_nothing_is_traced():
     before = threading.active_count()
     tracing = tracing_of(Observability())
     assert tracing is NO_TRACING
-    assert tracing.open_request({"traceparent": f"00-{TRACE}-{PARENT}-01"}) is None
+    assert tracing.open_request([(b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())]) is None
     assert tracing.open_stage("read") is None
     assert threading.active_count() == before
 

@@ -31,6 +31,7 @@ NO_ROUTE = "(none)"
 KIB = 1_024
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_METHODS = _WITH_BODY | {"GET", "HEAD", "OPTIONS"}
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -69,7 +70,7 @@ class Guard:
             if access is not None:
                 access.requests.write(
                     request_id=answer.request_id,
-                    method=scope["method"] if scope["method"].isalpha() else "?",
+                    method=scope["method"] if scope["method"] in _METHODS else "other",
                     route=answer.route,
                     status=answer.status,
                     seconds=time.perf_counter() - answer.began,

@@ -1,0 +1,159 @@
+"""The first look at a submission: the issuer, whoever vouches for the seller, and a binding quote."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipelines.recycling.adapters.issuer import PresentedCard
+from pipelines.recycling.flow import DEAD, Facts, Flow, Row, Runner
+
+NOT_CONNECTED = "not_connected"
+
+
+def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
+    """Look at a submission and quote it, hand it to a person, or turn it down with a reason."""
+    row = _current(flow, run, submission_id)
+    if row is None:
+        return {"state": "moved"}
+    looked = run.step("look", lambda: look(flow, row))
+    vouched = run.step("vouch", lambda: _vouch(flow, row))
+    trouble = looked.get("trouble") or vouched.get("trouble")
+    if trouble or looked["standing"] in DEAD or looked["standing"] == "expired_for_good":
+        return run.transaction("turn_down", lambda c: _without_quote(flow, c, row, looked, vouched))
+    priced = run.step("price", lambda: price(flow, row, looked))
+    return run.transaction("conclude", lambda c: _conclude(flow, c, row, looked, vouched, priced))
+
+
+def _current(flow: Flow, run: Runner, submission_id: str) -> Row | None:
+    """The trade as the phase found it; what is handed on between steps is plain JSON."""
+
+    def read(connection: sa.Connection) -> Facts:
+        row = flow.book.read(connection, submission_id)
+        names = ("submission_id", "version", "state", "card_id", "payee_ref", "asked", "profile", "failures")
+        return {name: row[name] for name in names} | {"due": row["due_at"] is not None}
+
+    row = run.transaction("read", read)
+    return row if row["state"] == "submitted" else None
+
+
+def look(flow: Flow, row: Row) -> Facts:
+    """What the issuer says of a card now: ``standing`` and ``balance_fen``, or the trouble of asking."""
+    now = flow.clock()
+    secrets = flow.vault.use(row["card_id"], step="look", now=now)
+    card = PresentedCard(row["asked"]["card"]["card_type"], secrets.number, secrets.secret)
+    outcome = flow.issuer.check(card)
+    if outcome.state == NOT_CONNECTED:
+        return {"standing": NOT_CONNECTED, "balance_fen": None}
+    if outcome.value is None:
+        return {"trouble": f"issuer_{outcome.state}", "wait": outcome.retry_after_seconds, "standing": ""}
+    found = outcome.value
+    if found.standing == "in_process":
+        return {"trouble": "card_in_process", "wait": None, "standing": ""}
+    standing = (
+        "expired_for_good" if found.standing == "expired" and found.reactivatable is False else found.standing
+    )
+    return {"standing": standing, "balance_fen": found.balance_fen}
+
+
+def _vouch(flow: Flow, row: Row) -> Facts:
+    """Whether the real name behind the payee was verified."""
+    outcome = flow.identity.verified(row["payee_ref"])
+    if outcome.state == NOT_CONNECTED:
+        return {"identity": NOT_CONNECTED}
+    if outcome.value is None:
+        return {"trouble": f"identity_{outcome.state}", "wait": outcome.retry_after_seconds}
+    return {"identity": outcome.value}
+
+
+def price(flow: Flow, row: Row, looked: Facts) -> Facts:
+    """A quote of the pricing API for the card with the balance that was found, as plain values."""
+    asked: dict[str, Any] = dict(row["asked"]) | {"trade_id": row["submission_id"]}
+    balance, face = looked["balance_fen"], asked["card"]["face_value"]["amount_fen"]
+    if balance is not None and balance < face:
+        asked["card"] = asked["card"] | {"balance": {"amount_fen": balance}}
+    outcome = flow.pricing.quote(asked, key=f"{row['submission_id']}-{row['version']}")
+    if outcome.value is None:
+        return {
+            "trouble": f"pricing_{outcome.state}",
+            "wait": outcome.retry_after_seconds,
+            "code": outcome.code,
+        }
+    found = outcome.value
+    return {
+        "quote_id": found.quote_id,
+        "payout_fen": flow.policy(row).payout_fen(
+            value_fen=min(balance or face, face), quoted_fen=found.payout_fen
+        ),
+        "engine_payout_fen": found.payout_fen,
+        "decision": found.decision,
+        "no_offer": found.no_offer,
+        "valid_until": found.valid_until.isoformat(),
+        "law_version": found.law_version,
+        "reasons": [dict(reason) for reason in found.reasons],
+        "degraded": list(found.degraded),
+    }
+
+
+def _without_quote(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, vouched: Facts) -> Facts:
+    row = flow.book.read(connection, seen["submission_id"])
+    if row["version"] != seen["version"]:
+        return {"state": row["state"]}
+    for found in (looked, vouched):
+        if found.get("trouble"):
+            return flow.failed(connection, row, found["trouble"], found.get("wait"))
+    facts = {"card": looked["standing"], **vouched}
+    return flow.moved(connection, row, "rejected", f"card_{looked['standing']}", told=facts, facts=facts)
+
+
+def quote_columns(priced: Facts) -> Facts:
+    """The columns of a trade that a quote sets."""
+    return {
+        "quote_id": priced["quote_id"],
+        "payout_fen": priced["payout_fen"],
+        "decision": priced["decision"],
+        "law_version": priced["law_version"],
+        "valid_until": datetime.fromisoformat(priced["valid_until"]),
+    }
+
+
+def _conclude(
+    flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, vouched: Facts, priced: Facts
+) -> Facts:
+    row = flow.book.read(connection, seen["submission_id"])
+    if row["version"] != seen["version"]:
+        return {"state": row["state"]}
+    if priced.get("trouble"):
+        if priced["trouble"] == "pricing_refused":  # the pricing API names what is wrong with the card
+            return flow.moved(connection, row, "rejected", priced["code"] or "not_priced", told=priced)
+        return flow.failed(connection, row, priced["trouble"], priced.get("wait"))
+    target, why = _verdict(flow, row, looked, vouched, priced)
+    columns = quote_columns(priced)
+    facts = {"card": looked["standing"], "balance_fen": looked["balance_fen"], **vouched}
+    facts |= {"reasons": priced["reasons"], "degraded": priced["degraded"]}
+    due = columns["valid_until"] if target == "quoted" else None
+    return flow.moved(
+        connection, row, target, why, told=facts | {"quote": priced}, facts=facts, due_at=due, **columns
+    )
+
+
+def _verdict(flow: Flow, row: Row, looked: Facts, vouched: Facts, priced: Facts) -> tuple[str, str]:
+    """Where a priced submission goes, and why."""
+    approved = row["facts"].get("approved_by")
+    if priced["no_offer"] or priced["payout_fen"] <= 0:
+        return "rejected", "no_offer"
+    if priced["decision"] == "refuse" and not approved:
+        return "rejected", "refused"
+    if vouched["identity"] == "no":
+        return "rejected", "identity_not_verified"
+    if approved:
+        return "quoted", "approved_before"
+    if vouched["identity"] == "unknown":
+        return "person_needed", "identity_unknown"
+    if looked["standing"] == NOT_CONNECTED and flow.policy(row).name != "head":
+        return "person_needed", "issuer_not_connected"
+    if flow.policy(row).needs_person(decision=priced["decision"], payout_fen=priced["payout_fen"]):
+        return "person_needed", "review" if priced["decision"] == "review" else "policy"
+    return "quoted", "quoted"

@@ -1,0 +1,289 @@
+"""The ledger: a transfer debits one account and credits another with the same amount, so the books sum to zero.
+
+Every function works on the caller's SQLAlchemy connection: what it posts is committed with the caller's own rows or not
+at all. A transfer's id is chosen by the caller and makes repeating harmless. Amounts are integer fen.
+
+On SQLite the first statement takes the write lock; on PostgreSQL the accounts' rows are locked in one order, under any
+isolation level; above READ COMMITTED the caller repeats a transaction that PostgreSQL ends with a serialisation error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from pipelines.application_data import insert_once
+from pipelines.recycling.ledger_model import (
+    SUMS,
+    AbovePending,
+    Account,
+    AmountError,
+    Balance,
+    IdReused,
+    Kind,
+    LedgerRefusal,
+    Outcome,
+    Overdraft,
+    PartlyPosted,
+    PendingEnded,
+    Transfer,
+    UnknownPending,
+)
+from pipelines.recycling.ledger_tables import ledger_accounts, ledger_transfers
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A transfer as it is stored, without its number and time."""
+
+    transfer_id: str
+    kind: Kind
+    debit: str
+    credit: str
+    amount_fen: int
+    pending_id: str | None
+    reason: str
+    trade_id: str | None
+
+
+def post(connection: sa.Connection, transfers: Sequence[Transfer], *, now: datetime) -> Outcome:
+    """Post linked transfers, all or none, in their order. ``exists``: all were posted before with the same bodies.
+
+    Raises a LedgerRefusal before anything is written but empty accounts; the caller's transaction can go on.
+    """
+    for transfer in transfers:
+        _check_form(transfer)
+    _open(connection, transfers)
+    pendings = _pendings(connection, transfers)
+    lines = _lines(transfers, pendings)
+    balances = _locked(connection, {name for line in lines for name in (line.debit, line.credit)})
+    if _posted_before(connection, lines):
+        return "exists"
+    ended = _ended(connection, [line.pending_id for line in lines if line.pending_id])
+    before = dict(balances)
+    for line in lines:
+        _check_pending(line, pendings, ended)
+        _move(balances, line, pendings)
+    return _write(connection, lines, before, balances, now=now)
+
+
+def balance(connection: sa.Connection, account: Account) -> Balance:
+    """What an account holds; nothing where it was never used."""
+    chosen = sa.select(ledger_accounts).where(ledger_accounts.c.name == account.name)
+    row = connection.execute(chosen).mappings().first()
+    return Balance(account.name, account.stays_on) if row is None else Balance(**row)
+
+
+def balances(connection: sa.Connection, *, starting: str = "") -> list[Balance]:
+    """All accounts by name, or those whose name starts so."""
+    chosen = sa.select(ledger_accounts).where(ledger_accounts.c.name.startswith(starting, autoescape=True))
+    return [Balance(**row) for row in connection.execute(chosen.order_by(ledger_accounts.c.name)).mappings()]
+
+
+def transfers_of(
+    connection: sa.Connection,
+    *,
+    trade_id: str | None = None,
+    account: str | None = None,
+    last: int | None = None,
+) -> list[Mapping[str, Any]]:
+    """The stored transfers of a trade or on an account, in their order; last: at most so many, the newest."""
+    chosen = sa.select(ledger_transfers).order_by(ledger_transfers.c.seq.desc()).limit(last)
+    if trade_id is not None:
+        chosen = chosen.where(ledger_transfers.c.trade_id == trade_id)
+    if account is not None:
+        chosen = chosen.where(
+            sa.or_(ledger_transfers.c.debit == account, ledger_transfers.c.credit == account)
+        )
+    return [dict(row) for row in connection.execute(chosen).mappings()][::-1]
+
+
+def transfer(connection: sa.Connection, transfer_id: str) -> Mapping[str, Any] | None:
+    """One stored transfer."""
+    chosen = sa.select(ledger_transfers).where(ledger_transfers.c.transfer_id == transfer_id)
+    row = connection.execute(chosen).mappings().first()
+    return None if row is None else dict(row)
+
+
+def correction(connection: sa.Connection, wrong_id: str, *, transfer_id: str) -> list[Transfer]:
+    """The transfer that takes a posted or settled one back. Raises UnknownPending where there is none."""
+    wrong = transfer(connection, wrong_id)
+    if wrong is None or wrong["kind"] not in ("posted", "settle"):
+        raise UnknownPending(f"{wrong_id}: no posted transfer of this id to correct")
+    sides = [wrong["credit"], wrong["debit"]]
+    known = {row.name: row for row in _read(connection, set(sides))}
+    debit, credit = (Account(name, known[name].stays_on) for name in sides)
+    reason = f"correct_{wrong['reason']}"[:64]
+    return [Transfer(transfer_id, reason, wrong["amount_fen"], debit, credit, trade_id=wrong["trade_id"])]
+
+
+def _check_form(transfer: Transfer) -> None:
+    named = transfer.transfer_id
+    if transfer.kind == "void":
+        if transfer.amount_fen or transfer.debit or transfer.credit:
+            raise AmountError(
+                f"{named}: a void frees all of its pending transfer and has no amount or accounts"
+            )
+    elif type(transfer.amount_fen) is not int or not 0 < transfer.amount_fen < 2**62:
+        raise AmountError(f"{named}: an amount is a whole number of fen above zero")
+    ends = transfer.kind in ("settle", "void")
+    if ends != (transfer.pending_id is not None) or ends == (transfer.debit is not None):
+        raise AmountError(f"{named}: a settle or void names a pending transfer, the others name two accounts")
+    if not ends and (transfer.debit is None or transfer.credit is None or transfer.debit == transfer.credit):
+        raise AmountError(f"{named}: debit and credit are two different accounts")
+
+
+def _open(connection: sa.Connection, transfers: Sequence[Transfer]) -> None:
+    """Make accounts that are missing. An insert comes first in any case: it takes SQLite's write lock, so that nothing
+    read from here on can be overtaken."""
+    named = {account for transfer in transfers for account in (transfer.debit, transfer.credit) if account}
+    for account in sorted(named, key=lambda account: account.name):
+        row = {"name": account.name, "stays_on": account.stays_on, **dict.fromkeys(SUMS, 0)}
+        insert_once(connection, ledger_accounts, row)
+    if not named and connection.dialect.name == "sqlite":
+        connection.execute(sa.update(ledger_accounts).where(sa.false()).values(debits_posted=0))
+
+
+def _pendings(connection: sa.Connection, transfers: Sequence[Transfer]) -> dict[str, _Line]:
+    """The pending transfers that are settled or voided, from the ledger or from the same call."""
+    wanted = {transfer.pending_id for transfer in transfers if transfer.pending_id}
+    found = {line.transfer_id: line for line in _stored(connection, wanted)}
+    own = {line.transfer_id: line for line in map(_line, transfers) if line is not None}
+    return {name: line for name, line in (own | found).items() if line.kind == "pending"}
+
+
+def _line(transfer: Transfer) -> _Line | None:
+    if transfer.debit is None or transfer.credit is None:
+        return None
+    sides = (transfer.debit.name, transfer.credit.name)
+    rest = (transfer.amount_fen, None, transfer.reason, transfer.trade_id)
+    return _Line(transfer.transfer_id, transfer.kind, *sides, *rest)
+
+
+def _lines(transfers: Sequence[Transfer], pendings: Mapping[str, _Line]) -> list[_Line]:
+    lines: list[_Line] = []
+    for transfer in transfers:
+        line = _line(transfer)
+        if line is None:
+            pending = pendings.get(transfer.pending_id or "")
+            if pending is None:
+                raise UnknownPending(f"{transfer.transfer_id}: nothing is pending as {transfer.pending_id}")
+            line = replace(
+                pending,
+                transfer_id=transfer.transfer_id,
+                kind=transfer.kind,
+                amount_fen=pending.amount_fen if transfer.kind == "void" else transfer.amount_fen,
+                pending_id=pending.transfer_id,
+                reason=transfer.reason,
+                trade_id=transfer.trade_id or pending.trade_id,
+            )
+        lines.append(line)
+    if len({line.transfer_id for line in lines}) < len(lines):
+        raise IdReused("two of the linked transfers have one id")
+    return lines
+
+
+def _stored(connection: sa.Connection, ids: set[str]) -> list[_Line]:
+    columns = [ledger_transfers.c[name] for name in _Line.__dataclass_fields__]
+    chosen = sa.select(*columns).where(ledger_transfers.c.transfer_id.in_(sorted(ids)))
+    return [_Line(**row) for row in connection.execute(chosen).mappings()] if ids else []
+
+
+def _read(connection: sa.Connection, names: set[str], *, lock: bool = False) -> list[Balance]:
+    chosen = sa.select(ledger_accounts).where(ledger_accounts.c.name.in_(sorted(names)))
+    chosen = chosen.order_by(ledger_accounts.c.name)
+    return [
+        Balance(**row) for row in connection.execute(chosen.with_for_update() if lock else chosen).mappings()
+    ]
+
+
+def _locked(connection: sa.Connection, names: set[str]) -> dict[str, Balance]:
+    """The accounts' balances, which nobody else changes until this transaction ends."""
+    return {found.name: found for found in _read(connection, names, lock=True)}
+
+
+def _posted_before(connection: sa.Connection, lines: Sequence[_Line]) -> bool:
+    """Whether all lines stand in the ledger as they are. Raises IdReused, PartlyPosted."""
+    found = {line.transfer_id: line for line in _stored(connection, {line.transfer_id for line in lines})}
+    for line in lines:
+        if found.get(line.transfer_id, line) != line:
+            raise IdReused(f"{line.transfer_id}: in the ledger with another body")
+    if found and len(found) < len(lines):
+        raise PartlyPosted(f"{', '.join(sorted(found))}: in the ledger without what is linked to it now")
+    return bool(lines) and len(found) == len(lines)
+
+
+def _ended(connection: sa.Connection, pending_ids: Sequence[str]) -> set[str]:
+    chosen = sa.select(ledger_transfers.c.pending_id).where(ledger_transfers.c.pending_id.in_(pending_ids))
+    return set(connection.execute(chosen).scalars()) if pending_ids else set()
+
+
+def _check_pending(line: _Line, pendings: Mapping[str, _Line], ended: set[str]) -> None:
+    """Raises PendingEnded, AbovePending; notes that the line ends its pending transfer."""
+    if line.pending_id is None:
+        return
+    if line.pending_id in ended:
+        raise PendingEnded(f"{line.transfer_id}: {line.pending_id} was settled or voided before")
+    if line.amount_fen > pendings[line.pending_id].amount_fen:
+        raise AbovePending(f"{line.transfer_id}: more than is pending as {line.pending_id}")
+    ended.add(line.pending_id)
+
+
+def _move(balances: dict[str, Balance], line: _Line, pendings: Mapping[str, _Line]) -> None:
+    """Change both sides' sums. Raises Overdraft."""
+    posted = line.amount_fen if line.kind in ("posted", "settle") else 0
+    pending = line.amount_fen if line.kind == "pending" else 0
+    if line.pending_id is not None:
+        pending = -pendings[line.pending_id].amount_fen
+    for side, name in (("debits", line.debit), ("credits", line.credit)):
+        held = balances[name]
+        sums = {
+            f"{side}_posted": getattr(held, f"{side}_posted") + posted,
+            f"{side}_pending": getattr(held, f"{side}_pending") + pending,
+        }
+        balances[name] = replace(held, **sums)
+    for name in (line.debit, line.credit):
+        if not balances[name].within_limit:
+            raise Overdraft(f"{line.transfer_id}: {name} has not enough")
+
+
+def _write(
+    connection: sa.Connection,
+    lines: Sequence[_Line],
+    before: Mapping[str, Balance],
+    after: Mapping[str, Balance],
+    *,
+    now: datetime,
+) -> Outcome:
+    """Raises IdReused where another connection wrote one of the ids, on other accounts, at the same moment."""
+    try:
+        with connection.begin_nested():
+            _insert(connection, lines, now=now)
+            _store(connection, before, after)
+    except IntegrityError:
+        if _posted_before(connection, lines):
+            return "exists"
+        raise
+    return "posted"
+
+
+def _insert(connection: sa.Connection, lines: Sequence[_Line], *, now: datetime) -> None:
+    for line in lines:
+        row = {name: getattr(line, name) for name in _Line.__dataclass_fields__}
+        connection.execute(sa.insert(ledger_transfers).values(**row, happened_at=now))
+
+
+def _store(connection: sa.Connection, before: Mapping[str, Balance], after: Mapping[str, Balance]) -> None:
+    """Add what changed, rather than write what is thought to be there."""
+    for name, held in after.items():
+        moved = {part: getattr(held, part) - getattr(before[name], part) for part in SUMS}
+        values = {part: ledger_accounts.c[part] + fen for part, fen in moved.items() if fen}
+        if values:
+            connection.execute(
+                sa.update(ledger_accounts).where(ledger_accounts.c.name == name).values(values)
+            )

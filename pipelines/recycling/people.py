@@ -1,0 +1,181 @@
+"""What people decide: the reviews the policy asks for, cards looked at by hand, parcels, failed payouts, complaints.
+
+Each decision names who made it; a large complaint needs two. What comes out of a complaint is a label for the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from pipelines.recycling import bookings, ledger
+from pipelines.recycling.flow import Flow, channel_of, unfreeze
+from pipelines.recycling.flow_pay import order_payout, payout_id_of
+from pipelines.recycling.trades import Step
+
+Row = Mapping[str, Any]
+Complaint = Literal["already_redeemed", "wrong_value", "not_received", "stolen_card"]
+Verdict = Literal["for_trade", "against_trade"]
+
+
+class DecisionRefused(ValueError):
+    """A person cannot decide this, or not now or not alone; ``code`` is stable."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class People:
+    """The decisions of people, on the application database."""
+
+    flow: Flow
+    engine: sa.Engine
+
+    def approve(self, submission_id: str, *, by: str, reason: str) -> Row:
+        """Let the seller have the quote that waits; one that is no longer valid is priced again first."""
+
+        def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
+            facts = dict(row["facts"]) | {"approved_by": by}
+            return {"facts": facts, "due_at": row["valid_until"]}
+
+        return self._decide(submission_id, "person_needed", "quoted", "approved", by, reason, change)
+
+    def reject(self, submission_id: str, *, by: str, reason: str) -> Row:
+        return self._decide(submission_id, "person_needed", "rejected", "rejected_by_person", by, reason)
+
+    def looked_at(self, submission_id: str, *, is_good: bool, by: str, reason: str) -> Row:
+        """A card whose issuer cannot be asked was looked at by hand after its money was frozen."""
+
+        def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
+            if is_good:
+                policy = self.flow.policy(row)
+                return {"due_at": policy.pay_at(decision=row["decision"], verified_at=self.flow.clock())}
+            unfreeze(self.flow, connection, row)
+            return {}
+
+        target, why = ("verified", "good_by_hand") if is_good else ("returned", "bad_by_hand")
+        return self._decide(submission_id, ("frozen", "received"), target, why, by, reason, change)
+
+    def unpacked(self, submission_id: str, *, by: str, film_sha256: str) -> Row:
+        """A physical card arrived and was unpacked on film; the film's hash goes into the evidence."""
+        return self._decide(
+            submission_id,
+            "shipping",
+            "received",
+            "unpacked",
+            by,
+            "unpacked",
+            told={"film_sha256": film_sha256},
+        )
+
+    def stop_payout(self, submission_id: str, *, by: str, reason: str) -> Row:
+        """A payout that is still held is not made: the card turned out wrong."""
+
+        def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
+            unfreeze(self.flow, connection, row)
+            return {"due_at": None}
+
+        return self._decide(submission_id, "verified", "returned", "stopped", by, reason, change)
+
+    def pay_again(self, submission_id: str, *, by: str, reason: str) -> Row:
+        """Order a failed payout once more, under an id of its own."""
+
+        def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
+            again = int(row["facts"].get("payouts", 1)) + 1
+            order_again(self.flow, connection, row, number=again)
+            return {"facts": dict(row["facts"]) | {"payouts": again}}
+
+        return self._decide(submission_id, "payout_failed", "paying", "sent_again", by, reason, change)
+
+    # --- complaints
+
+    def complain(self, submission_id: str, *, kind: Complaint, by: str, reason: str) -> Row:
+        """A buyer, issuer or seller complains about a paid trade."""
+
+        def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
+            complaint = {"kind": kind, "by": by, "at": self.flow.clock().isoformat()}
+            return {"facts": dict(row["facts"]) | {"complaint": complaint}, "due_at": None}
+
+        return self._decide(submission_id, "paid", "disputed", f"complaint_{kind}", by, reason, change)
+
+    def judge(self, submission_id: str, *, verdict: Verdict, by: str, reason: str) -> Row:
+        """Decide a complaint. Above the policy's amount the first person proposes and a second one decides.
+
+        Raises DecisionRefused ``second_person`` where the same person would decide twice.
+        """
+        with self.engine.begin() as connection:
+            row = self._read(connection, submission_id, "disputed")
+            needs_two = row["payout_fen"] >= self.flow.policy(row).second_person_fen
+            proposed = row["facts"].get("proposed")
+            if needs_two and (proposed is None or proposed["verdict"] != verdict):
+                facts = dict(row["facts"]) | {"proposed": {"verdict": verdict, "by": by}}
+                return self.flow.book.change(connection, row, {"facts": facts})
+            if needs_two and proposed["by"] == by:
+                raise DecisionRefused("second_person", "a complaint of this size is decided by two people")
+            if verdict == "against_trade":
+                self._write_off(connection, row)
+            target = "reversed" if verdict == "against_trade" else "closed"
+            step = Step(target, "person", by, f"judged_{verdict}", {"due_at": None}, {"reason": reason})
+            after = self.flow.book.move(connection, row, step, now=self.flow.clock())
+        self._label(after, fraud=verdict == "against_trade")
+        return after
+
+    def _write_off(self, connection: sa.Connection, row: Row) -> None:
+        transfers = bookings.write_off(
+            transfer_id=f"{row['submission_id']}/write_off",
+            trade_id=row["submission_id"],
+            amount_fen=row["payout_fen"],
+        )
+        ledger.post(connection, transfers, now=self.flow.clock())
+
+    def _label(self, row: Row, *, fraud: bool) -> None:
+        """What the complaint came to, for the models. Telling it again is harmless; one that is not heard is told by
+        the labels' own import."""
+        kind = "fraud_confirmed" if fraud else "fraud_cleared"
+        event = {"kind": kind, "event_id": f"{row['submission_id']}-{kind}", "trade_id": row["submission_id"]}
+        self.flow.pricing.tell(event | {"source": "analyst"})
+
+    # --- the same for all
+
+    def _decide(
+        self,
+        submission_id: str,
+        source: str | tuple[str, ...],
+        target: str,
+        why: str,
+        by: str,
+        reason: str,
+        change: Callable[[Row, sa.Connection], dict[str, Any]] = lambda row, connection: {},
+        told: Mapping[str, Any] | None = None,
+    ) -> Row:
+        if not by or not reason.strip():
+            raise DecisionRefused("reason_missing", "say who decides, and why")
+        with self.engine.begin() as connection:
+            row = self._read(connection, submission_id, source)
+            evidence = {"reason": reason, **(told or {})}
+            step = Step(target, "person", by, why, change(row, connection), evidence)
+            return self.flow.book.move(connection, row, step, now=self.flow.clock())
+
+    def _read(self, connection: sa.Connection, submission_id: str, source: str | tuple[str, ...]) -> Row:
+        row = self.flow.book.read(connection, submission_id)
+        if row["state"] not in ((source,) if isinstance(source, str) else source):
+            raise DecisionRefused("wrong_state", f"this trade is {row['state']}; that cannot be decided now")
+        return row
+
+
+def order_again(flow: Flow, connection: sa.Connection, row: Row, *, number: int) -> None:
+    """Take the money out once more and order a payout of a new id."""
+    payout_id = payout_id_of(row, number=number)
+    transfers = bookings.send_again(
+        transfer_id=f"{payout_id}/again",
+        trade_id=row["submission_id"],
+        channel=channel_of(row),
+        amount_fen=row["payout_fen"],
+    )
+    ledger.post(connection, transfers, now=flow.clock())
+    order_payout(flow, connection, row, payout_id=payout_id)

@@ -1,0 +1,146 @@
+"""The sandbox's HTTP face. Every partner has its own path, the payout provider stands at the root."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from serving.sandbox import checks
+from serving.sandbox.desk import Answer, Desk, Refused, Sleep, body_of, problem, text_in
+from serving.sandbox.issuer import SandboxIssuer
+from serving.sandbox.payouts import SandboxPayouts
+from serving.sandbox.scenarios import DEFAULT_HANG_SECONDS, BadScenario, Scenario, last_two
+
+Post = Callable[[str, dict[str, Any]], Awaitable[None]]
+TWICE = "97"
+"""Ending of an account whose callbacks always come twice."""
+
+
+def create_app(
+    *,
+    seed: int = 7,
+    hang_seconds: float = DEFAULT_HANG_SECONDS,
+    sleep: Sleep = asyncio.sleep,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    post: Post | None = None,
+) -> Starlette:
+    """A sandbox with empty books. ``sleep``, ``now`` and ``post`` (how a callback is sent) can be a test's own."""
+    desk = Desk(seed=seed, sleep=sleep, hang_seconds=hang_seconds)
+    issuer, carrier = SandboxIssuer(), checks.SandboxCarrier()
+    asked = (
+        ("issuer", "/issuer/cards/check", "number", issuer.check),
+        ("issuer", "/issuer/redemptions", "number", issuer.redeem),
+        ("identity", "/identity/identities/check", "reference", checks.verified),
+        ("device", "/device/devices/check", "device_id", checks.device),
+        ("bureau", "/bureau/grades/check", "reference", checks.grade),
+        ("credit", "/credit/grades/check", "reference", checks.grade),
+        ("logistics", "/logistics/shipments", "shipment_id", carrier.order),
+    )
+    looked_up = (
+        ("issuer", "/issuer/redemptions/{id}", issuer.redemption),
+        ("logistics", "/logistics/shipments/{id}", carrier.track),
+    )
+    return Starlette(
+        routes=[
+            *(_asking(desk, *row) for row in asked),
+            *(_looking_up(desk, *row) for row in looked_up),
+            *_payout_routes(desk, SandboxPayouts(now=now), post or _post),
+            *_own_routes(desk, issuer),
+        ]
+    )
+
+
+def _asking(
+    desk: Desk, partner: str, path: str, name: str, work: Callable[[dict[str, Any]], Answer]
+) -> Route:
+    async def endpoint(request: Request) -> Response:
+        try:
+            body = await body_of(request)
+            about = text_in(body, name)
+        except Refused as refusal:
+            return problem(refusal.status, refusal.code)
+        return await desk.serve(request, partner=partner, about=about, body=body, work=lambda: work(body))
+
+    return Route(path, endpoint, methods=["POST"])
+
+
+def _looking_up(desk: Desk, partner: str, path: str, work: Callable[[str], Answer]) -> Route:
+    """A look at something by id. Ids choose no trouble: they hold the digits of chance."""
+
+    async def endpoint(request: Request) -> Response:
+        wanted = request.path_params["id"]
+        return await desk.serve(request, partner=partner, about="", body={}, work=lambda: work(wanted))
+
+    return Route(path, endpoint, methods=["GET"])
+
+
+def _payout_routes(desk: Desk, payouts: SandboxPayouts, post: Post) -> list[Route]:
+    async def pay(request: Request) -> Response:
+        try:
+            body = await body_of(request)
+            account = text_in(body, "account_ref")
+        except Refused as refusal:
+            return problem(refusal.status, refusal.code)
+        response = await desk.serve(
+            request, partner="payout", about=account, body=body, work=lambda: payouts.pay(body)
+        )
+        scenario = desk.scenario
+        if scenario.callback_url and response.status_code == 200:
+            copies = max(scenario.callback_copies, 2 if last_two(account) == TWICE else 1)
+            response.background = BackgroundTask(_call_back, scenario.callback_url, body, copies)
+        return response
+
+    async def _call_back(url: str, body: dict[str, Any], copies: int) -> None:
+        told = payouts.look(body["payout_id"])
+        for _ in range(copies):
+            await post(url, {"event_id": f"cb-{told['provider_ref']}", **told})
+
+    return [
+        Route("/payouts", pay, methods=["POST"]),
+        _looking_up(desk, "payout", "/payouts/{id}", payouts.look),
+        _looking_up(desk, "payout", "/statements/{id}", payouts.statement),
+    ]
+
+
+def _own_routes(desk: Desk, issuer: SandboxIssuer) -> list[Route]:
+    async def set_scenario(request: Request) -> Response:
+        try:
+            desk.scenario = Scenario().changed(await body_of(request))
+        except Refused as refusal:
+            return problem(refusal.status, refusal.code)
+        except BadScenario as error:
+            return problem(422, "bad_scenario", detail=str(error))
+        return JSONResponse(vars(desk.scenario))
+
+    async def put_card(request: Request) -> Response:
+        try:
+            return JSONResponse(issuer.put(await body_of(request)))
+        except Refused as refusal:
+            return problem(refusal.status, refusal.code)
+
+    async def show_log(request: Request) -> Response:
+        return JSONResponse({"asked": desk.log})
+
+    return [
+        Route("/sandbox/scenario", set_scenario, methods=["POST"]),
+        Route("/sandbox/cards", put_card, methods=["POST"]),
+        Route("/sandbox/log", show_log, methods=["GET"]),
+    ]
+
+
+async def _post(url: str, body: dict[str, Any]) -> None:
+    """Send one callback; a receiver that is not there is its own trouble."""
+    async with httpx.AsyncClient(timeout=5.0) as client:
+        try:
+            await client.post(url, json=body)
+        except httpx.HTTPError:
+            return
