@@ -237,6 +237,28 @@ class AdapterSettings(Policy):
         return url
 
 
+class BooksSettings(Policy):
+    """Who pays sellers, and what receipts call the platform."""
+
+    payout_url: str = Field(default="", description="payout provider, https://…; empty: none, payouts wait")
+    payout_token: str = Field(default="", repr=False, description="its bearer token")
+    payout_timeout_seconds: float = Field(default=15.0, gt=0, le=30, description="for one answer of it")
+    payout_quiet_seconds: float = Field(
+        default=300.0,
+        ge=120,
+        description="after an attempt, before \"never heard of it\" is believed and it is sent again",
+    )
+    platform_zh: str = Field(default="回卡", min_length=1, max_length=60, description="the platform on receipts")
+    platform_en: str = Field(default="Huika", min_length=1, max_length=60, description="the same in English")
+
+    @field_validator("payout_url")
+    @classmethod
+    def _safe(cls, url: str) -> str:
+        if url and not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+            raise ValueError("payout_url must be https")
+        return url
+
+
 class TrainingSettings(Policy):
     """How models are fitted and judged."""
 
@@ -263,6 +285,7 @@ class Settings(BaseSettings):
     access: Access = Access()
     observability: Observability = Observability()
     signing: SigningSettings = SigningSettings()
+    books: BooksSettings = BooksSettings()
     vault: VaultSettings = VaultSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     adapters: AdapterSettings = AdapterSettings()
@@ -319,6 +342,6 @@ def write_default_settings(path: Path) -> None:
             if isinstance(value, dict):
                 lines.append(f"# [{section}.{key}.NAME]   # min_rate, max_rate")
                 continue
-            shown = json.dumps(value) if isinstance(value, str | bool) else value
+            shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else value
             lines.append(f"# {key} = {shown}" + (f"   # {item.description}" if item.description else ""))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -73,6 +73,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "token": ("serving.commands.access", "token", "A short-lived token of a person, for development."),
     "audit": ("serving.commands.access", "audit", "Who was shown what, turned away, given a key."),
     "verify": ("serving.commands.verify", "verify", "Verify signed quotes offline, without a workspace."),
+    "books": (
+        "serving.commands.books",
+        "books",
+        "The ledger: show, audit, reconcile with payout providers, export for the tax office.",
+    ),
+    "recycling": (
+        "serving.commands.recycling",
+        "recycling",
+        "The recycling flow: its worker, its trades, what people decide, its numbers.",
+    ),
     "signing": ("serving.commands.signing", "signing", "The keys that sign quotes: show, rotate."),
     "vault": (
         "serving.commands.vault",

@@ -1,8 +1,8 @@
 """Marker secrets, and the search for them in everything that a test left behind.
 
-A marker is looked for as it is, in base64 (at all three alignments, both alphabets), in hex, URL-encoded, as JSON escapes
-it, in UTF-16, and inside gzip and zlib streams. Files are read as bytes, so SQLite pages, write-ahead logs, Parquet and
-pickles are covered where they are not compressed.
+A marker is looked for as it is, in base64 (at all three alignments, both alphabets), in hex, URL-encoded, as JSON
+escapes it, in UTF-16, and inside gzip and zlib streams. Files are read as bytes, so SQLite pages, write-ahead logs,
+Parquet and pickles are covered where they are not compressed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, quote_plus
+from urllib.parse import unquote_to_bytes
 
 import sqlalchemy as sa
 
@@ -49,12 +49,9 @@ def forms_of(marker: str) -> dict[str, bytes]:
         "upper": marker.upper().encode(),
         "hex": plain.hex().encode(),
         "HEX": plain.hex().upper().encode(),
-        "url": quote(marker, safe="").encode(),
-        "url+": quote_plus(marker).encode(),
         "json": json.dumps(marker)[1:-1].encode(),
         "utf-16": marker.encode("utf-16-le"),
         "utf-16-be": marker.encode("utf-16-be"),
-        "reversed": plain[::-1],
     }
     for shift in range(3):
         forms[f"base64+{shift}"] = base64_core(plain, shift)
@@ -80,7 +77,7 @@ class Canaries:
         """Hits in some bytes, and in the streams packed into them."""
         found = {
             Hit(marker, where, form)
-            for text in (content, *unpacked(content))
+            for text in _readings(content)
             for marker in self.markers
             for form, written in forms_of(marker).items()
             if written in text
@@ -112,6 +109,15 @@ class Canaries:
     def in_texts(self, texts: Mapping[str, str | bytes]) -> list[Hit]:
         """Hits in logs, bodies and headers, by their names."""
         return [hit for name, text in texts.items() for hit in self.in_bytes(_bytes_of(text), where=name)]
+
+
+def _readings(content: bytes) -> Iterator[bytes]:
+    """The bytes as they are, what is packed in them, and both without URL encoding."""
+    for text in (content, *unpacked(content)):
+        yield text
+        if b"%" in text:
+            yield unquote_to_bytes(text)
+            yield unquote_to_bytes(text.replace(b"+", b" "))
 
 
 def unpacked(content: bytes) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ import gzip
 import json
 import zlib
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 import sqlalchemy as sa
@@ -27,13 +27,14 @@ PLAIN = MARKER.encode()
         PLAIN.hex().encode(),
         PLAIN.hex().upper().encode(),
         quote(MARKER).encode(),
+        quote_plus(MARKER).encode(),
         json.dumps({"secret": MARKER}).encode(),
         gzip.compress(json.dumps({"secret": MARKER}, ensure_ascii=False).encode()),
         b"head" + zlib.compress(PLAIN) + b"tail",
         gzip.compress(b"x" + gzip.compress(PLAIN)),
         MARKER.encode("utf-16"),
     ],
-    ids=["plain", "hex", "HEX", "url", "json", "gzip", "zlib", "twice", "utf-16"],
+    ids=["plain", "hex", "HEX", "url", "url+", "json", "gzip", "zlib", "twice", "utf-16"],
 )
 def test_a_planted_marker_is_found(content):
     """In each of these forms."""
@@ -74,7 +75,7 @@ def test_sqlite_its_log_and_file_names_are_searched(tmp_path: Path):
         connection.commit()
         hits = Canaries((marker,)).in_folder(tmp_path)
         assert {Path(hit.where).name for hit in hits} == {"some.db-wal"}
-    assert [hit.where for hit in Canaries((marker,)).in_database(engine)][0] == "things.body"
+    assert next(hit.where for hit in Canaries((marker,)).in_database(engine)) == "things.body"
     (tmp_path / marker).touch()
     assert any("(name)" in hit.where for hit in Canaries((marker,)).in_folder(tmp_path))
 

@@ -24,7 +24,7 @@ from pipelines.recycling.accounts import (
     tax,
     transit,
 )
-from pipelines.recycling.ledger_model import Account, AmountError, Transfer
+from pipelines.recycling.ledger_model import Account, Transfer
 
 ONE_BPS = 10_000
 """Basis points in a whole."""
@@ -39,6 +39,10 @@ BUY, SETTLE, FEE, LOGISTICS_FEE, CONFIRM = (
 SET_ASIDE = "set_aside_tax"
 
 
+class SplitError(ValueError):
+    """The sum or the share cannot be divided."""
+
+
 @dataclass(frozen=True)
 class Split:
     """A sum divided without a fen lost: ``part_fen`` rounded down, ``rest_fen`` all that is left."""
@@ -48,9 +52,9 @@ class Split:
 
 
 def split_fen(amount_fen: int, *, part_bps: int) -> Split:
-    """A share of a sum in basis points; the other side gets what does not divide. Raises AmountError."""
+    """A share of a sum in basis points; the other side gets what does not divide. Raises SplitError."""
     if amount_fen < 0 or not 0 <= part_bps <= ONE_BPS:
-        raise AmountError("a split is of a sum from 0 fen up, at 0 to 10000 basis points")
+        raise SplitError("a split is of a sum from 0 fen up, at 0 to 10000 basis points")
     part = amount_fen * part_bps // ONE_BPS
     return Split(part_fen=part, rest_fen=amount_fen - part)
 

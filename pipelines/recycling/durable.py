@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, SQLAlchemyDatasource
 
-from pipelines.recycling.flow import Facts, Flow, close, freeze, give_up, lapse
+from pipelines.recycling.flow import Facts, Flow, close, freeze, give_up, label, lapse
 from pipelines.recycling.flow_pay import pay, resolve, verify
 from pipelines.recycling.flow_review import review
 from pipelines.recycling.trades import MovedMeanwhile, due
@@ -39,6 +39,8 @@ PHASES: Mapping[str, Callable[[Flow, Any, str], Facts]] = {
     "paying": resolve,
     "quoted": lapse,
     "paid": close,
+    "closed": label,
+    "reversed": label,
 }
 AT_ONCE = 8
 IDLE_SECONDS = 0.1

@@ -254,7 +254,7 @@ class EvidenceLog:
         with self.engine.connect() as connection:
             rows = _read(connection, tables.positions.c.position.is_not(None))
             notes = connection.execute(sa.select(tables.checkpoints.c.note)).scalars().all()
-        placed = {row.position: row.leaf.hash for row in rows}
+        placed = {row.position: row.leaf.hash for row in rows if row.position is not None}
         if sorted(placed) != list(range(len(placed))):
             return ["a leaf of the tree is missing"]
         nodes = all_nodes([placed[position] for position in range(len(placed))])

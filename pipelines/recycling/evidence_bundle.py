@@ -236,7 +236,7 @@ def _outside(item: Mapping[str, Any], note: str, checkpoint: Checkpoint, means: 
             raise BundleRefused("the witness file does not have this checkpoint")
         checked = bool(means.witness)
     else:
-        raise BundleRefused("it names an anchor of an unknown kind")
+        checked = False  # of a kind that is checked elsewhere
     return Outside(
         item["kind"], str(item["name"]), at.astimezone(UTC), covers=checkpoint.size, checked=checked
     )

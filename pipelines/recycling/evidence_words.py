@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.recycling.anchors import TIME_STAMP
+from pipelines.recycling.anchors import FILE_WITNESS, TIME_STAMP
 from pipelines.recycling.evidence_bundle import Outside, Proven, ProvenLeaf
 
 MOST_SHOWN = 2_000
@@ -124,7 +124,12 @@ def _weak_anchors(proven: Proven) -> Iterator[tuple[str, str]]:
             "时间戳机构的可信度:根证书来自本文件,请用自有根证书核对(--tsa-roots)",
             "that the time stamping authority is one to trust: its root came with the file (--tsa-roots)",
         )
-    if any(not one.checked for one in proven.outside if one.kind != TIME_STAMP):
+    for kind in sorted({one.kind for one in proven.outside} - {TIME_STAMP, FILE_WITNESS}):
+        yield (
+            f"外部锚定 {_clean(kind)} 的内容:本程序无法核对",
+            f"what anchors of the kind {_clean(kind)} hold: this program cannot check them",
+        )
+    if any(not one.checked for one in proven.outside if one.kind == FILE_WITNESS):
         yield (
             "见证文件确有此行:请向保管方取得见证文件核对(--witness)",
             "that the witness file has these lines: get it from its keeper (--witness)",

@@ -129,6 +129,32 @@ def channel_of(row: Row) -> Channel:
     return row["channel"]
 
 
+def label(flow: Flow, run: Runner, submission_id: str) -> Facts:
+    """Let the models know what a complaint came to."""
+
+    def read(connection: sa.Connection) -> Facts:
+        row = flow.book.read(connection, submission_id)
+        return {"state": row["state"], "version": row["version"], "complaint": row["facts"].get("complaint")}
+
+    found = run.transaction("read", read)
+    if found["complaint"] is None:
+        told = {"told": "ok"}
+    else:
+        kind = "fraud_confirmed" if found["state"] == "reversed" else "fraud_cleared"
+        told = run.step("tell_label", lambda: _tell(flow, submission_id, kind=kind, source="analyst"))
+
+    def end(connection: sa.Connection) -> Facts:
+        row = flow.book.read(connection, submission_id)
+        if row["version"] != found["version"]:
+            return {"state": row["state"]}
+        if told["told"] not in ("ok", "refused", "not_connected"):
+            return flow.failed(connection, row, f"label_{told['told']}")
+        flow.book.change(connection, row, {"due_at": None, "trouble": "", "failures": 0})
+        return {"state": row["state"]}
+
+    return run.transaction("end", end)
+
+
 # --- timers ------------------------------------------------------------------------------------------------------
 
 

@@ -86,6 +86,7 @@ class Intake:
         row = {
             "submission_id": submission_id,
             "profile": self.profile,
+            "client_id": by,
             "seller_id": offered.asked["seller"]["seller_id"],
             "card_id": ref.card_id,
             "fingerprint": ref.blind_index,

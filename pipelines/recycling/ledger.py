@@ -22,11 +22,10 @@ from pipelines.recycling.ledger_model import (
     SUMS,
     AbovePending,
     Account,
-    AmountError,
+    MalformedTransfer,
     Balance,
     IdReused,
     Kind,
-    LedgerRefusal,
     Outcome,
     Overdraft,
     PartlyPosted,
@@ -35,6 +34,10 @@ from pipelines.recycling.ledger_model import (
     UnknownPending,
 )
 from pipelines.recycling.ledger_tables import ledger_accounts, ledger_transfers
+
+
+CORRECT = "correct_"
+"""Before the reason of what a correction takes back."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def transfers_of(
         chosen = chosen.where(
             sa.or_(ledger_transfers.c.debit == account, ledger_transfers.c.credit == account)
         )
-    return [dict(row) for row in connection.execute(chosen).mappings()][::-1]
+    rows: list[Mapping[str, Any]] = [dict(row) for row in connection.execute(chosen).mappings()]
+    return rows[::-1]
 
 
 def transfer(connection: sa.Connection, transfer_id: str) -> Mapping[str, Any] | None:
@@ -110,32 +114,45 @@ def transfer(connection: sa.Connection, transfer_id: str) -> Mapping[str, Any] |
     return None if row is None else dict(row)
 
 
-def correction(connection: sa.Connection, wrong_id: str, *, transfer_id: str) -> list[Transfer]:
-    """The transfer that takes a posted or settled one back. Raises UnknownPending where there is none."""
+def correction(connection: sa.Connection, wrong_id: str) -> list[Transfer]:
+    """The transfer that takes a posted or settled one back, once: its id is the wrong one's with ``/correct``.
+
+    Taken back itself, it restores the first, whose reason it gets then. Raises UnknownPending where there is none.
+    """
     wrong = transfer(connection, wrong_id)
     if wrong is None or wrong["kind"] not in ("posted", "settle"):
         raise UnknownPending(f"{wrong_id}: no posted transfer of this id to correct")
     sides = [wrong["credit"], wrong["debit"]]
     known = {row.name: row for row in _read(connection, set(sides))}
     debit, credit = (Account(name, known[name].stays_on) for name in sides)
-    reason = f"correct_{wrong['reason']}"[:64]
-    return [Transfer(transfer_id, reason, wrong["amount_fen"], debit, credit, trade_id=wrong["trade_id"])]
+    restored = wrong["reason"].removeprefix(CORRECT)
+    reason = restored if restored != wrong["reason"] else CORRECT + wrong["reason"]
+    return [
+        Transfer(
+            f"{wrong_id}/correct", reason, wrong["amount_fen"], debit, credit, trade_id=wrong["trade_id"]
+        )
+    ]
 
 
 def _check_form(transfer: Transfer) -> None:
     named = transfer.transfer_id
+    lengths = ((named, 200), (transfer.reason, 64), (transfer.trade_id or "-", 128))
+    if not all(0 < len(text) <= longest for text, longest in lengths):
+        raise MalformedTransfer(f"{named[:200]}: id, reason or trade are empty or too long")
     if transfer.kind == "void":
         if transfer.amount_fen or transfer.debit or transfer.credit:
-            raise AmountError(
+            raise MalformedTransfer(
                 f"{named}: a void frees all of its pending transfer and has no amount or accounts"
             )
     elif type(transfer.amount_fen) is not int or not 0 < transfer.amount_fen < 2**62:
-        raise AmountError(f"{named}: an amount is a whole number of fen above zero")
+        raise MalformedTransfer(f"{named}: an amount is a whole number of fen above zero")
     ends = transfer.kind in ("settle", "void")
     if ends != (transfer.pending_id is not None) or ends == (transfer.debit is not None):
-        raise AmountError(f"{named}: a settle or void names a pending transfer, the others name two accounts")
+        raise MalformedTransfer(
+            f"{named}: a settle or void names a pending transfer, the others name two accounts"
+        )
     if not ends and (transfer.debit is None or transfer.credit is None or transfer.debit == transfer.credit):
-        raise AmountError(f"{named}: debit and credit are two different accounts")
+        raise MalformedTransfer(f"{named}: debit and credit are two different accounts")
 
 
 def _open(connection: sa.Connection, transfers: Sequence[Transfer]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -63,7 +64,7 @@ def audit(connection: sa.Connection) -> Audit:
     )
 
 
-def _recomputed() -> sa.Select[tuple[object, ...]]:
+def _recomputed() -> sa.Select[Any, Any, Any]:
     """Accounts with their kept sums and the sums of their transfers."""
     moves = sa.union_all(
         *(_moves(side, part) for side in ("debit", "credit") for part in ("posted", "pending"))
@@ -80,7 +81,7 @@ def _recomputed() -> sa.Select[tuple[object, ...]]:
     return sa.select(columns.name, *kept, *named).select_from(joined).group_by(columns.name, *kept)
 
 
-def _moves(side: str, part: str) -> sa.Select[tuple[object, ...]]:
+def _moves(side: str, part: str) -> sa.Select[Any, Any, Any]:
     transfers, ends = ledger_transfers.c, ledger_transfers.alias("ends")
     label = sa.literal(f"{side}s_{part}").label("part")
     chosen = sa.select(transfers[side].label("name"), label, transfers.amount_fen)

@@ -40,8 +40,8 @@ class AbovePending(LedgerRefusal):
     """More would be settled than is pending."""
 
 
-class AmountError(LedgerRefusal):
-    """The amount is not a whole number of fen above zero, or both sides are the same account."""
+class MalformedTransfer(LedgerRefusal):
+    """The amount is not a whole number of fen above zero, the sides are not two accounts, or an id is too long."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Merkle trees of RFC 6962: hashes, roots, inclusion and consistency proofs, and their check.
 
 A tree is kept as the hashes of its complete subtrees: ``(level, position)`` is the one over the ``2**level`` leaves
-from ``position * 2**level`` on. They never change while the tree grows, so every proof is put together from a few of them.
+from ``position * 2**level`` on. They never change while the tree grows, so every proof is put together from a few of
+them.
 """
 
 from __future__ import annotations

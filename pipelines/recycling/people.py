@@ -120,10 +120,9 @@ class People:
             if verdict == "against_trade":
                 self._write_off(connection, row)
             target = "reversed" if verdict == "against_trade" else "closed"
-            step = Step(target, "person", by, f"judged_{verdict}", {"due_at": None}, {"reason": reason})
-            after = self.flow.book.move(connection, row, step, now=self.flow.clock())
-        self._label(after, fraud=verdict == "against_trade")
-        return after
+            now = self.flow.clock()  # the machine then tells the models what it came to
+            step = Step(target, "person", by, f"judged_{verdict}", {"due_at": now}, {"reason": reason})
+            return self.flow.book.move(connection, row, step, now=now)
 
     def _write_off(self, connection: sa.Connection, row: Row) -> None:
         transfers = bookings.write_off(
@@ -132,13 +131,6 @@ class People:
             amount_fen=row["payout_fen"],
         )
         ledger.post(connection, transfers, now=self.flow.clock())
-
-    def _label(self, row: Row, *, fraud: bool) -> None:
-        """What the complaint came to, for the models. Telling it again is harmless; one that is not heard is told by
-        the labels' own import."""
-        kind = "fraud_confirmed" if fraud else "fraud_cleared"
-        event = {"kind": kind, "event_id": f"{row['submission_id']}-{kind}", "trade_id": row["submission_id"]}
-        self.flow.pricing.tell(event | {"source": "analyst"})
 
     # --- the same for all
 

@@ -180,10 +180,14 @@ def _number(
     if piece.source == "text" and codes:
         if value in codes:
             rules.append("bar_code")
-            doubts = [doubt for doubt in doubts if doubt not in ("no_pattern_to_check", "lookalikes")]
+            doubts = _without_what_a_bar_code_settles(doubts)
         else:
             doubts.append("bar_code_differs")
     return _field(piece, value, rules, doubts)
+
+
+def _without_what_a_bar_code_settles(doubts: Sequence[Doubt]) -> list[Doubt]:
+    return [doubt for doubt in doubts if doubt not in ("no_pattern_to_check", "lookalikes")]
 
 
 def _secret(piece: Piece | None, *, card: CardType | None, again: Piece | None) -> ReadField:

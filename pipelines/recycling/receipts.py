@@ -6,19 +6,28 @@ The Chinese font is one that PDF readers bring along (STSong-Light), so no font 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from xml.sax.saxutils import escape
 
 import sqlalchemy as sa
 
 from pipelines.recycling import bookings
 from pipelines.recycling.accounts import CHANNEL_NAMES, Channel, seller
-from pipelines.recycling.ledger import transfers_of
+from pipelines.recycling.ledger import CORRECT, transfers_of
 from pipelines.recycling.reconciling import CHINA
 
 FONT = "STSong-Light"
+
+
+_NOTES = (
+    "金额均取自平台账本；二维码含交易号、报价号、实付金额与存证哈希。本回执不是发票。",
+    "All amounts are those of the platform's ledger; the QR code holds trade, quote, amount paid and the evidence "
+    "hash. This receipt is not an invoice.",
+)
 
 
 class NotSettled(Exception):
@@ -90,7 +99,7 @@ def net_fen(rows: Sequence[Mapping[str, Any]], reason: str, *, account: str, sid
     """The sum of an operation on one side of an account, less its corrections, which stand on the other side."""
     other = "debit" if side == "credit" else "credit"
     booked = sum(row["amount_fen"] for row in rows if row["reason"] == reason and row[side] == account)
-    corrected = f"correct_{reason}"
+    corrected = CORRECT + reason
     return booked - sum(
         row["amount_fen"] for row in rows if row["reason"] == corrected and row[other] == account
     )
@@ -129,7 +138,7 @@ def _amount_rows(amounts: Amounts) -> list[tuple[str, str]]:
         ("回收价 Price", amounts.price_fen),
         ("服务费 Service fee", -amounts.fee_fen),
         ("物流费 Logistics", -amounts.logistics_fen),
-        ("代留税款 Set aside for tax", -amounts.tax_fen),
+        ("预留税款 Set aside for tax", -amounts.tax_fen),
         ("暂未支付 Not paid out yet", -amounts.owed_fen),
     ]
     shown = [(name, f"¥ {yuan(fen)}") for name, fen in rows if fen or name.startswith("回收价")]
@@ -156,7 +165,7 @@ def _render(facts: ReceiptFacts, amounts: Amounts) -> bytes:
     title, small = _styles()
     about = f"{_safe(facts.platform_zh)}  {_safe(facts.platform_en)}"
     story = [
-        Paragraph("电子回执  Electronic receipt", title),
+        Paragraph(_safe("电子回执  Electronic receipt"), title),
         Paragraph(about, small),
         Spacer(1, 4 * mm),
         _table(_fact_rows(facts, amounts), widths=(46 * mm, 78 * mm)),
@@ -164,12 +173,7 @@ def _render(facts: ReceiptFacts, amounts: Amounts) -> bytes:
         _table(_amount_rows(amounts), widths=(78 * mm, 46 * mm), amounts=True),
         Spacer(1, 3 * mm),
         _qr(_qr_text(facts, amounts), side=30 * mm),
-        Paragraph("金额均取自平台账本；二维码含交易号、报价号、实付金额与存证哈希。本回执不是发票。", small),
-        Paragraph(
-            "All amounts are those of the platform's ledger; the QR code holds trade, quote, amount paid and the "
-            "evidence hash. This receipt is not an invoice.",
-            small,
-        ),
+        *(Paragraph(_safe(text), small) for text in _NOTES),
     ]
     target = io.BytesIO()
     margins = dict.fromkeys(("leftMargin", "rightMargin", "topMargin", "bottomMargin"), 12 * mm)
@@ -222,5 +226,8 @@ def _qr(text: str, *, side: float) -> Any:
 
 
 def _safe(text: str) -> str:
-    """Text as a paragraph's markup takes it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Text as a paragraph's markup takes it; Latin letters and figures in a font that is made for them."""
+    return "".join(
+        f'<font name="Helvetica">{escape(run)}</font>' if run[0] <= "\xff" else escape(run)
+        for run in re.findall(r"[ -\xff]+|[^ -\xff]+", text)
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines.recycling import bookings
+from pipelines.recycling.ledger import CORRECT
 from pipelines.recycling.ledger_tables import ledger_transfers
 from pipelines.recycling.reconciling import china_day
 
@@ -77,7 +78,7 @@ def write_export(path: Path, rows: Sequence[SellerQuarter], *, quarter: str) -> 
             writer.writerow([quarter, *(said[name] for name in names)])
 
 
-def _sums(connection: sa.Connection, start: datetime, end: datetime) -> Iterator[Mapping[str, Any]]:
+def _sums(connection: sa.Connection, start: datetime, end: datetime) -> list[Mapping[str, Any]]:
     columns = ledger_transfers.c
     total = sa.func.sum(columns.amount_fen).label("fen")
     chosen = sa.select(columns.debit, columns.credit, columns.reason, sa.func.count().label("times"), total)
@@ -88,7 +89,8 @@ def _sums(connection: sa.Connection, start: datetime, end: datetime) -> Iterator
         columns.kind.in_(("posted", "settle")),
         touched,
     )
-    yield from connection.execute(chosen.group_by(columns.debit, columns.credit, columns.reason)).mappings()
+    grouped = chosen.group_by(columns.debit, columns.credit, columns.reason)
+    return [dict(row) for row in connection.execute(grouped).mappings()]
 
 
 _OF = {
@@ -97,11 +99,11 @@ _OF = {
     (bookings.SET_ASIDE, "debit"): ("tax_set_aside_fen", 1),
     (bookings.CONFIRM, "debit"): ("paid_fen", 1),
     (bookings.BUY, "credit"): ("income_fen", 1),
-    (f"correct_{bookings.BUY}", "debit"): ("taken_back_fen", 1),
-    (f"correct_{bookings.FEE}", "credit"): ("fees_fen", -1),
-    (f"correct_{bookings.LOGISTICS_FEE}", "credit"): ("fees_fen", -1),
-    (f"correct_{bookings.SET_ASIDE}", "credit"): ("tax_set_aside_fen", -1),
-    (f"correct_{bookings.CONFIRM}", "credit"): ("paid_fen", -1),
+    (f"{CORRECT}{bookings.BUY}", "debit"): ("taken_back_fen", 1),
+    (f"{CORRECT}{bookings.FEE}", "credit"): ("fees_fen", -1),
+    (f"{CORRECT}{bookings.LOGISTICS_FEE}", "credit"): ("fees_fen", -1),
+    (f"{CORRECT}{bookings.SET_ASIDE}", "credit"): ("tax_set_aside_fen", -1),
+    (f"{CORRECT}{bookings.CONFIRM}", "credit"): ("paid_fen", -1),
 }
 """Operation and side of the seller's account -> what it counts to."""
 

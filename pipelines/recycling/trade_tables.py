@@ -17,6 +17,7 @@ submissions = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("trouble", sa.String(64), nullable=False),
     sa.Column("profile", sa.String(16), nullable=False),
+    sa.Column("client_id", sa.String(128), nullable=False, index=True),
     sa.Column("seller_id", sa.String(128), nullable=False, index=True),
     sa.Column("card_id", sa.String(64), nullable=False),
     sa.Column("fingerprint", sa.String(128), nullable=False, index=True),
@@ -35,8 +36,8 @@ submissions = sa.Table(
 )
 """One row a trade, as it stands. version: grows with every change, so that two who act at once cannot both succeed.
 due_at: when the machine has something to do; null: it waits for somebody. failures, trouble: how often in a row the
-work of this state failed, and why (a stable code; empty: it did not). asked: the card and seller as the pricing API
-takes them, without secrets. first_payout_fen: of the first quote that the seller accepted, 0 before. facts: what was
+work of this state failed, and why (a stable code; empty: it did not). client_id: who submitted it. asked: the card
+and seller as the pricing API takes them, without secrets. first_payout_fen: of the first quote that the seller accepted, 0 before. facts: what was
 found out, by name."""
 
 steps = sa.Table(

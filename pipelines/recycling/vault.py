@@ -291,7 +291,8 @@ class Vault:
     def _row(self, card_id: str) -> Mapping[str, Any] | None:
         with self.engine.connect() as connection:
             chosen = sa.select(tables.cards).where(tables.cards.c.card_id == card_id)
-            return connection.execute(chosen).mappings().first()
+            row = connection.execute(chosen).mappings().first()
+        return None if row is None else dict(row)
 
     def _keep(self, note: Mapping[str, Any]) -> None:
         with self.engine.begin() as connection:

@@ -54,7 +54,7 @@ def _pages(engine: sa.Engine, current: str) -> Iterator[Sequence[Mapping[str, An
         behind = sa.and_(tables.cards.c.kek_id != current, tables.cards.c.card_id > last)
         chosen = sa.select(*columns).where(behind).order_by(tables.cards.c.card_id).limit(PAGE)
         with engine.connect() as connection:
-            page = connection.execute(chosen).mappings().all()
+            page = [dict(row) for row in connection.execute(chosen).mappings()]
         if not page:
             return
         yield page

@@ -29,6 +29,7 @@ from serving.api.observing import Observing
 from serving.api.problems import Problem, install_problem_handlers
 from serving.api.quote_queue import QuoteQueue
 from serving.api.signatures import router as signature_routes
+from serving.api.submissions import router as submission_routes
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
@@ -52,6 +53,7 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     _add_event_route(app)
     _add_price_routes(app)
     app.include_router(signature_routes)
+    app.include_router(submission_routes)
     app.include_router(model_routes)
     _add_metrics_route(app)
     _add_last_route(app)

@@ -1,4 +1,5 @@
-"""The desk: answers submissions (:class:`QuotingDesk`) and takes events, each recorded once and told to the live state."""
+"""The desk: answers submissions (:class:`QuotingDesk`) and takes events, each recorded once and told to the live
+state."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from pipelines.guarded_states import GuardedStates
 from pipelines.live_state import open_live_log, states_gone
 from pipelines.live_trades import StoredTrades, TradeFinder
 from pipelines.model_checks import CheckedOnce, load_verified, pair_of
+from pipelines.recycling.opening import PricingElsewhere, open_recycling
 from pipelines.screening.list_data import ListData, ListReader
 from pipelines.shadow_data import ShadowData
 from pipelines.signing import Signer
@@ -159,6 +160,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.life = ModelLife(follower=follower, line=line, install=partial(put_in, app.state))
     put_in(app.state, line)
     app.state.signing_keys = signing_keys(workspace)
+    app.state.recycling = open_recycling(
+        workspace, pricing=PricingElsewhere(), clock=app.state.desk.clock
+    )
     app.state.access = open_access(workspace, AccessData.open(app.state.desk.data))
     app.state.boards.current(now=app.state.desk.clock())  # the first quote must not wait for first-time work
     gc.collect()

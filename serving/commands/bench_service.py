@@ -19,6 +19,7 @@ from serving.commands.bench_servers import family, free_port
 from serving.refusals import Refusal
 
 READY_SECONDS, STOP_SECONDS = 300.0, 30.0
+LAST_LINES = 12
 WORKER = "_bentoml_impl.worker"
 """Part of the command line of Bento's worker processes."""
 
@@ -57,7 +58,8 @@ class Service:
             if self._is_ready() and self.worker_ids():
                 return
             time.sleep(0.2)
-        raise Refusal(f"the service did not become ready; see {self.log}")
+        last = "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+        raise Refusal(f"the service did not become ready; the end of its log:\n{last}")
 
     def _is_ready(self) -> bool:
         try:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from rich.table import Table
 
+
+class ChannelName(StrEnum):
+    """Ways by which money goes out."""
+
+    bank = "bank"
+    alipay = "alipay"
+    wechat = "wechat"
+    ecny = "ecny"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output, amounts in fen.")]
 Day = Annotated[str, typer.Option("--day", metavar="YYYY-MM-DD", help="The statement's day, in China.")]
 
@@ -25,7 +36,7 @@ books = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="The ledger: show, audit, reconcile with a payout provider's statement, export for the tax office.",
+    help="The ledger: show, audit, fund, reconcile with a payout provider's statement, export for the tax office.",
 )
 
 
@@ -123,12 +134,38 @@ def account(
     return None
 
 
+@books.command("fund")
+def fund_command(
+    amount: Annotated[str, typer.Argument(help="In yuan, at most two decimals.")],
+    channel: Annotated[ChannelName, typer.Option("--channel", help="Where the money now is.")],
+    transfer_id: Annotated[
+        str, typer.Option("--id", help="Of this payment; the same again changes nothing.")
+    ],
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Book money that the platform put into a payout channel."""
+    from pipelines.recycling import bookings
+    from pipelines.recycling.ledger import post
+    from pipelines.recycling.ledger_model import LedgerRefusal
+
+    transfers = bookings.fund(
+        transfer_id=f"fund/{transfer_id}", channel=channel.value, amount_fen=_fen(amount)
+    )
+    try:
+        with _books(home) as connection:
+            outcome = post(connection, transfers, now=datetime.now(UTC))
+    except LedgerRefusal as refusal:
+        raise Refusal(str(refusal)) from None
+    said = "booked" if outcome == "posted" else "was booked before; nothing was changed"
+    print(f"{transfer_id}: {_yuan(transfers[0].amount_fen)} yuan into {channel.value} {said}")
+
+
 @books.command("reconcile")
 def reconcile_command(
     statement: Annotated[
         Path, typer.Argument(help="The provider's statement, CSV or JSON.", exists=True, dir_okay=False)
     ],
-    channel: Annotated[str, typer.Option("--channel", help="bank, alipay, wechat or ecny.")],
+    channel: Annotated[ChannelName, typer.Option("--channel", help="By which the money went out.")],
     day: Day,
     as_json: Json = False,
     home: Home = DEFAULT_HOME,
@@ -136,19 +173,15 @@ def reconcile_command(
     """Compare the payouts of a day with a provider's statement; exits with 1 where anything does not agree."""
     from dataclasses import asdict
 
-    from pipelines.recycling.accounts import CHANNELS
     from pipelines.recycling.reconciling import BREAK_NAMES, reconcile
     from pipelines.recycling.statements import StatementError, parse_statement
 
-    known = next((item for item in CHANNELS if item == channel), None)
-    if known is None:
-        raise Refusal(f"--channel {channel}: one of {', '.join(CHANNELS)}")
     try:
         lines = parse_statement(statement.read_text(encoding="utf-8"))
     except (StatementError, UnicodeDecodeError) as error:
         raise Refusal(f"{statement}: {error}") from None
     with _books(home) as connection:
-        found = reconcile(connection, lines, channel=known, day=_day(day), now=datetime.now(UTC))
+        found = reconcile(connection, lines, channel=channel.value, day=_day(day), now=datetime.now(UTC))
     if as_json:
         print(json.dumps(asdict(found), ensure_ascii=False, indent=1))
     else:
@@ -204,6 +237,18 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise Refusal(f"--day {text}: write a day as 2026-10-03") from None
+
+
+def _fen(text: str) -> int:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        fen = Decimal(text.replace(",", "")) * 100
+    except InvalidOperation:
+        raise Refusal(f"{text}: write an amount as 1234.05") from None
+    if not fen.is_finite() or fen <= 0 or fen != fen.to_integral_value():
+        raise Refusal(f"{text}: an amount is above zero and whole in fen")
+    return int(fen)
 
 
 def _yuan(fen: int) -> str:

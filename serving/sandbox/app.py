@@ -104,10 +104,16 @@ def _payout_routes(desk: Desk, payouts: SandboxPayouts, post: Post) -> list[Rout
         for _ in range(copies):
             await post(url, {"event_id": f"cb-{told['provider_ref']}", **told})
 
+    async def statement(request: Request) -> Response:
+        day, channel = request.path_params["day"], request.query_params.get("channel", "")
+        return await desk.serve(
+            request, partner="payout", about="", body={}, work=lambda: payouts.statement(day, channel)
+        )
+
     return [
         Route("/payouts", pay, methods=["POST"]),
         _looking_up(desk, "payout", "/payouts/{id}", payouts.look),
-        _looking_up(desk, "payout", "/statements/{id}", payouts.statement),
+        Route("/statements/{day}", statement, methods=["GET"]),
     ]
 
 

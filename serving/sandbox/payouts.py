@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from serving.sandbox.desk import Answer, Refused, fen_in, text_in
 from serving.sandbox.scenarios import last_two
 
+CHINA = timezone(timedelta(hours=8))
+"""A statement is of a day in China."""
 CHANNELS = ("bank", "alipay", "wechat", "ecny")
 REFUSED = {"81": "account_closed", "82": "name_mismatch", "83": "limit_exceeded"}
 FAILS_LATER, TWO_LOOKS, NOT_STATED, STATED_WRONG = "84", "85", "98", "89"
-"""Endings of an account: accepted and later failed; processing until the second look; missing from the statement; a fen
-too much in the statement."""
+"""Endings of an account: accepted and later refused; processing until the second look; missing from the statement; a
+fen too much in the statement."""
 
 
 @dataclass
@@ -48,35 +50,35 @@ class SandboxPayouts:
                 raise Refused(409, "conflicting_payout")
             return self._shown(payout_id)
         ending = last_two(account)
-        if ending in REFUSED:
-            raise Refused(422, REFUSED[ending])
         state = "processing" if ending in (FAILS_LATER, TWO_LOOKS) else "paid"
         self.payouts[payout_id] = Payout(
             body=dict(body),
             provider_ref=f"SBP{len(self.payouts) + 1:08d}",
-            day=self.now().date().isoformat(),
-            state=state,
+            day=self.now().astimezone(CHINA).date().isoformat(),
+            state="refused" if ending in REFUSED else state,
+            reason=REFUSED.get(ending, ""),
         )
         return self._shown(payout_id)
 
     def look(self, payout_id: str) -> Answer:
         payout = self.payouts.get(payout_id)
         if payout is None:
-            raise Refused(404, "unknown_payout")
+            raise Refused(404, "payout_not_found")
         payout.looks += 1
         ending = last_two(payout.body["account_ref"])
         if ending == FAILS_LATER:
-            payout.state, payout.reason = "failed", "account_frozen"
-        elif payout.looks >= 2:
+            payout.state, payout.reason = "refused", "account_frozen"
+        elif payout.state == "processing" and payout.looks >= 2:
             payout.state = "paid"
         return self._shown(payout_id)
 
-    def statement(self, day: str) -> Answer:
-        """What was paid on a day, as the provider's books have it."""
+    def statement(self, day: str, channel: str = "") -> Answer:
+        """What was paid on a day in China, by one channel or all, as the provider's books have it."""
         lines = []
         for payout_id, payout in self.payouts.items():
             ending = last_two(payout.body["account_ref"])
-            if payout.day != day or payout.state != "paid" or ending == NOT_STATED:
+            other = channel and payout.body["channel"] != channel
+            if payout.day != day or payout.state != "paid" or ending == NOT_STATED or other:
                 continue
             amount = payout.body["amount_fen"] + (1 if ending == STATED_WRONG else 0)
             lines.append(
@@ -87,7 +89,7 @@ class SandboxPayouts:
                     "amount_fen": amount,
                 }
             )
-        return {"day": day, "payouts": lines, "total_fen": sum(line["amount_fen"] for line in lines)}
+        return {"day": day, "payments": lines, "total_fen": sum(line["amount_fen"] for line in lines)}
 
     def _shown(self, payout_id: str) -> Answer:
         payout = self.payouts[payout_id]

@@ -306,6 +306,7 @@ def test_a_large_complaint_needs_two_people(world):
     assert refused.value.code == "second_person"
     world.people.judge(one, verdict="against_trade", by="analyst-2", reason="agreed")
     assert world.state(one) == "reversed"
+    world.work()
     assert f"{one}-fraud_confirmed" in world.pricing.told
     assert_books(world)
 

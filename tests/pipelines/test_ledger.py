@@ -21,7 +21,7 @@ from pipelines.recycling.ledger_audit import audit, books_sum
 from pipelines.recycling.ledger_model import (
     AbovePending,
     Account,
-    AmountError,
+    MalformedTransfer,
     IdReused,
     LedgerRefusal,
     Overdraft,
@@ -149,6 +149,10 @@ def test_a_call_may_freeze_and_settle(books):
     "wrong",
     [
         Transfer("w", "x", 0, cash("bank"), REVENUE),
+        Transfer("w" * 201, "x", 5, cash("bank"), REVENUE),
+        Transfer("", "x", 5, cash("bank"), REVENUE),
+        Transfer("w", "x" * 65, 5, cash("bank"), REVENUE),
+        Transfer("w", "x", 5, cash("bank"), REVENUE, trade_id="t" * 129),
         Transfer("w", "x", -5, cash("bank"), REVENUE),
         Transfer("w", "x", 1.0, cash("bank"), REVENUE),  # type: ignore[arg-type]
         Transfer("w", "x", True, cash("bank"), REVENUE),
@@ -164,18 +168,24 @@ def test_a_call_may_freeze_and_settle(books):
 )
 def test_shapeless_transfers_are_refused(books, wrong):
     """Amounts are whole fen above zero, sides are two, only a settle or void names a pending transfer."""
-    with pytest.raises(AmountError):
+    with pytest.raises(MalformedTransfer):
         post(books, [wrong], now=NOW)
 
 
 def test_a_correction_is_a_new_transfer(books):
-    """What was posted wrongly is taken back by its reverse, which is named for it; both stay."""
+    """What was posted wrongly is taken back once by its reverse; all stay; a wrong correction is taken back as well."""
     post(books, bookings.fund(transfer_id="wrong", channel="bank", amount_fen=5), now=NOW)
-    post(books, correction(books, "wrong", transfer_id="right"), now=NOW)
+    back = correction(books, "wrong")
+    assert (post(books, back, now=NOW), post(books, back, now=NOW)) == ("posted", "exists")
     assert balance(books, cash("bank")).fen == 100_000
     assert transfers_of(books)[-1]["reason"] == "correct_fund"
-    with pytest.raises(UnknownPending):
-        correction(books, "nothing", transfer_id="x")
+    post(books, correction(books, "wrong/correct"), now=NOW)
+    assert balance(books, cash("bank")).fen == 100_005
+    assert transfers_of(books)[-1]["reason"] == "fund"
+    post(books, freeze("f"), now=NOW)
+    for unknown in ("nothing", "f"):
+        with pytest.raises(UnknownPending):
+            correction(books, unknown)
 
 
 @contextmanager
@@ -428,7 +438,7 @@ def test_a_split_loses_nothing(fen, bps):
     split = bookings.split_fen(fen, part_bps=bps)
     assert split.part_fen + split.rest_fen == fen
     assert split.part_fen * 10_000 <= fen * bps < (split.part_fen + 1) * 10_000
-    with pytest.raises(AmountError):
+    with pytest.raises(bookings.SplitError):
         bookings.split_fen(fen, part_bps=10_001)
 
 

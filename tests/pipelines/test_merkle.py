@@ -1,4 +1,4 @@
-"""The Merkle tree and its checkpoints: RFC 6962's reference vectors, C2SP's formats, and nothing forged gets through."""
+"""The Merkle tree and its checkpoints: vectors of RFC 6962, formats of C2SP, and nothing forged gets through."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def key() -> Ed25519PrivateKey:
 
 
 def test_a_checkpoint_has_the_form_of_c2sp(key):
-    """Name, size and root in three lines; a signature line of em dash, name, and base64 of four bytes and a signature."""
+    """Name, size and root in three lines; a signature line of em dash, name and base64."""
     verifier = VerifierKey(ORIGIN, key.public_key())
     note = signed_checkpoint(Checkpoint(ORIGIN, 8, bytes.fromhex(ROOTS[7])), key)
     lines = note.split("\n")
@@ -244,7 +244,8 @@ def test_the_key_of_the_specification_is_read():
     note = (
         "If you think cryptography is the answer to your problem,\n"
         "then you don't know what your problem is.\n\n"
-        "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+        "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6"
+        "KE6RyyBwJnAM=\n"
     )
     text, _, tail = note.partition("\n\n")
     signature = base64.b64decode(tail.split(" ")[2])

@@ -167,7 +167,7 @@ def test_a_number_that_only_the_bar_code_has_is_taken_from_it():
 
 
 def test_a_value_stands_to_the_right_along_the_slope_or_below():
-    """A label's value may be a box of its own: to the right on a tilted photo, in several pieces, or in the next line."""
+    """A value may be a box of its own: to the right on a tilted photo, in several pieces, or in the next line."""
     tilted = [
         line("卡号：", row=1, tilt=0.15),
         line("1234 5678 9012", row=1, left=60, tilt=0.15),

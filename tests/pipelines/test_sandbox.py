@@ -17,6 +17,9 @@ from starlette.testclient import TestClient
 
 from pipelines.recycling.adapters import Partners, connect
 from pipelines.recycling.adapters.issuer import PresentedCard
+from pipelines.recycling.payout_http import HttpPayouts
+from pipelines.recycling.payouts import Accepted, NeverHeard
+from pipelines.recycling.payouts import Refused as PayoutRefused
 from pipelines.recycling.secret import Secret
 from pipelines.settings import AdapterSettings
 from serving.sandbox.app import create_app
@@ -207,21 +210,37 @@ def test_a_payout_is_paid_once(world):
     assert (first["state"], world.pay().json()) == ("paid", first)
     assert world.pay(amount_fen=1).json()["code"] == "conflicting_payout"
     assert world.client.get("/payouts/p-1").json() == first
-    assert world.client.get("/payouts/p-9").json()["code"] == "unknown_payout"
+    assert world.client.get("/payouts/p-9").json()["code"] == "payout_not_found"
     statement = world.client.get("/statements/2026-03-01").json()
     assert statement["total_fen"] == 46_000
-    assert [line["payout_id"] for line in statement["payouts"]] == ["p-1"]
-    assert world.client.get("/statements/2026-03-02").json()["payouts"] == []
+    assert [line["payout_id"] for line in statement["payments"]] == ["p-1"]
+    assert world.client.get("/statements/2026-03-01?channel=bank").json()["payments"] == []
+    assert world.client.get("/statements/2026-03-02").json()["payments"] == []
 
 
 @pytest.mark.parametrize(
     ("ending", "code"), [("81", "account_closed"), ("82", "name_mismatch"), ("83", "limit_exceeded")]
 )
 def test_some_accounts_are_refused(world, ending, code):
-    """A refused payout is not in the books."""
-    refused = world.pay(account_ref=f"acct-{ending}")
-    assert (refused.status_code, refused.json()["code"]) == (422, code)
-    assert world.client.get("/payouts/p-1").status_code == 404
+    """A refused payout says why, now and later, and stands in no statement."""
+    refused = world.pay(account_ref=f"acct-{ending}").json()
+    assert (refused["state"], refused["reason"]) == ("refused", code)
+    assert world.client.get("/payouts/p-1").json() == refused
+    assert world.client.get("/statements/2026-03-01").json()["payments"] == []
+
+
+def test_the_payout_adapter_and_the_sandbox_understand_each_other(world):
+    """What the adapter sends is paid once, found again, refused by name, never heard of, and stated."""
+    provider = HttpPayouts(world.client, answer_seconds=5, pause=lambda seconds: None)
+    order: dict[str, Any] = {"channel": "bank", "account_ref": "a-1", "amount_fen": 500, "name_ref": "n-1"}
+    paid = provider.submit(payout_id="q-1", **order)
+    assert paid == Accepted("SBP00000001", paid=True) == provider.submit(payout_id="q-1", **order)
+    assert provider.query("q-1", amount_fen=500) == paid
+    assert provider.query("q-9", amount_fen=500) == NeverHeard()
+    assert provider.submit(payout_id="q-2", **{**order, "account_ref": "a-82"}) == PayoutRefused(
+        "name_mismatch"
+    )
+    assert [line.payout_id for line in provider.statement("2026-03-01", channel="bank")] == ["q-1"]
 
 
 def test_a_payout_may_end_later_or_differ_in_the_statement(world):
@@ -232,8 +251,8 @@ def test_a_payout_may_end_later_or_differ_in_the_statement(world):
         ending: [world.client.get(f"/payouts/p-{ending}").json()["state"] for _ in range(2)]
         for ending in ("84", "85")
     }
-    assert looks == {"84": ["failed", "failed"], "85": ["processing", "paid"]}
-    lines = world.client.get("/statements/2026-03-01").json()["payouts"]
+    assert looks == {"84": ["refused", "refused"], "85": ["processing", "paid"]}
+    lines = world.client.get("/statements/2026-03-01").json()["payments"]
     assert {line["payout_id"]: line["amount_fen"] for line in lines} == {"p-85": 46_000, "p-89": 46_001}
 
 

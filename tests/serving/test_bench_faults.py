@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pytest
+
 from serving.commands.bench_drills import DRILLS, damaged
 from serving.commands.bench_faults import Row
 from serving.commands.bench_load import Answered, healthy_at, longest_gap
@@ -49,6 +53,7 @@ def test_a_damaged_file_has_its_length():
     assert sum(a != b for a, b in zip(content, damaged(content), strict=True)) == 8
 
 
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 def test_a_server_comes_back_on_its_port(tmp_path):
     """Killed and started again, paused and resumed, it answers at the same address; stopped, nothing is left."""
     import redis

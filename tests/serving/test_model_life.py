@@ -291,9 +291,10 @@ def test_shadow_answers_are_stored_and_cost_no_quote(live_workspace, clock):
             paired = answers.paired(label_of({"fraud": version}))
             assert len(paired) == 40
             assert paired.rate["champion"].tolist() == [quote["rate"] for quote in quotes]
-            assert paired.refused["candidate"].all()
+            assert paired.refused["candidate"].mean() > 0.8  # a few are let through at random
             assert not paired.refused["champion"].any()
-            assert (figures_of(paired).quotes, figures_of(paired).decision_changes) == (40, 1.0)
+            assert figures_of(paired).quotes == 40
+            assert figures_of(paired).decision_changes > 0.8
             assert figures_of(paired).score_correlation == pytest.approx(1.0)
             for engine in shadow._engines.values():
                 object.__setattr__(engine, "registry", None)  # whatever it does, it fails

@@ -1,0 +1,130 @@
+"""Puts the recycling flow of a workspace together from its settings. Nothing is connected before it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from features.catalogue import workspace_catalogue
+from pipelines.application_data import ApplicationData
+from pipelines.databases import is_sqlite, open_engine
+from pipelines.recycling.accounts import Channel
+from pipelines.recycling.adapters.outcomes import Outcome
+from pipelines.recycling.adapters.partners import connect
+from pipelines.recycling.flow import Flow
+from pipelines.recycling.intake import Intake
+from pipelines.recycling.payout_http import http_payouts
+from pipelines.recycling.payouts import (
+    Found,
+    NotSent,
+    PayoutDesk,
+    PayoutProvider,
+    StatementLine,
+    Submission,
+    Unknown,
+)
+from pipelines.recycling.people import People
+from pipelines.recycling.policy import PROFILES
+from pipelines.recycling.ports import Priced, Pricing
+from pipelines.recycling.safekeeping import leaf_of_reveal, open_evidence, open_vault
+from pipelines.recycling.trades import TradeBook
+from pipelines.workspace import Workspace
+
+NOT_CONNECTED = "not_connected"
+
+
+@dataclass(frozen=True)
+class Recycling:
+    """The flow with what sellers and people do to it, on one database."""
+
+    engine: sa.Engine
+    flow: Flow
+    intake: Intake
+    people: People
+
+
+def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[], datetime]) -> Recycling:
+    """The flow of a workspace. pricing: the pricing API, for whoever lets trades move on."""
+    ApplicationData(workspace.application_url)  # makes the tables
+    engine = flow_engine(workspace.application_url)
+    settings = workspace.settings
+    evidence = open_evidence(workspace, engine=engine)
+    vault = open_vault(workspace, on_reveal=leaf_of_reveal(evidence))
+    partners = connect(settings.adapters, client=httpx.Client(trust_env=False))
+    book = TradeBook(evidence)
+    flow = Flow(
+        book=book,
+        vault=vault,
+        pricing=pricing,
+        issuer=partners.issuer,
+        identity=partners.identity,
+        payouts=PayoutDesk(
+            transaction=engine.begin,
+            provider=_provider(workspace),
+            clock=clock,
+            quiet_seconds=settings.books.payout_quiet_seconds,
+        ),
+        policies=PROFILES,
+        clock=clock,
+    )
+    catalogue = workspace_catalogue(workspace.tables)
+    intake = Intake(engine, book, vault, catalogue, settings.profile, clock)
+    return Recycling(engine=engine, flow=flow, intake=intake, people=People(flow, engine))
+
+
+def flow_engine(url: str) -> sa.Engine:
+    """Connections whose transactions take SQLite's write lock when they begin: what they read stays true until they
+    write."""
+    engine = open_engine(url)
+    if is_sqlite(url):
+        event.listen(engine, "connect", _no_implicit_begin)
+        event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _no_implicit_begin(connection: Any, record: Any) -> None:
+    connection.isolation_level = None
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _provider(workspace: Workspace) -> PayoutProvider:
+    books = workspace.settings.books
+    if not books.payout_url:
+        return _NobodyPays()
+    return http_payouts(
+        url=books.payout_url, token=books.payout_token, timeout_seconds=books.payout_timeout_seconds
+    )
+
+
+class _NobodyPays:
+    """No payout provider is named: payouts wait, visibly."""
+
+    def submit(
+        self, *, payout_id: str, channel: Channel, account_ref: str, amount_fen: int, name_ref: str
+    ) -> Submission:
+        return NotSent(NOT_CONNECTED)
+
+    def query(self, payout_id: str, *, amount_fen: int) -> Found:
+        return Unknown(NOT_CONNECTED)
+
+    def statement(self, day: str, *, channel: Channel) -> list[StatementLine]:
+        return []
+
+
+class PricingElsewhere:
+    """Stands where no trade moves on by itself: the process that only takes what sellers and people do."""
+
+    def quote(self, submission: Mapping[str, Any], *, key: str) -> Outcome[Priced]:
+        return Outcome(NOT_CONNECTED)
+
+    def tell(self, event: Mapping[str, Any]) -> Outcome[str]:
+        return Outcome(NOT_CONNECTED)

@@ -1,0 +1,112 @@
+"""Bodies of the recycling flow's requests and answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from serving.api.schemas import Body, Card, Money, Seller, Text
+
+Channel = Literal["bank", "alipay", "wechat", "ecny"]
+
+
+class OfferedCard(Card):
+    """The card with what it is redeemed with. Number and secret go into the vault and nowhere else."""
+
+    number: SecretStr = Field(min_length=1, max_length=128)
+    secret: SecretStr = Field(min_length=1, max_length=128)
+
+
+class NewSubmission(Body):
+    """A card for sale. ``submission_id``: the client's own, under which sending it again is the same submission.
+    ``payee_ref``: whom to pay, as the payout provider knows the seller; never an account number."""
+
+    card: OfferedCard
+    seller: Seller
+    payee_ref: Text
+    channel: Channel = "bank"
+    submission_id: Text | None = None
+
+
+class Acceptance(Body):
+    """The quote that the seller accepts."""
+
+    quote_id: Text
+
+
+class Decision(Body):
+    """What a person decides. approve, reject: a submission that waits for a person. good, bad: a card looked at by hand
+    after its money was frozen. unpacked: a parcel, with the SHA-256 of its film. stop: a payout that is still held.
+    pay_again: a payout that failed."""
+
+    decision: Literal["approve", "reject", "good", "bad", "unpacked", "stop", "pay_again"]
+    reason: str = Field(min_length=1, max_length=500)
+    film_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
+class ComplaintMade(Body):
+    """A complaint about a paid trade."""
+
+    kind: Literal["already_redeemed", "wrong_value", "not_received", "stolen_card"]
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class Judgement(Body):
+    """What a complaint comes to. Above the policy's amount a second person must say the same."""
+
+    verdict: Literal["for_trade", "against_trade"]
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class StepTaken(Body):
+    """A step of a trade: from where to where, brought about by whom, and why (a stable code)."""
+
+    source: str
+    target: str
+    actor: str
+    why: str
+    at: datetime
+
+
+class SubmissionView(Body):
+    """A trade as it stands. ``quote_id``: read it at ``/v1/quotes/{quote_id}``; ``payout``: what the seller gets.
+    ``trouble``: why the machine could not go on yet, empty where it could; it tries again by itself at ``due_at``."""
+
+    submission_id: str
+    state: str
+    state_zh: str
+    state_en: str
+    quote_id: str
+    payout: Money
+    decision: str
+    valid_until: datetime | None
+    trouble: str
+    due_at: datetime | None
+    is_end: bool
+    steps: list[StepTaken]
+
+
+class SubmissionList(Body):
+    """Trades in one state, those that wait longest first."""
+
+    submissions: list[SubmissionView]
+
+
+class LotLine(Body):
+    """What became of one line of a lot, the header being row 1."""
+
+    row: int
+    submission_id: str | None = None
+    field: str = ""
+    code: str = ""
+    zh: str = ""
+    en: str = ""
+
+
+class LotAnswer(Body):
+    """Each line of a lot, in the order of the file."""
+
+    taken: int
+    lines: list[LotLine]

@@ -1,0 +1,280 @@
+"""The recycling flow over HTTP: sellers' wishes and people's decisions. What the machine owes them is the worker's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from pipelines.recycling.intake import IntakeRefused, Offered
+from pipelines.recycling.lots import LotRefused, read_lot
+from pipelines.recycling.opening import Recycling
+from pipelines.recycling.people import DecisionRefused
+from pipelines.recycling.secret import Secret
+from pipelines.recycling.states import STATES, ForbiddenMove
+from pipelines.recycling.trade_tables import submissions
+from pipelines.recycling.trades import MovedMeanwhile, UnknownSubmission, steps_of
+from serving.api.access.asking import Asker, asker_of
+from serving.api.access.roles import Role
+from serving.api.answers import Json
+from serving.api.bodies import money
+from serving.api.problems import Problem
+from serving.api.submission_schemas import (
+    Acceptance,
+    ComplaintMade,
+    Decision,
+    Judgement,
+    LotAnswer,
+    NewSubmission,
+    SubmissionList,
+    SubmissionView,
+)
+
+MOST_LISTED = 200
+STATUS = {"submission_reused": 409, "card_known": 409, "quote_replaced": 409, "quote_expired": 409}
+
+router = APIRouter(prefix="/v1/submissions", tags=["recycling"])
+Row = Mapping[str, Any]
+
+
+def _recycling(request: Request) -> Recycling:
+    return request.app.state.recycling
+
+
+TheFlow = Annotated[Recycling, Depends(_recycling)]
+TheAsker = Annotated[Asker, Depends(asker_of)]
+
+
+@router.post("", response_model=SubmissionView, status_code=202, summary="Submit a card")
+def submit(asked: NewSubmission, flow: TheFlow, asker: TheAsker) -> Response:
+    """Take a card for sale. It is checked and quoted in the background; read it until it is ``quoted``."""
+    return _answer(flow, lambda: flow.intake.submit(_offered(asked), by=asker.client.id), status=202)
+
+
+@router.post("/lots", response_model=LotAnswer, summary="Submit a lot of cards")
+async def submit_lot(request: Request, flow: TheFlow, asker: TheAsker) -> Response:
+    """Up to 500 cards as CSV (UTF-8 or GB18030); each line succeeds or fails alone. Seller, payee and channel are
+    query parameters ``seller_id``, ``payee_ref`` and ``channel``."""
+    content = await request.body()
+    wanted = {name: request.query_params.get(name, "") for name in ("seller_id", "payee_ref")}
+    missing = [name for name, value in wanted.items() if not value]
+    if missing:
+        raise Problem(422, "invalid_request", "a query parameter is missing", field=missing[0])
+    channel = request.query_params.get("channel", "bank")
+    if channel not in ("bank", "alipay", "wechat", "ecny"):
+        raise Problem(422, "invalid_request", "channel is bank, alipay, wechat or ecny", field="channel")
+    take = partial(_take_lot, flow, content, channel=channel, by=asker.client.id, **wanted)
+    return Json(await run_in_threadpool(take))
+
+
+@router.get("", response_model=SubmissionList, summary="Trades in a state")
+def list_submissions(
+    flow: TheFlow, asker: TheAsker, state: Annotated[str, Query(max_length=24)] = "person_needed"
+) -> Response:
+    """The queue of a state, for whoever decides."""
+    if state not in STATES:
+        raise Problem(422, "unknown_state", f"a state is one of {', '.join(STATES)}", field="state")
+    chosen = sa.select(submissions).where(submissions.c.state == state)
+    chosen = chosen.order_by(submissions.c.moved_at).limit(MOST_LISTED)
+    with flow.engine.connect() as connection:
+        rows = [dict(row) for row in connection.execute(chosen).mappings()]
+        views = [_view(connection, row) for row in rows]
+    return Json({"submissions": views})
+
+
+@router.get("/{submission_id}", response_model=SubmissionView, summary="A trade as it stands")
+def read(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
+    """Its state, its quote, what it waits for, and every step it took."""
+    _check_own(flow, asker, submission_id)
+    return _answer(flow, lambda: _read(flow, submission_id))
+
+
+@router.post("/{submission_id}/acceptance", response_model=SubmissionView, summary="Accept the quote")
+def accept(submission_id: str, asked: Acceptance, flow: TheFlow, asker: TheAsker) -> Response:
+    """The seller accepts: the payout is reserved, the card verified once more and taken over, and the money sent."""
+    _check_own(flow, asker, submission_id)
+    return _answer(
+        flow, lambda: flow.intake.accept(submission_id, quote_id=asked.quote_id, by=asker.client.id)
+    )
+
+
+@router.post("/{submission_id}/refusal", response_model=SubmissionView, summary="Decline the quote")
+def decline(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
+    """The seller does not want the quote."""
+    _check_own(flow, asker, submission_id)
+    return _answer(flow, lambda: flow.intake.decline(submission_id, by=asker.client.id))
+
+
+@router.post("/{submission_id}/cancellation", response_model=SubmissionView, summary="Take the card back")
+def cancel(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
+    """Before it was accepted."""
+    _check_own(flow, asker, submission_id)
+    return _answer(flow, lambda: flow.intake.cancel(submission_id, by=asker.client.id))
+
+
+@router.post("/{submission_id}/renewal", response_model=SubmissionView, summary="Ask for a new quote")
+def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
+    """In place of a quote that lapsed."""
+    _check_own(flow, asker, submission_id)
+    return _answer(flow, lambda: flow.intake.ask_again(submission_id, by=asker.client.id))
+
+
+@router.post("/{submission_id}/review", response_model=SubmissionView, summary="Ask for a person")
+def ask_person(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
+    """A person's look at a refusal."""
+    _check_own(flow, asker, submission_id)
+    return _answer(flow, lambda: flow.intake.ask_person(submission_id, by=asker.client.id))
+
+
+@router.post("/{submission_id}/decisions", response_model=SubmissionView, summary="Decide as a person")
+def decide(submission_id: str, asked: Decision, flow: TheFlow, asker: TheAsker) -> Response:
+    """For analysts and operators; the client and the reason go into the evidence."""
+    return _answer(flow, lambda: _decided(flow, submission_id, asked, by=asker.client.id))
+
+
+@router.post(
+    "/{submission_id}/complaints", response_model=SubmissionView, summary="Complain about a paid trade"
+)
+def complain(submission_id: str, asked: ComplaintMade, flow: TheFlow, asker: TheAsker) -> Response:
+    """A buyer, an issuer or the seller says that something is wrong."""
+    people = flow.people
+    return _answer(
+        flow, lambda: people.complain(submission_id, kind=asked.kind, by=asker.client.id, reason=asked.reason)
+    )
+
+
+@router.post("/{submission_id}/judgement", response_model=SubmissionView, summary="Decide a complaint")
+def judge(submission_id: str, asked: Judgement, flow: TheFlow, asker: TheAsker) -> Response:
+    """Above the policy's amount two different people must say the same. What it comes to is a label for the models."""
+    people = flow.people
+    return _answer(
+        flow,
+        lambda: people.judge(submission_id, verdict=asked.verdict, by=asker.client.id, reason=asked.reason),
+    )
+
+
+def _offered(asked: NewSubmission) -> Offered:
+    card = asked.card.model_dump(mode="json", exclude={"number", "secret"}, exclude_none=True)
+    return Offered(
+        number=Secret(asked.card.number.get_secret_value()),
+        secret=Secret(asked.card.secret.get_secret_value()),
+        asked={"card": card, "seller": asked.seller.model_dump(mode="json", exclude_none=True)},
+        payee_ref=asked.payee_ref,
+        channel=asked.channel,
+        submission_id=asked.submission_id or "",
+    )
+
+
+def _decided(flow: Recycling, submission_id: str, asked: Decision, *, by: str) -> Row:
+    people, words = flow.people, {"by": by, "reason": asked.reason}
+    match asked.decision:
+        case "approve":
+            return people.approve(submission_id, **words)
+        case "reject":
+            return people.reject(submission_id, **words)
+        case "good" | "bad":
+            return people.looked_at(submission_id, is_good=asked.decision == "good", **words)
+        case "stop":
+            return people.stop_payout(submission_id, **words)
+        case "pay_again":
+            return people.pay_again(submission_id, **words)
+        case "unpacked":
+            if asked.film_sha256 is None:
+                raise Problem(422, "invalid_request", "the film's SHA-256 is missing", field="film_sha256")
+            return people.unpacked(submission_id, by=by, film_sha256=asked.film_sha256)
+
+
+def _take_lot(
+    flow: Recycling, content: bytes, *, seller_id: str, payee_ref: str, channel: Any, by: str
+) -> dict[str, Any]:
+    try:
+        lot = read_lot(content, catalogue=flow.intake.catalogue)
+    except LotRefused as refusal:
+        raise Problem(422, str(refusal.code), str(refusal)) from None
+    lines = [_problem_line(item.row, item.field, item.reason, item.words()) for item in lot.problems]
+    for card in lot.cards:
+        asked = {
+            "card": {"card_type": card.card_type, "face_value": money(card.face_value_fen)},
+            "seller": {"seller_id": seller_id},
+        }
+        if card.expires_on is not None:
+            asked["card"]["expires_on"] = card.expires_on.isoformat()
+        offered = Offered(card.number, card.secret, asked, payee_ref, channel)
+        try:
+            row = flow.intake.submit(offered, by=by)
+        except IntakeRefused as refusal:
+            lines.append(_problem_line(card.row, refusal.field, refusal.code, ("未收", str(refusal))))
+        else:
+            lines.append({"row": card.row, "submission_id": row["submission_id"]})
+    taken = sum("submission_id" in line for line in lines)
+    return {"taken": taken, "lines": sorted(lines, key=lambda line: line["row"])}
+
+
+def _problem_line(row: int, field: str, code: str, words: tuple[str, str]) -> dict[str, Any]:
+    return {"row": row, "field": field, "code": code, "zh": words[0], "en": words[1]}
+
+
+def _read(flow: Recycling, submission_id: str) -> Row:
+    with flow.engine.connect() as connection:
+        return flow.flow.book.read(connection, submission_id)
+
+
+def _check_own(flow: Recycling, asker: Asker, submission_id: str) -> None:
+    """A client that only submits sees its own trades; whose it is not, does not exist for it."""
+    if asker.client.roles & {Role.RISK_ANALYST, Role.OPERATOR, Role.ADMIN}:
+        return
+    try:
+        row = _read(flow, submission_id)
+    except UnknownSubmission:
+        row = None
+    if row is None or row["client_id"] != asker.client.id:
+        raise Problem(404, "submission_not_found", "there is no submission with this id")
+
+
+def _answer(flow: Recycling, work: Callable[[], Row], *, status: int = 200) -> Response:
+    try:
+        row = work()
+    except IntakeRefused as refusal:
+        raise Problem(
+            STATUS.get(refusal.code, 422), refusal.code, str(refusal), field=refusal.field or None
+        ) from None
+    except DecisionRefused as refusal:
+        raise Problem(409, refusal.code, str(refusal)) from None
+    except ForbiddenMove:
+        raise Problem(409, "wrong_state", "this cannot be done in the trade's state") from None
+    except MovedMeanwhile:
+        raise Problem(409, "moved_meanwhile", "the trade changed a moment ago; look again") from None
+    except UnknownSubmission:
+        raise Problem(404, "submission_not_found", "there is no submission with this id") from None
+    with flow.engine.connect() as connection:
+        return Json(_view(connection, row), status_code=status)
+
+
+def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
+    state = STATES[row["state"]]
+    names = ("source", "target", "actor", "why")
+    return {
+        "submission_id": row["submission_id"],
+        "state": state.code,
+        "state_zh": state.zh,
+        "state_en": state.en,
+        "quote_id": row["quote_id"],
+        "payout": money(row["payout_fen"]),
+        "decision": row["decision"],
+        "valid_until": _time(row["valid_until"]),
+        "trouble": row["trouble"],
+        "due_at": _time(row["due_at"]),
+        "is_end": state.is_end,
+        "steps": [
+            {name: step[name] for name in names} | {"at": _time(step["at"])}
+            for step in steps_of(connection, row["submission_id"])
+        ],
+    }
+
+
+def _time(moment: Any) -> str | None:
+    return None if moment is None else moment.isoformat()

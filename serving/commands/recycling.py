@@ -1,0 +1,229 @@
+"""``huika recycling``: the worker that lets trades move on, and what people look at and decide from a shell."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serving.options import DEFAULT_HOME, Home
+from serving.refusals import Refusal
+
+if TYPE_CHECKING:
+    from pipelines.recycling.opening import Recycling
+
+WORKER_KEY = "recycling-worker"
+
+recycling = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="The recycling flow: run its worker, look at trades, decide, see its numbers.",
+)
+
+
+class Decided(StrEnum):
+    """What a person can decide about a trade."""
+
+    approve = "approve"
+    reject = "reject"
+    good = "good"
+    bad = "bad"
+    stop = "stop"
+    pay_again = "pay_again"
+
+
+@recycling.command("run")
+def run(
+    url: Annotated[str, typer.Option(help="The pricing service.")] = "http://127.0.0.1:8700",
+    once: Annotated[bool, typer.Option("--once", help="Stop when nothing is due.")] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Let trades move on until stopped: review, quote, freeze, verify, pay, timers. It may be killed at any point; the
+    next start goes on. One worker for a workspace."""
+    from pipelines.recycling.durable import Worker, launch, stop
+    from pipelines.recycling.opening import open_recycling
+    from pipelines.workspace import Workspace
+    from serving.api.access.roles import Role
+    from serving.client import HuikaClient
+    from serving.commands.access import end_keys, make_key
+    from serving.pricing_port import HttpPricing
+
+    workspace = Workspace.open(home)
+    roles = [Role.PRICING_CLIENT, Role.OPERATOR]
+    end_keys(workspace, WORKER_KEY, now=datetime.now(UTC))  # of a worker that was killed
+    key = make_key(workspace, name=WORKER_KEY, roles=roles, now=datetime.now(UTC))
+    with HuikaClient(url, key) as client, _one_worker(workspace.home):
+        opened = open_recycling(workspace, pricing=HttpPricing(client), clock=lambda: datetime.now(UTC))
+        launch(
+            opened.flow,
+            system_url=workspace.settings.storage.application_url
+            or f"sqlite:///{workspace.home / 'flow.db'}",
+            engine=opened.engine,
+            executor="worker",
+        )
+        worker = Worker(opened.flow, opened.engine)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stopping.set())
+        print("the worker runs; stop it with Ctrl-C", flush=True)
+        try:
+            worker.run(until_idle=once)
+        finally:
+            stop()
+            end_keys(workspace, WORKER_KEY, now=datetime.now(UTC))
+    print(f"{worker.ended} phases done")
+
+
+@contextmanager
+def _one_worker(home: Path) -> Iterator[None]:
+    """Raises Refusal where another worker runs on the workspace."""
+    import fcntl
+
+    with (home / "recycling.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(f"a worker is already running on {home}") from None
+        yield
+
+
+@recycling.command("list")
+def list_trades(
+    state: Annotated[
+        str, typer.Option(help="Trades in this state; all states with their counts without it.")
+    ] = "",
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Trades by state; those of one state with what they wait for."""
+    import sqlalchemy as sa
+    from rich.table import Table
+
+    from pipelines.recycling.states import STATES
+    from pipelines.recycling.trade_tables import submissions
+    from serving.output import console
+
+    if state and state not in STATES:
+        raise Refusal(f"there is no state {state}; there are {', '.join(STATES)}")
+    table = (
+        Table("state", "状态", "trades")
+        if not state
+        else Table("submission", "seller", "payout ¥", "trouble", "since")
+    )
+    with _opened(home).engine.connect() as connection:
+        if not state:
+            counts = sa.select(submissions.c.state, sa.func.count()).group_by(submissions.c.state)
+            for code, count in connection.execute(counts):
+                table.add_row(code, STATES[code].zh, f"{count:,}")
+        else:
+            chosen = sa.select(submissions).where(submissions.c.state == state)
+            for row in connection.execute(chosen.order_by(submissions.c.moved_at).limit(200)).mappings():
+                payout = f"{row['payout_fen'] / 100:,.2f}"
+                table.add_row(
+                    row["submission_id"], row["seller_id"], payout, row["trouble"], f"{row['moved_at']:%F %T}"
+                )
+    console().print(table)
+
+
+@recycling.command("show")
+def show(submission_id: str, home: Home = DEFAULT_HOME) -> None:
+    """A trade with every step it took, as JSON."""
+    from pipelines.recycling.trades import UnknownSubmission, steps_of
+
+    opened = _opened(home)
+    with opened.engine.connect() as connection:
+        try:
+            row = opened.flow.book.read(connection, submission_id)
+        except UnknownSubmission:
+            raise Refusal(f"there is no submission {submission_id}") from None
+        found = dict(row) | {"steps": steps_of(connection, submission_id)}
+    print(json.dumps(found, ensure_ascii=False, indent=1, default=str))
+
+
+@recycling.command("decide")
+def decide(
+    submission_id: str,
+    decision: Decided,
+    by: Annotated[str, typer.Option("--by", help="Who decides.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the evidence.")],
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Decide as a person: what waits for a review, a card looked at by hand, a held or failed payout."""
+    from pipelines.recycling.people import DecisionRefused
+    from pipelines.recycling.states import ForbiddenMove
+    from pipelines.recycling.trades import MovedMeanwhile, UnknownSubmission
+
+    people = _opened(home).people
+    work: dict[Decided, Any] = {
+        Decided.approve: people.approve,
+        Decided.reject: people.reject,
+        Decided.good: lambda one, **words: people.looked_at(one, is_good=True, **words),
+        Decided.bad: lambda one, **words: people.looked_at(one, is_good=False, **words),
+        Decided.stop: people.stop_payout,
+        Decided.pay_again: people.pay_again,
+    }
+    try:
+        row = work[decision](submission_id, by=by, reason=reason)
+    except (DecisionRefused, ForbiddenMove, MovedMeanwhile) as refusal:
+        raise Refusal(str(refusal)) from None
+    except UnknownSubmission:
+        raise Refusal(f"there is no submission {submission_id}") from None
+    print(f"{submission_id} is {row['state']}")
+
+
+@recycling.command("diagram")
+def diagram_command() -> None:
+    """The life of a trade as a Mermaid diagram, drawn from the code."""
+    from pipelines.recycling.states import diagram
+
+    print(diagram())
+
+
+@recycling.command("numbers")
+def numbers(
+    days: Annotated[int, typer.Option(help="Of trades submitted in so many days; 0: ever.", min=0)] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Refusals, response time, returning sellers, bait-and-cut, complaints, and where the money is, per profile."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from pipelines.recycling.numbers import trade_numbers
+    from pipelines.recycling.policy import PROFILES
+    from serving.output import console
+
+    since = datetime.now(UTC) - timedelta(days=days) if days else None
+    with _opened(home).engine.connect() as connection:
+        found = {name: asdict(trade_numbers(connection, profile=name, since=since)) for name in PROFILES}
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    table = Table("", *found)
+    for name in next(iter(found.values())):
+        if name != "states":
+            table.add_row(name.replace("_", " "), *(_shown(name, own[name]) for own in found.values()))
+    console().print(table)
+
+
+def _shown(name: str, value: float) -> str:
+    if value != value:
+        return "–"
+    if name.endswith("_fen"):
+        return f"¥{value / 100:,.2f}"
+    return f"{value:.1%}" if isinstance(value, float) and "seconds" not in name else f"{value:,.6g}"
+
+
+def _opened(home: Path) -> Recycling:
+    from pipelines.recycling.opening import PricingElsewhere, open_recycling
+    from pipelines.workspace import Workspace
+
+    workspace = Workspace.open(home)
+    return open_recycling(workspace, pricing=PricingElsewhere(), clock=lambda: datetime.now(UTC))
