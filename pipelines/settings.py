@@ -224,11 +224,9 @@ class AdapterSettings(Policy):
     credit_token: str = Field(default="", repr=False)
     logistics_url: str = Field(default="", description="labels and tracking of physical cards")
     logistics_token: str = Field(default="", repr=False)
-    payout_url: str = Field(default="", description="payments to sellers")
-    payout_token: str = Field(default="", repr=False)
 
     @field_validator(
-        *(f"{name}_url" for name in ("issuer", "identity", "device", "bureau", "credit", "logistics", "payout"))
+        *(f"{name}_url" for name in ("issuer", "identity", "device", "bureau", "credit", "logistics"))
     )
     @classmethod
     def _is_safe(cls, url: str) -> str:

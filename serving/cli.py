@@ -94,7 +94,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "evidence",
         "The evidence log of trades: show, export, checkpoint, verify.",
     ),
-    "read-card": ("serving.commands.read_card", "read_card", "Read a card from a photo, for its seller to confirm."),
+    "read-card": (
+        "serving.commands.read_card",
+        "read_card",
+        "Read a card from a photo, for its seller to confirm.",
+    ),
     "sandbox": (
         "serving.commands.sandbox",
         "sandbox",

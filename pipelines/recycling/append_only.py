@@ -23,6 +23,13 @@ def guard(table: sa.Table, *, refused: Sequence[str] = EVERY_CHANGE) -> None:
         )
     _after(
         table,
+        "sqlite",  # INSERT OR REPLACE deletes without asking the trigger above
+        f"CREATE TRIGGER {name}_no_replace BEFORE INSERT ON {name} WHEN EXISTS "
+        f"(SELECT 1 FROM {name} WHERE {_same_row(table)}) "
+        f"BEGIN SELECT RAISE(ABORT, '{name} is append-only: there is such a row'); END",
+    )
+    _after(
+        table,
         "postgresql",
         f"CREATE OR REPLACE FUNCTION {name}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN RAISE EXCEPTION '{name} is append-only'; END $$",
@@ -34,6 +41,13 @@ def guard(table: sa.Table, *, refused: Sequence[str] = EVERY_CHANGE) -> None:
         f"CREATE TRIGGER {name}_no_change BEFORE {changes} ON {name} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION {name}_refuse()",
     )
+
+
+def _same_row(table: sa.Table) -> str:
+    """Whether a row stands in the way of a new one, by primary key or by a column that is unique."""
+    keys = [[column.name for column in table.primary_key.columns]]
+    keys += [[column.name] for column in table.columns if column.unique]
+    return " OR ".join("(" + " AND ".join(f"{part} = NEW.{part}" for part in key) + ")" for key in keys)
 
 
 def _after(table: sa.Table, dialect: str, statement: str) -> None:

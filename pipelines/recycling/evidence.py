@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
-from pipelines.application_data import insert_once, one_at_a_time
+from pipelines.application_data import one_at_a_time
 from pipelines.recycling import evidence_tables as tables
 from pipelines.recycling.anchors import Anchor, AnchorFailed
 from pipelines.recycling.checkpoints import Checkpoint, VerifierKey, open_checkpoint, signed_checkpoint
@@ -35,6 +36,10 @@ from pipelines.signing_keys import SigningKeys
 
 CHECKPOINT_LOCK = 7_204_430
 """Number of the lock under which the tree grows."""
+
+
+class OriginChanged(RuntimeError):
+    """The log was begun under another name; its checkpoints would no longer continue each other."""
 
 
 class LeafDiffers(ValueError):
@@ -158,13 +163,18 @@ class EvidenceLog:
     # --- checkpoints
 
     def checkpoint(self, *, now: datetime) -> SignedCheckpoint:
-        """Take the waiting leaves into the tree and sign it; the newest checkpoint where nothing waits."""
+        """Take the waiting leaves into the tree and sign it; the newest checkpoint where nothing waits. Raises
+        OriginChanged."""
         signer = self.keys.signer()
         with self._growing() as (connection, waiting):
             size = size_of(connection)
             if waiting:
                 size = integrate(connection, size=size, waiting=waiting)
             newest = self.newest(connection)
+            if newest is not None and newest.checkpoint.origin != self.origin:
+                raise OriginChanged(
+                    f"the evidence log is named {newest.checkpoint.origin}: it keeps its name"
+                )
             if newest is not None and newest.checkpoint.size == size:
                 return newest
             root = root_of(size, known_nodes(connection, frontier(size)))
@@ -225,9 +235,10 @@ class EvidenceLog:
             )
         except AnchorFailed as error:
             return str(error)
-        row = {"size": checkpoint.size, "name": anchor.name, "kind": anchor.kind}
-        with self.engine.begin() as connection:
-            insert_once(connection, tables.anchorings, row | {"proof": kept.proof, "at": kept.at})
+        row: dict[str, Any] = {"size": checkpoint.size, "name": anchor.name, "kind": anchor.kind}
+        row |= {"proof": kept.proof, "at": kept.at}
+        with suppress(IntegrityError), self.engine.begin() as connection:  # another process left it, too
+            connection.execute(sa.insert(tables.anchorings).values(row))
         return ""
 
     def consistency(self, older: int, newer: int) -> list[bytes]:
@@ -254,6 +265,7 @@ class EvidenceLog:
         with self.engine.connect() as connection:
             rows = _read(connection, tables.positions.c.position.is_not(None))
             notes = connection.execute(sa.select(tables.checkpoints.c.note)).scalars().all()
+            lost = _lost(connection)
         placed = {row.position: row.leaf.hash for row in rows if row.position is not None}
         if sorted(placed) != list(range(len(placed))):
             return ["a leaf of the tree is missing"]
@@ -262,7 +274,15 @@ class EvidenceLog:
         wrong = [one for one in told if one.size > len(placed) or root_of(one.size, nodes) != one.root]
         broken = [f"checkpoint {one.size}: its leaves have another root now" for one in wrong]
         bad = [row for row in rows if row.payload is not None and not _holds(row)]
-        return broken + [f"leaf {row.leaf.leaf_id}: what it says was changed" for row in bad]
+        broken += [f"leaf {row.leaf.leaf_id}: what it says was changed" for row in bad]
+        return broken + [f"leaf {leaf_id}: neither in the tree nor waiting for it" for leaf_id in lost]
+
+
+def _lost(connection: sa.Connection) -> list[str]:
+    """Leaves that no checkpoint will ever take in."""
+    placed = sa.select(tables.positions.c.seq).union_all(sa.select(tables.waiting.c.seq))
+    chosen = sa.select(tables.leaves.c.leaf_id).where(tables.leaves.c.seq.not_in(placed))
+    return list(connection.execute(chosen).scalars())
 
 
 def _holds(kept: KeptLeaf) -> bool:

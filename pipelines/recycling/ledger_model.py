@@ -95,3 +95,25 @@ class Transfer:
     kind: Kind = "posted"
     pending_id: str | None = None
     trade_id: str | None = None
+
+
+def check_form(transfer: Transfer) -> None:
+    """Raises MalformedTransfer where a transfer could not be meant, whatever the ledger holds."""
+    named = transfer.transfer_id
+    lengths = ((named, 200), (transfer.reason, 64), (transfer.trade_id or "-", 128))
+    if not all(0 < len(text) <= longest for text, longest in lengths):
+        raise MalformedTransfer(f"{named[:200]}: id, reason or trade are empty or too long")
+    if transfer.kind == "void":
+        if transfer.amount_fen or transfer.debit or transfer.credit:
+            raise MalformedTransfer(
+                f"{named}: a void frees all of its pending transfer and has no amount or accounts"
+            )
+    elif type(transfer.amount_fen) is not int or not 0 < transfer.amount_fen < 2**62:
+        raise MalformedTransfer(f"{named}: an amount is a whole number of fen above zero")
+    ends = transfer.kind in ("settle", "void")
+    if ends != (transfer.pending_id is not None) or ends == (transfer.debit is not None):
+        raise MalformedTransfer(
+            f"{named}: a settle or void names a pending transfer, the others name two accounts"
+        )
+    if not ends and (transfer.debit is None or transfer.credit is None or transfer.debit == transfer.credit):
+        raise MalformedTransfer(f"{named}: debit and credit are two different accounts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,12 @@ import sqlalchemy as sa
 
 from pipelines.databases import open_engine
 from pipelines.recycling.anchors import Anchor, FileWitness, StampRefused, TimeStamps, certificates_of
-from pipelines.recycling.blind_index import BlindIndex
+from pipelines.recycling.blind_index import KEY_BYTES, BlindIndex
 from pipelines.recycling.checkpoints import checked_name
 from pipelines.recycling.evidence import EvidenceLog
 from pipelines.recycling.vault import OnReveal, Reveal, Vault
-from pipelines.recycling.vault_keys import KeyProvider, LocalKeys, TransitKeys, keep_new_key, read_key
-from pipelines.recycling.vault_tables import open_vault_database
+from pipelines.recycling.vault_keys import KeyProvider, LocalKeys, TransitKeys, keep_key, read_key
+from pipelines.recycling.vault_tables import is_empty, open_vault_database
 from pipelines.settings import EvidenceSettings, SettingsError, VaultSettings
 from pipelines.signing_keys import SigningKeys
 
@@ -38,16 +39,24 @@ def open_vault(workspace: Workspace, *, on_reveal: OnReveal) -> Vault:
     """The vault. on_reveal: called before a secret is handed out, :func:`leaf_of_reveal` of the evidence log. Raises
     VaultKeyError."""
     settings = workspace.settings.vault
-    index_key = Path(settings.index_key_file or workspace.home / "keys" / "blind_index" / "key").expanduser()
-    if not settings.index_key_file and not index_key.exists():
-        keep_new_key(index_key)
+    engine = open_vault_database(settings.url or f"sqlite:///{workspace.home / 'vault.db'}")
     return Vault(
-        engine=open_vault_database(settings.url or f"sqlite:///{workspace.home / 'vault.db'}"),
+        engine=engine,
         keys=key_provider(settings, home=workspace.home),
-        index=BlindIndex(read_key(index_key)),
+        index=BlindIndex(_index_key(settings, workspace.home, empty=is_empty(engine))),
         two_person_fen=settings.two_person_fen,
         on_reveal=on_reveal,
     )
+
+
+def _index_key(settings: VaultSettings, home: Path, *, empty: bool) -> bytes:
+    """The key of the blind index. A vault that is empty gets one; with another key no card would be known again."""
+    if settings.index_key_file:
+        return read_key(Path(settings.index_key_file).expanduser())
+    path = home / "keys" / "blind_index" / "key"
+    if empty and not path.exists():
+        keep_key(path, secrets.token_bytes(KEY_BYTES))
+    return read_key(path)
 
 
 def key_provider(settings: VaultSettings, *, home: Path) -> KeyProvider:

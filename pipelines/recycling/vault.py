@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -131,8 +131,8 @@ class Vault:
         """
         _check_lengths(trade_id=trade_id, actor=actor, number=number, secret=secret)
         ref = CardRef(f"card-{secrets.token_hex(16)}", trade_id, self.blind_index(brand, number))
-        row = self._sealed(ref, number=number, secret=secret)
-        row |= {"brand": brand, "face_value_fen": face_value_fen, "stored_at": now}
+        row = self._sealed(ref, number=number, secret=secret, face_value_fen=face_value_fen)
+        row |= {"brand": brand, "stored_at": now}
         with self.engine.connect() as connection, connection.begin() as transaction:
             one_at_a_time(connection, int.from_bytes(bytes.fromhex(ref.blind_index)[:8], signed=True))
             connection.execute(
@@ -149,18 +149,15 @@ class Vault:
             transaction.rollback()
         return self._stored_before(own[0], secret)
 
-    def _sealed(self, ref: CardRef, *, number: str, secret: str) -> dict[str, Any]:
+    def _sealed(self, ref: CardRef, *, number: str, secret: str, face_value_fen: int) -> dict[str, Any]:
         data_key, nonce = AESGCM.generate_key(256), secrets.token_bytes(NONCE_BYTES)
         content = json.dumps([number, secret]).encode()
         kek_id = self.keys.current()
         wrapped = self.keys.wrap(data_key, kek_id=kek_id, bound=bound_key(ref.trade_id, ref.card_id, kek_id))
-        return {
-            "card_id": ref.card_id,
-            "trade_id": ref.trade_id,
-            "blind_index": ref.blind_index,
-            "format": FORMAT,
+        row = asdict(ref) | {"format": FORMAT, "face_value_fen": face_value_fen}
+        return row | {
             "nonce": nonce,
-            "ciphertext": AESGCM(data_key).encrypt(nonce, content, _bound_card(ref.trade_id, ref.card_id)),
+            "ciphertext": AESGCM(data_key).encrypt(nonce, content, _bound_card(row)),
             "kek_id": wrapped.kek_id,
             "wrapped_key": wrapped.value,
         }
@@ -221,7 +218,7 @@ class Vault:
         wrapped = Wrapped(row["kek_id"], row["wrapped_key"])
         try:
             data_key = self.keys.unwrap(wrapped, bound=bound_key(trade_id, card_id, row["kek_id"]))
-            bound = _bound_card(trade_id, card_id, row["format"])
+            bound = _bound_card(row)
             number, secret = json.loads(AESGCM(data_key).decrypt(row["nonce"], row["ciphertext"], bound))
         except (InvalidTag, CannotUnwrap, ValueError):
             raise CardDamaged("the card does not open for this trade") from None
@@ -299,8 +296,10 @@ class Vault:
             _note(connection, note)
 
 
-def _bound_card(trade_id: str, card_id: str, form: int = FORMAT) -> bytes:
-    return json.dumps(["huika card", form, trade_id, card_id]).encode()
+def _bound_card(row: Mapping[str, Any]) -> bytes:
+    """What a card is bound to. Its face value, too: it decides whether a second person is needed."""
+    parts = [row[name] for name in ("format", "trade_id", "card_id", "face_value_fen")]
+    return json.dumps(["huika card", *parts]).encode()
 
 
 def bound_key(trade_id: str, card_id: str, kek_id: str) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import os
 import re
 import secrets
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 NONCE_BYTES = 12
 TRANSIT_SECONDS = 5.0
-_LOCAL_NAME = re.compile(r"kek-[0-9]{6}")
+_LOCAL_NAME = re.compile(r"kek-([0-9]{6})-([0-9a-f]{8})")
 
 
 class VaultKeyError(RuntimeError):
@@ -73,7 +74,8 @@ class KeyProvider(Protocol):
 
 @dataclass(frozen=True)
 class LocalKeys:
-    """Keys as files that only their owner may read; the one with the highest number wraps."""
+    """Keys as files that only their owner may read; the one with the highest number wraps. A file's name ends in a
+    digest of its key: a key that was lost is not mistaken for a new one, and may come back from its backup."""
 
     folder: Path
 
@@ -92,9 +94,10 @@ class LocalKeys:
             raise CannotUnwrap("the data key does not belong to this card, or was changed") from None
 
     def renew(self) -> str:
-        number = int(self._names()[-1].removeprefix("kek-")) + 1 if self._names() else 1
-        name = f"kek-{number:06d}"
-        keep_new_key(self.folder / name)  # where another process made it first, that one is the new key
+        names, key = self._names(), secrets.token_bytes(KEY_BYTES)
+        number = int(names[-1].split("-")[1]) + 1 if names else 1
+        name = f"kek-{number:06d}-{_digest(key)}"
+        keep_key(self.folder / name, key)
         return name
 
     def destroy(self, kek_id: str) -> None:
@@ -107,7 +110,10 @@ class LocalKeys:
         return sorted(path.name for path in self.folder.glob("kek-*") if _LOCAL_NAME.fullmatch(path.name))
 
     def _key(self, kek_id: str) -> bytes:
-        return read_key(self._path(kek_id))
+        key = read_key(self._path(kek_id))
+        if not kek_id.endswith(_digest(key)):
+            raise VaultKeyError(f"{self._path(kek_id)} holds another key than its name says")
+        return key
 
     def _path(self, kek_id: str) -> Path:
         if not _LOCAL_NAME.fullmatch(kek_id):
@@ -115,13 +121,17 @@ class LocalKeys:
         return self.folder / kek_id
 
 
-def keep_new_key(path: Path) -> None:
-    """Keep 32 random bytes in a file of their own, whole or not at all; nothing happens where there is one already."""
+def _digest(key: bytes) -> str:
+    return hashlib.sha256(b"huika key\x00" + key).hexdigest()[:8]
+
+
+def keep_key(path: Path, key: bytes) -> None:
+    """Keep a key in a file of its own, whole or not at all; nothing happens where there is a file already."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(file, secrets.token_bytes(KEY_BYTES))
+        os.write(file, key)
         os.fsync(file)
         with suppress(FileExistsError):
             os.link(temporary, path)  # fails where there is one: what wraps cards is never overwritten

@@ -62,6 +62,12 @@ def open_vault_database(url: str) -> sa.Engine:
     return engine
 
 
+def is_empty(engine: sa.Engine) -> bool:
+    """Whether no card was ever stored, or all were purged."""
+    with engine.connect() as connection:
+        return connection.execute(sa.select(cards.c.card_id).limit(1)).first() is None
+
+
 def leave_no_copy(engine: sa.Engine) -> None:
     """Let nothing that was deleted stand in SQLite's log of changes."""
     if engine.dialect.name == "sqlite":

@@ -18,10 +18,13 @@ from pipelines.recycling.secret import Secret
 from pipelines.recycling.states import STATES, ForbiddenMove
 from pipelines.recycling.trade_tables import submissions
 from pipelines.recycling.trades import MovedMeanwhile, UnknownSubmission, steps_of
+from serving.api import submission_examples as examples
 from serving.api.access.asking import Asker, asker_of
 from serving.api.access.roles import Role
 from serving.api.answers import Json
 from serving.api.bodies import money
+from serving.api.document import POSTED, answer
+from serving.api.document import asked as asked_as
 from serving.api.problems import Problem
 from serving.api.submission_schemas import (
     Acceptance,
@@ -37,6 +40,23 @@ from serving.api.submission_schemas import (
 MOST_LISTED = 200
 STATUS = {"submission_reused": 409, "card_known": 409, "quote_replaced": 409, "quote_expired": 409}
 
+LOT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    },
+    "parameters": [
+        {"name": "seller_id", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}},
+        {"name": "payee_ref", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}},
+        {
+            "name": "channel",
+            "in": "query",
+            "required": False,
+            "schema": {"enum": ["bank", "alipay", "wechat", "ecny"]},
+        },
+    ],
+}
+
 router = APIRouter(prefix="/v1/submissions", tags=["recycling"])
 Row = Mapping[str, Any]
 
@@ -49,13 +69,25 @@ TheFlow = Annotated[Recycling, Depends(_recycling)]
 TheAsker = Annotated[Asker, Depends(asker_of)]
 
 
-@router.post("", response_model=SubmissionView, status_code=202, summary="Submit a card")
+@router.post(
+    "",
+    response_model=SubmissionView,
+    summary="Submit a card",
+    responses=answer(examples.SUBMISSION, *POSTED, "card_known", "submission_reused", "unknown_card_type"),
+    openapi_extra=asked_as(examples.NEW),
+)
 def submit(asked: NewSubmission, flow: TheFlow, asker: TheAsker) -> Response:
     """Take a card for sale. It is checked and quoted in the background; read it until it is ``quoted``."""
-    return _answer(flow, lambda: flow.intake.submit(_offered(asked), by=asker.client.id), status=202)
+    return _answer(flow, lambda: flow.intake.submit(_offered(asked), by=asker.client.id))
 
 
-@router.post("/lots", response_model=LotAnswer, summary="Submit a lot of cards")
+@router.post(
+    "/lots",
+    response_model=LotAnswer,
+    summary="Submit a lot of cards",
+    responses=answer(examples.LOT, "invalid_request", "body_too_large", "not_recorded"),
+    openapi_extra=LOT_BODY,
+)
 async def submit_lot(request: Request, flow: TheFlow, asker: TheAsker) -> Response:
     """Up to 500 cards as CSV (UTF-8 or GB18030); each line succeeds or fails alone. Seller, payee and channel are
     query parameters ``seller_id``, ``payee_ref`` and ``channel``."""
@@ -71,7 +103,12 @@ async def submit_lot(request: Request, flow: TheFlow, asker: TheAsker) -> Respon
     return Json(await run_in_threadpool(take))
 
 
-@router.get("", response_model=SubmissionList, summary="Trades in a state")
+@router.get(
+    "",
+    response_model=SubmissionList,
+    summary="Trades in a state",
+    responses=answer(examples.LIST, "unknown_state", "invalid_request"),
+)
 def list_submissions(
     flow: TheFlow, asker: TheAsker, state: Annotated[str, Query(max_length=24)] = "person_needed"
 ) -> Response:
@@ -86,14 +123,33 @@ def list_submissions(
     return Json({"submissions": views})
 
 
-@router.get("/{submission_id}", response_model=SubmissionView, summary="A trade as it stands")
-def read(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
+@router.get(
+    "/{submission_id}",
+    response_model=SubmissionView,
+    summary="A trade as it stands",
+    responses=answer(examples.SUBMISSION, "submission_not_found"),
+)
+def read_submission(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """Its state, its quote, what it waits for, and every step it took."""
     _check_own(flow, asker, submission_id)
     return _answer(flow, lambda: _read(flow, submission_id))
 
 
-@router.post("/{submission_id}/acceptance", response_model=SubmissionView, summary="Accept the quote")
+@router.post(
+    "/{submission_id}/acceptance",
+    response_model=SubmissionView,
+    summary="Accept the quote",
+    responses=answer(
+        examples.SUBMISSION,
+        *POSTED,
+        "submission_not_found",
+        "wrong_state",
+        "moved_meanwhile",
+        "quote_replaced",
+        "quote_expired",
+    ),
+    openapi_extra=asked_as(examples.ACCEPTANCE),
+)
 def accept(submission_id: str, asked: Acceptance, flow: TheFlow, asker: TheAsker) -> Response:
     """The seller accepts: the payout is reserved, the card verified once more and taken over, and the money sent."""
     _check_own(flow, asker, submission_id)
@@ -102,35 +158,69 @@ def accept(submission_id: str, asked: Acceptance, flow: TheFlow, asker: TheAsker
     )
 
 
-@router.post("/{submission_id}/refusal", response_model=SubmissionView, summary="Decline the quote")
+@router.post(
+    "/{submission_id}/refusal",
+    response_model=SubmissionView,
+    summary="Decline the quote",
+    responses=answer(
+        examples.SUBMISSION, "submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded"
+    ),
+)
 def decline(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """The seller does not want the quote."""
     _check_own(flow, asker, submission_id)
     return _answer(flow, lambda: flow.intake.decline(submission_id, by=asker.client.id))
 
 
-@router.post("/{submission_id}/cancellation", response_model=SubmissionView, summary="Take the card back")
+@router.post(
+    "/{submission_id}/cancellation",
+    response_model=SubmissionView,
+    summary="Take the card back",
+    responses=answer(
+        examples.SUBMISSION, "submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded"
+    ),
+)
 def cancel(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """Before it was accepted."""
     _check_own(flow, asker, submission_id)
     return _answer(flow, lambda: flow.intake.cancel(submission_id, by=asker.client.id))
 
 
-@router.post("/{submission_id}/renewal", response_model=SubmissionView, summary="Ask for a new quote")
+@router.post(
+    "/{submission_id}/renewal",
+    response_model=SubmissionView,
+    summary="Ask for a new quote",
+    responses=answer(
+        examples.SUBMISSION, "submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded"
+    ),
+)
 def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """In place of a quote that lapsed."""
     _check_own(flow, asker, submission_id)
     return _answer(flow, lambda: flow.intake.ask_again(submission_id, by=asker.client.id))
 
 
-@router.post("/{submission_id}/review", response_model=SubmissionView, summary="Ask for a person")
+@router.post(
+    "/{submission_id}/review",
+    response_model=SubmissionView,
+    summary="Ask for a person",
+    responses=answer(
+        examples.SUBMISSION, "submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded"
+    ),
+)
 def ask_person(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """A person's look at a refusal."""
     _check_own(flow, asker, submission_id)
     return _answer(flow, lambda: flow.intake.ask_person(submission_id, by=asker.client.id))
 
 
-@router.post("/{submission_id}/decisions", response_model=SubmissionView, summary="Decide as a person")
+@router.post(
+    "/{submission_id}/decisions",
+    response_model=SubmissionView,
+    summary="Decide as a person",
+    responses=answer(examples.SUBMISSION, *POSTED, "submission_not_found", "wrong_state", "moved_meanwhile"),
+    openapi_extra=asked_as(examples.DECISIONS),
+)
 def decide(submission_id: str, asked: Decision, flow: TheFlow, asker: TheAsker) -> Response:
     """For analysts and operators; the client and the reason go into the evidence."""
     return _answer(flow, lambda: _decided(flow, submission_id, asked, by=asker.client.id))
@@ -147,7 +237,20 @@ def complain(submission_id: str, asked: ComplaintMade, flow: TheFlow, asker: The
     )
 
 
-@router.post("/{submission_id}/judgement", response_model=SubmissionView, summary="Decide a complaint")
+@router.post(
+    "/{submission_id}/judgement",
+    response_model=SubmissionView,
+    summary="Decide a complaint",
+    responses=answer(
+        examples.SUBMISSION,
+        *POSTED,
+        "submission_not_found",
+        "wrong_state",
+        "moved_meanwhile",
+        "second_person",
+    ),
+    openapi_extra=asked_as(examples.JUDGEMENTS),
+)
 def judge(submission_id: str, asked: Judgement, flow: TheFlow, asker: TheAsker) -> Response:
     """Above the policy's amount two different people must say the same. What it comes to is a label for the models."""
     people = flow.people
@@ -235,7 +338,7 @@ def _check_own(flow: Recycling, asker: Asker, submission_id: str) -> None:
         raise Problem(404, "submission_not_found", "there is no submission with this id")
 
 
-def _answer(flow: Recycling, work: Callable[[], Row], *, status: int = 200) -> Response:
+def _answer(flow: Recycling, work: Callable[[], Row]) -> Response:
     try:
         row = work()
     except IntakeRefused as refusal:
@@ -251,7 +354,7 @@ def _answer(flow: Recycling, work: Callable[[], Row], *, status: int = 200) -> R
     except UnknownSubmission:
         raise Problem(404, "submission_not_found", "there is no submission with this id") from None
     with flow.engine.connect() as connection:
-        return Json(_view(connection, row), status_code=status)
+        return Json(_view(connection, row))
 
 
 def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:

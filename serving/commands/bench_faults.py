@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 SERVERS, FILES = "servers", "files"
-HEALTHY_SECONDS = 120.0
+HEALTHY_SECONDS = 300.0
 SETTLE_SECONDS = 2.0
 MARKET_SEED = 7
 

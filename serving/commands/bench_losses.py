@@ -31,15 +31,18 @@ class Losses:
 
 def losses(acknowledged: Acknowledged, *, data: ApplicationData, address: Address | None) -> Losses:
     """Compare. address: None where no service runs that could be asked too."""
+    # Copied before the database is read: what is acknowledged meanwhile may not be in what was read.
+    quotes, told = dict(acknowledged.quotes), list(acknowledged.events)
+    keys, trades = dict(acknowledged.keys), set(acknowledged.trades)
     stored = {row["quote_id"]: row for row in data.all_quotes()}
     events = {row["event_id"] for row in data.all_events()}
     per_trade = Counter(row["trade_id"] for row in stored.values())
     return Losses(
-        quotes=sum(quote_id not in stored for quote_id in list(acknowledged.quotes)),
-        events=sum(event_id not in events for event_id in list(acknowledged.events)),
-        changed=0 if address is None else _changed(dict(acknowledged.quotes), address),
-        keys=_wrong_keys(dict(acknowledged.keys), data),
-        duplicates=sum(per_trade[trade_id] > 1 for trade_id in set(acknowledged.trades)),
+        quotes=sum(quote_id not in stored for quote_id in quotes),
+        events=sum(event_id not in events for event_id in told),
+        changed=0 if address is None else _changed(quotes, address),
+        keys=_wrong_keys(keys, data),
+        duplicates=sum(per_trade[trade_id] > 1 for trade_id in trades),
     )
 
 

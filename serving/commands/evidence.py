@@ -54,11 +54,11 @@ def export(trade: Trade, out: Out, home: Home = DEFAULT_HOME) -> None:
     """Write a trade's leaves with their proofs into a file that anybody verifies offline."""
     from pipelines.recycling.evidence_bundle import BundleRefused, Trusted, bundle_bytes, verify_bundle
     from pipelines.recycling.evidence_export import NoEvidence, bundle, write_bundle
-    from pipelines.recycling.safekeeping import checkpoint_and_anchor, roots_pem_of
+    from pipelines.recycling.safekeeping import roots_pem_of
 
     log, workspace = _log(home)
     now, settings = datetime.now(UTC), workspace.settings.evidence
-    _, failed = checkpoint_and_anchor(log, settings, now=now)
+    _, failed = _checkpointed(log, workspace, now=now)
     try:
         document = bundle(log, trade, now=now, roots_pem=roots_pem_of(settings))
         verify_bundle(bundle_bytes(document), Trusted())
@@ -74,10 +74,8 @@ def export(trade: Trade, out: Out, home: Home = DEFAULT_HOME) -> None:
 @evidence.command("checkpoint")
 def checkpoint(home: Home = DEFAULT_HOME) -> None:
     """Take what waits into the tree, sign it and leave it outside; exit code 1 where that fails."""
-    from pipelines.recycling.safekeeping import checkpoint_and_anchor
-
     log, workspace = _log(home)
-    size, failed = checkpoint_and_anchor(log, workspace.settings.evidence, now=datetime.now(UTC))
+    size, failed = _checkpointed(log, workspace, now=datetime.now(UTC))
     print(f"the tree has {size} leaves")
     for name, problem in failed.items():
         if not problem:
@@ -160,6 +158,16 @@ def _tell_failures(failed: dict[str, str]) -> bool:
     for problem in problems:
         print(f"NOT LEFT OUTSIDE 未锚定: {problem}")
     return bool(problems)
+
+
+def _checkpointed(log: EvidenceLog, workspace: Workspace, *, now: datetime) -> tuple[int, dict[str, str]]:
+    from pipelines.recycling.evidence import OriginChanged
+    from pipelines.recycling.safekeeping import checkpoint_and_anchor
+
+    try:
+        return checkpoint_and_anchor(log, workspace.settings.evidence, now=now)
+    except OriginChanged as error:
+        raise Refusal(f"[evidence] origin: {error}") from None
 
 
 def _log(home: Path) -> tuple[EvidenceLog, Workspace]:

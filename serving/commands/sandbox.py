@@ -25,5 +25,5 @@ def sandbox(
     print(f"sandbox at {base}; GET {base}/sandbox/log shows what it was asked. For huika.toml:\n\n[adapters]")
     for name in ("issuer", "identity", "device", "bureau", "credit", "logistics"):
         print(f'{name}_url = "{base}/{name}"')
-    print(f'payout_url = "{base}"', flush=True)
+    print(f'\n[books]\npayout_url = "{base}"', flush=True)
     uvicorn.run(create_app(seed=seed, hang_seconds=hang), host="127.0.0.1", port=port, log_level="warning")

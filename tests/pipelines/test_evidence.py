@@ -20,7 +20,7 @@ from pipelines.databases import open_engine
 from pipelines.recycling import evidence_tables as tables
 from pipelines.recycling.anchors import Anchoring, FileWitness, TimeStamps
 from pipelines.recycling.checkpoints import parse_verifier_key
-from pipelines.recycling.evidence import EvidenceLog, LeafDiffers, LeafRef
+from pipelines.recycling.evidence import EvidenceLog, LeafDiffers, LeafRef, OriginChanged
 from pipelines.recycling.evidence_bundle import (
     BundleRefused,
     Proven,
@@ -214,7 +214,17 @@ def test_the_tables_only_grow(log, tmp_path):
     log.anchor([FileWitness(tmp_path / "witness")], now=NOW)
     changes = [f"UPDATE {name} SET rowid = rowid + 100" for name in GUARDED]
     deletions = [f"DELETE FROM {name}" for name in GUARDED]
-    _refused(log, [*changes, *deletions, "UPDATE evidence_payloads SET payload = '{}'"])
+    replacing = [f"INSERT OR REPLACE INTO {name} SELECT * FROM {name}" for name in GUARDED]
+    _refused(log, [*changes, *deletions, *replacing, "UPDATE evidence_payloads SET payload = '{}'"])
+
+
+def test_a_leaf_that_was_taken_out_of_the_queue_is_found(log):
+    """It would never come into the tree: the audit names it."""
+    told(log, leaf_id="quiet")
+    assert log.audit() == []
+    with log.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM evidence_waiting")
+    assert log.audit() == ["leaf quiet: neither in the tree nor waiting for it"]
 
 
 def test_the_log_works_on_postgres(tmp_path, postgres_url):
@@ -456,6 +466,17 @@ def test_older_checkpoints_verify_after_the_key_was_changed(anchored, authority)
     seen = proven(exported(anchored, roots_pem=authority.root_pem))
     assert len(seen.leaves) == 4
     assert seen.outside
+
+
+def test_a_log_keeps_its_name(log):
+    """Under another one its checkpoints would not continue each other: nothing is taken in, nothing is lost."""
+    told(log)
+    log.checkpoint(now=NOW)
+    told(log)
+    with pytest.raises(OriginChanged, match=ORIGIN):
+        replace(log, origin="example.org/evidence").checkpoint(now=NOW)
+    assert log.waiting() == 1
+    assert log.checkpoint(now=NOW).checkpoint.size == 2
 
 
 def test_a_trade_without_leaves_has_no_bundle(log):

@@ -21,9 +21,9 @@ from pipelines.recycling.ledger_audit import audit, books_sum
 from pipelines.recycling.ledger_model import (
     AbovePending,
     Account,
-    MalformedTransfer,
     IdReused,
     LedgerRefusal,
+    MalformedTransfer,
     Overdraft,
     PartlyPosted,
     PendingEnded,

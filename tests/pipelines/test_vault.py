@@ -41,7 +41,7 @@ from pipelines.recycling.vault import (
     Vault,
     VaultRefusal,
 )
-from pipelines.recycling.vault_keys import LocalKeys, TransitKeys, VaultKeyError, Wrapped, read_key
+from pipelines.recycling.vault_keys import LocalKeys, TransitKeys, VaultKeyError, Wrapped, keep_key
 from pipelines.recycling.vault_rotation import rotate
 from pipelines.recycling.vault_rules import RevealRefused
 from pipelines.recycling.vault_tables import open_vault_database
@@ -100,6 +100,11 @@ def stored(vault: Vault, trade_id: str = "t-1", **changed: Any) -> CardRef:
 def opened(vault: Vault, ref: CardRef) -> tuple[str, str]:
     shown = vault.use(ref.card_id, step="check_balance", now=NOW)
     return shown.number.open(), shown.secret.open()
+
+
+def numbered(vault: Vault) -> dict[str, int]:
+    """How many cards each key wraps, by its number."""
+    return {name[:10]: count for name, count in vault.status().items()}
 
 
 def row_of(vault: Vault, card_id: str) -> dict[str, Any]:
@@ -195,14 +200,15 @@ def test_each_card_has_a_data_key_of_its_own(vault):
 
 
 def test_a_card_moved_to_another_trade_does_not_open(vault):
-    """The trade, the card, the way it was sealed and the key are bound into both layers."""
+    """The trade, the card and the key are bound into both layers; so are the way it was sealed, and the face value by
+    which a second person is asked for."""
     ref, other = stored(vault), stored(vault, "t-2", number="2222222222")
     whole = row_of(vault, ref.card_id)
     sealed = {name: whole[name] for name in ("nonce", "ciphertext", "kek_id", "wrapped_key")}
     changed(vault, other.card_id, **sealed)
     with pytest.raises(CardDamaged):
         opened(vault, other)
-    for moved in ({"trade_id": "t-2"}, {"format": 2}):
+    for moved in ({"trade_id": "t-2"}, {"format": 2}, {"face_value_fen": 1}):
         changed(vault, ref.card_id, **moved)
         with pytest.raises(CardDamaged):
             opened(vault, ref)
@@ -418,7 +424,8 @@ def test_a_step_of_the_trade_leaves_what_a_reveal_leaves(vault):
 def test_the_audit_cannot_be_changed(vault):
     """The database refuses."""
     stored(vault)
-    for statement in ("UPDATE vault_audit SET actor = 'x'", "DELETE FROM vault_audit"):
+    replacing = "INSERT OR REPLACE INTO vault_audit SELECT * FROM vault_audit"
+    for statement in ("UPDATE vault_audit SET actor = 'x'", "DELETE FROM vault_audit", replacing):
         with pytest.raises(sa.exc.IntegrityError, match="append-only"), vault.engine.begin() as connection:
             connection.exec_driver_sql(statement)
 
@@ -449,23 +456,45 @@ def test_keys_are_files_that_their_owner_alone_reads(vault, tmp_path):
 
 
 def test_a_key_is_never_overwritten(tmp_path):
-    """Two processes that make the next key at once use the same one."""
+    """Processes that make the next key at once make keys of their own; all of them open what they wrapped."""
     keys = LocalKeys(tmp_path)
-    names = [keys.current(), keys.renew()]
-    assert names == ["kek-000001", "kek-000002"]
-    before = [read_key(tmp_path / name) for name in names]
-    assert before[0] != before[1]
-    made_at_once: list[str] = []
-    threads = [threading.Thread(target=lambda: made_at_once.append(keys.renew())) for _ in range(4)]
+    first = keys.current()
+    before = (tmp_path / first).read_bytes()
+    keep_key(tmp_path / first, bytes(32))
+    wrapped: list[Wrapped] = []
+
+    def work() -> None:
+        wrapped.append(keys.wrap(b"data key", kek_id=keys.renew(), bound=b"x"))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [read_key(tmp_path / name) for name in names] == before
-    assert len({read_key(tmp_path / name) for name in set(made_at_once)}) == len(set(made_at_once))
-    with pytest.raises(VaultKeyError):
-        keys.unwrap(Wrapped("../kek-000001", b""), bound=b"")
+    assert (tmp_path / first).read_bytes() == before
+    assert [keys.unwrap(one, bound=b"x") for one in wrapped] == [b"data key"] * 4
+    assert keys.current() == max(one.kek_id for one in wrapped)
+    for wrong in ("../kek-000001-00000000", "kek-000009-00000000"):
+        with pytest.raises(VaultKeyError):
+            keys.unwrap(Wrapped(wrong, b""), bound=b"")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_lost_key_is_not_mistaken_for_a_new_one(vault, tmp_path):
+    """Without its key a card does not open and new ones are kept; from the backup of the key it opens again. A file
+    that holds another key than its name says is not used."""
+    ref = stored(vault)
+    (path,) = (tmp_path / "keys").iterdir()
+    backup = path.rename(tmp_path / "backup")
+    with pytest.raises(VaultKeyError):
+        opened(vault, ref)
+    later = stored(vault, "t-2", number="22")
+    backup.rename(path)
+    assert opened(vault, ref)[0] == "JDV00012345678901234"
+    assert opened(vault, later)[0] == "22"
+    path.write_bytes(bytes(32))
+    with pytest.raises(VaultKeyError, match="another key"):
+        opened(vault, ref)
 
 
 def test_rotation_rewraps_data_keys_and_nothing_else(vault, tmp_path):
@@ -475,16 +504,18 @@ def test_rotation_rewraps_data_keys_and_nothing_else(vault, tmp_path):
     before = [row_of(vault, ref.card_id) for ref in refs]
     done = rotate(vault, actor="admin", now=NOW)
     after = [row_of(vault, ref.card_id) for ref in refs]
-    assert (done.rewrapped, done.resumed, done.damaged, done.unused) == (4, False, (), ("kek-000001",))
+    assert (done.rewrapped, done.resumed, done.damaged) == (4, False, ())
+    (former,) = done.unused
+    assert former == before[0]["kek_id"]
     assert [row["ciphertext"] for row in before] == [row["ciphertext"] for row in after]
     assert all(
         old["wrapped_key"] != new["wrapped_key"] for old, new in zip(before[:4], after[:4], strict=True)
     )
-    assert vault.status() == {"kek-000002": 4, "shredded": 1}
-    vault.keys.destroy("kek-000001")
+    assert numbered(vault) == {"kek-000002": 4, "shredded": 1}
+    vault.keys.destroy(former)
     assert [opened(vault, ref)[0] for ref in refs[:4]] == [f"{number:010d}" for number in range(4)]
     with pytest.raises(VaultKeyError):
-        vault.keys.destroy("kek-000002")
+        vault.keys.destroy(done.kek_id)
 
 
 def test_a_rotation_that_is_stopped_goes_on(vault, monkeypatch):
@@ -503,11 +534,11 @@ def test_a_rotation_that_is_stopped_goes_on(vault, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         rotate(replace(vault, keys=Stops(vault.keys.folder)), actor="admin", now=NOW)
-    assert vault.status() == {"kek-000001": 3, "kek-000002": 4}
+    assert numbered(vault) == {"kek-000001": 3, "kek-000002": 4}
     assert [opened(vault, ref)[0] for ref in refs] == [f"{number:010d}" for number in range(7)]
     done = rotate(vault, actor="admin", now=NOW)
-    assert (done.kek_id, done.resumed, done.rewrapped) == ("kek-000002", True, 3)
-    assert rotate(vault, actor="admin", now=NOW).kek_id == "kek-000003"
+    assert (done.kek_id[:10], done.resumed, done.rewrapped) == ("kek-000002", True, 3)
+    assert rotate(vault, actor="admin", now=NOW).kek_id.startswith("kek-000003")
     assert [opened(vault, ref)[0] for ref in refs] == [f"{number:010d}" for number in range(7)]
 
 
@@ -527,7 +558,7 @@ def test_a_rotation_survives_a_kill(vault, tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert ended.returncode == -9, ended.stderr
-    assert vault.status() == {"kek-000001": 18, "kek-000002": 12}
+    assert numbered(vault) == {"kek-000001": 18, "kek-000002": 12}
     assert rotate(vault, actor="admin", now=NOW).rewrapped == 18
     cards = [ref for number in range(30) for ref in vault.cards_of(f"t-{number}")]
     assert [opened(vault, ref)[0] for ref in cards] == [f"{number:010d}" for number in range(30)]
@@ -699,6 +730,15 @@ def test_a_workspace_has_a_vault_whose_reveals_stand_in_the_evidence_log(tmp_pat
     again = open_vault(workspace, on_reveal=leaf_of_reveal(log))
     assert again.blind_index("jd", "1") == vault.blind_index("jd", "1")
     assert asdict(ref)["blind_index"] == again.blind_index("jd_ecard", canaries.markers[0])
+
+
+def test_a_vault_with_cards_does_not_start_with_another_index_key(tmp_path):
+    """Duplicates would pass unseen: the key has to come back from its backup."""
+    workspace = Workspace.open(tmp_path / "home")
+    stored(open_vault(workspace, on_reveal=Kept()))
+    (tmp_path / "home" / "keys" / "blind_index" / "key").unlink()
+    with pytest.raises(VaultKeyError, match="blind_index"):
+        open_vault(workspace, on_reveal=Kept())
 
 
 def test_the_flow_loads_no_model_library():

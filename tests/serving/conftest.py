@@ -19,6 +19,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from pipelines.access_data import AuditRow
+from pipelines.recycling.opening import PricingElsewhere, open_recycling
+from pipelines.signing_keys import signing_keys
 from pipelines.workspace import Workspace
 from serving.api.access.roles import Role
 from serving.api.app import create_app
@@ -57,14 +59,19 @@ class Clock:
         self.now += timedelta(**parts)
 
 
-def client_of(desk: Desk) -> TestClient:
-    """An administrator who asks a service with this desk; other headers make another of the clients who are known."""
+def client_of(desk: Desk, home: Path | None = None) -> TestClient:
+    """An administrator who asks a service with this desk; other headers make another of the clients who are known. home:
+    of the workspace whose recycling flow and signing keys the service has; None: it has neither."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
         app.state.desk = desk
         app.state.boards = PriceBoards(engine=desk.engine)
         app.state.access = one_of_each_role()
+        if home is not None:
+            workspace = Workspace.open(home)
+            app.state.signing_keys = signing_keys(workspace)
+            app.state.recycling = open_recycling(workspace, pricing=PricingElsewhere(), clock=desk.clock)
         app.state.metrics = Metrics(category_of=lambda name: desk.engine.catalogue.get(name).category)
         yield
 
@@ -160,8 +167,8 @@ def desk(live_workspace: Workspace, clock: Clock) -> Desk:
 
 
 @pytest.fixture
-def client(desk: Desk) -> Iterator[TestClient]:
-    with client_of(desk) as client:
+def client(desk: Desk, live_workspace: Workspace) -> Iterator[TestClient]:
+    with client_of(desk, live_workspace.home) as client:
         yield client
 
 

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from pipelines.workspace import Workspace
-from serving.api import examples, schemas
+from serving.api import examples, schemas, submission_schemas
 from serving.api.access.roles import Role
 from serving.api.app import create_app
 from serving.api.document import CODES, SECURITY
@@ -47,6 +47,11 @@ ANSWERS = {
     "post_event": schemas.EventReceipt,
     "get_prices": schemas.PriceBoard,
     "get_price_history": schemas.PriceHistory,
+    "submit": submission_schemas.SubmissionView,
+    "submit_lot": submission_schemas.LotAnswer,
+    "list_submissions": submission_schemas.SubmissionList,
+    "read_submission": submission_schemas.SubmissionView,
+    "accept": submission_schemas.SubmissionView,
 }
 
 
@@ -70,8 +75,9 @@ def test_every_operation_is_told_in_full(document):
     for method, path, operation in operations(document):
         assert operation["summary"], path
         assert operation["description"], path
-        if method == "POST":
-            assert operation["requestBody"]["content"]["application/json"]["examples"], path
+        body = operation.get("requestBody", {"content": {}})["content"]
+        if "application/json" in body:
+            assert body["application/json"]["examples"], path
         answer = operation["responses"]["200"]["content"].get("application/json", {})
         if operation["operationId"] in ANSWERS:
             assert answer["example"], path
@@ -81,9 +87,12 @@ def test_every_request_example_is_answered(client, clock, document):
     """Pasted in the order they stand in the document, all of them get an answer."""
     posted = 0
     for method, path, operation in operations(document):
-        if method != "POST":
+        body = operation.get("requestBody", {"content": {}})["content"].get("application/json")
+        if (
+            body is None or "{" in path
+        ):  # what is about one trade needs one in the right state: test_submissions
             continue
-        for title, example in operation["requestBody"]["content"]["application/json"]["examples"].items():
+        for title, example in body["examples"].items():
             clock.forward(seconds=10)
             response = client.post(path, json=example["value"])
             assert response.status_code == 200, (path, title, response.text)

@@ -114,7 +114,7 @@ def test_verifying_needs_no_workspace_and_loads_nothing_heavy(home, capsys):
         "import socket, sys\nfrom serving.cli import main\n"
         "def refuse(*a, **k): raise AssertionError('network')\nsocket.socket.connect = refuse\n"
         "try: main(sys.argv[1:])\nexcept SystemExit as end: print(end.code)\n"
-        "heavy = ('numpy', 'pandas', 'pyarrow', 'fastapi', 'mlflow', 'sqlalchemy', 'pydantic', 'httpx')\n"
+        "heavy = ('numpy', 'pandas', 'pyarrow', 'fastapi', 'mlflow', 'sqlalchemy', 'httpx')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, "evidence", "verify", str(out)]
@@ -137,6 +137,9 @@ def test_checkpoints_are_made_and_left_outside_by_command(home, capsys):
     code, told = run(capsys, "evidence", "checkpoint", "--home", home)
     assert code == 1
     assert "NOT LEFT OUTSIDE" in told
+    (home / "huika.toml").write_text('[evidence]\norigin = "example.org/other"\n')
+    code, told = run(capsys, "evidence", "checkpoint", "--home", home)
+    assert (code, "keeps its name" in told) == (1, True)
     (home / "huika.toml").write_text("")
     code, told = run(capsys, "evidence", "checkpoint", "--home", home)
     assert code == 0
@@ -215,11 +218,13 @@ def test_a_reveal_without_a_reason_or_a_second_person_is_refused(home, canaries,
 def test_rotation_and_shredding_by_command(home, canaries, capsys):
     """Status shows how many cards each key wraps; after shredding nothing is left to reveal."""
     ref = stored(home, canaries)
-    assert "kek-000001  1 cards  wraps new cards" in run(capsys, "vault", "status", "--home", home)[1]
+    (former,) = (home / "keys" / "vault").iterdir()
+    assert f"{former.name}  1 cards  wraps new cards" in run(capsys, "vault", "status", "--home", home)[1]
     code, told = run(capsys, "vault", "rotate", "--destroy-former", "--home", home)
     assert code == 0
     assert "1 data keys are wrapped with kek-000002" in told
-    assert [path.name for path in (home / "keys" / "vault").iterdir()] == ["kek-000002"]
+    assert [path.name[:10] for path in (home / "keys" / "vault").iterdir()] == ["kek-000002"]
+    assert not former.exists()
     assert run(capsys, "vault", "shred", ref.card_id, "--home", home)[0] == 0
     code, told = run(capsys, "vault", "reveal", ref.card_id, "--reason", "to look at it", "--home", home)
     assert code == 1

@@ -23,7 +23,6 @@ from serving.api.engine import Engine
 from serving.cli import main
 from tests.serving.conftest import Clock, client_of, desk_of
 
-
 pytestmark = pytest.mark.both_storages
 
 def submission(number: int, **seller: str) -> dict:

@@ -1,0 +1,74 @@
+"""Examples of the recycling flow's requests and answers. The card is nobody's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_CARD = {
+    "card_type": "jd_ecard",
+    "card_form": "virtual",
+    "face_value": {"amount_fen": 50_000},
+    "number": "JDV00000000000000042",
+    "secret": "EXAMPLEEXAMPLE00",
+}
+
+NEW: dict[str, Any] = {
+    "a JD e-card": {
+        "card": _CARD,
+        "seller": {"seller_id": "s-1001", "device_id": "d-77"},
+        "payee_ref": "payee-1001",
+        "channel": "bank",
+    }
+}
+ACCEPTANCE: dict[str, Any] = {"the quote that was read": {"quote_id": "q-0123456789abcdef0123456789abcdef"}}
+DECISIONS: dict[str, Any] = {"approved": {"decision": "approve", "reason": "known customer, card seen"}}
+COMPLAINTS: dict[str, Any] = {
+    "redeemed by somebody else": {"kind": "already_redeemed", "reason": "the buyer found the card empty"}
+}
+JUDGEMENTS: dict[str, Any] = {
+    "against the trade": {"verdict": "against_trade", "reason": "the issuer confirms the time of redemption"}
+}
+
+SUBMISSION: dict[str, Any] = {
+    "submission_id": "r-0123456789abcdef0123456789abcdef",
+    "state": "quoted",
+    "state_zh": "已报价",
+    "state_en": "quoted",
+    "quote_id": "q-0123456789abcdef0123456789abcdef",
+    "payout": {"amount_fen": 45_245, "currency": "CNY"},
+    "decision": "pay",
+    "valid_until": "2026-03-01T10:30:00+00:00",
+    "trouble": "",
+    "due_at": "2026-03-01T10:30:00+00:00",
+    "is_end": False,
+    "steps": [
+        {
+            "source": "",
+            "target": "submitted",
+            "actor": "seller",
+            "why": "submitted",
+            "at": "2026-03-01T10:00:00+00:00",
+        },
+        {
+            "source": "submitted",
+            "target": "quoted",
+            "actor": "machine",
+            "why": "quoted",
+            "at": "2026-03-01T10:00:01+00:00",
+        },
+    ],
+}
+LIST: dict[str, Any] = {"submissions": [SUBMISSION]}
+LOT: dict[str, Any] = {
+    "taken": 1,
+    "lines": [
+        {"row": 2, "submission_id": "r-0123456789abcdef0123456789abcdef"},
+        {
+            "row": 3,
+            "field": "number",
+            "code": "wrong_format",
+            "zh": "格式不符",
+            "en": "not the format of this card type",
+        },
+    ],
+}
