@@ -168,7 +168,9 @@ class ModelRegistry:
         MLflow's own call builds whole models with tags and versions, which takes 5 ms of a service's processor time
         for each; a test compares the two.
         """
-        chosen = sa.text("SELECT name, alias, version FROM registered_model_aliases WHERE workspace = 'default'")
+        chosen = sa.text(
+            "SELECT name, alias, version FROM registered_model_aliases WHERE workspace = 'default'"
+        )
         found: dict[str, dict[str, str]] = {}
         with self._database.connect() as connection:
             for name, alias, number in connection.execute(chosen):

@@ -13,12 +13,12 @@ from features.store import OnlineStoreUnavailable
 
 Found = TypeVar("Found")
 
-FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 0.5, 8.0
+FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 0.5, 2.0
 
 
 class GuardedStates:
     """A :class:`features.online.StateStore`. After a failure it refuses at once, without asking the store, for half a
-    second; each further failure doubles that, up to 8 seconds; one success ends it.
+    second; each further failure doubles that, up to 2 seconds; one success ends it.
 
     ``clock``: seconds, monotonic.
     """

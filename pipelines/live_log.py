@@ -51,9 +51,7 @@ class LiveLog:
     def append_all(self, connection: sa.Connection, events: Sequence[tuple[Event, str]]) -> list[int]:
         """Write records (event, once) in the caller's transaction, and their numbers. Nothing is written, and
         IntegrityError raised, where one ``once`` is in the log already."""
-        rows = [
-            {"once": once, "kind": _NAMES[type(event)], "body": to_json(event)} for event, once in events
-        ]
+        rows = [{"once": once, "kind": _NAMES[type(event)], "body": to_json(event)} for event, once in events]
         return self.data.append_all_to_log(connection, rows)
 
     def catch_up(self, *, now: datetime) -> int:

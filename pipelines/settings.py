@@ -43,7 +43,6 @@ class Storage(Policy):
         default="", repr=False, description="live states: redis://[:password@]host:port/db, rediss:// for TLS"
     )
 
-
     @field_validator("application_url", "mlflow_url")
     @classmethod
     def _with_driver(cls, url: str) -> str:
@@ -195,7 +194,10 @@ class CanarySettings(Policy):
     """How many sellers a challenger answers, and what stops it."""
 
     share: float = Field(
-        default=0.0, ge=0, le=1, description="of the sellers, for a new challenger; `huika canary start` sets it later"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="of the sellers, for a new challenger; `huika canary start` sets it later",
     )
     min_requests: int = Field(default=20, ge=1, description="requests of a challenger before errors count")
     min_quotes: int = Field(default=200, ge=2, description="quotes before latency, refusals and profit count")
@@ -244,9 +246,11 @@ class BooksSettings(Policy):
     payout_quiet_seconds: float = Field(
         default=300.0,
         ge=120,
-        description="after an attempt, before \"never heard of it\" is believed and it is sent again",
+        description='after an attempt, before "never heard of it" is believed and it is sent again',
     )
-    platform_zh: str = Field(default="回卡", min_length=1, max_length=60, description="the platform on receipts")
+    platform_zh: str = Field(
+        default="回卡", min_length=1, max_length=60, description="the platform on receipts"
+    )
     platform_en: str = Field(default="Huika", min_length=1, max_length=60, description="the same in English")
 
     @field_validator("payout_url")

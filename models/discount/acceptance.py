@@ -23,12 +23,12 @@ import lightgbm
 import numpy as np
 
 from models.discount.boosters import load_booster, save_booster
-from models.trees import predict
 from models.discount.context import EXPECTED_RESALE, CardContext, relative_matrix
 from models.discount.link import PLAIN, Link, Links
 from models.discount.pooled import RATE_UNIT, PooledLogit
 from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding, along
+from models.trees import predict
 
 STEEPNESS_RANGE = 4.0
 """The trees change the pooled steepness by this factor at most."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.discount.boosters import BoosterSettings, binned, fit_rounds
-from models.trees import predict
 from models.discount.pooled import RATE_UNIT
 from models.matrix import Encoding
+from models.trees import predict
 
 EXPLAINING_ROUNDS = 80
 EXPLAINING_ROWS = 100_000

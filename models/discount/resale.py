@@ -19,12 +19,12 @@ from models.discount.boosters import (
     load_booster,
     save_booster,
 )
-from models.trees import predict
 from models.discount.context import CardContext, relative_matrix
 from models.discount.directions import COMPETITOR_COLUMNS, UNDIRECTED, constraints
 from models.discount.ranges import RangeTable, fit_ranges
 from models.discount.resale_errors import ResaleErrors, resale_errors
 from models.matrix import Columns, Encoding
+from models.trees import predict
 
 ERROR_HEAD: dict[str, object] = {"objective": "gamma"}
 LEAST_ERROR = 0.002

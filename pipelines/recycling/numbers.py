@@ -19,9 +19,9 @@ class TradeNumbers:
     """Of the trades submitted in a period. Shares are NaN where nothing is there to divide by.
 
     response_seconds_p50: from a submission to its first quote, refusal or person. returning_share: of the sellers,
-    those with more than one trade. bait_and_cut: trades settled below the first quote that was accepted, of all settled.
-    complaint_share: of the trades that were bought. stock_fen: paid for cards that were bought; frozen_fen: reserved;
-    paid_fen: with the sellers.
+    those with more than one trade. bait_and_cut: trades settled below the quote that was accepted first, of all
+    settled. complaint_share: of the trades that were bought. stock_fen: paid for cards that were bought; frozen_fen:
+    reserved; paid_fen: with the sellers.
     """
 
     trades: int

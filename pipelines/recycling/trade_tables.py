@@ -37,8 +37,8 @@ submissions = sa.Table(
 """One row a trade, as it stands. version: grows with every change, so that two who act at once cannot both succeed.
 due_at: when the machine has something to do; null: it waits for somebody. failures, trouble: how often in a row the
 work of this state failed, and why (a stable code; empty: it did not). client_id: who submitted it. asked: the card
-and seller as the pricing API takes them, without secrets. first_payout_fen: of the first quote that the seller accepted, 0 before. facts: what was
-found out, by name."""
+and seller as the pricing API takes them, without secrets. first_payout_fen: of the quote that the seller accepted
+first, 0 before. facts: what was found out, by name."""
 
 steps = sa.Table(
     "recycling_steps",

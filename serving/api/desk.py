@@ -62,7 +62,7 @@ class Desk(QuotingDesk):
             raise Problem(422, "impossible_time", detail, field="happened_at")
         trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event, now=now)
         self._check_card_type(event)
-        known_at = self._known_at(event, now=now)
+        known_at = self._known_at(event, now=now if trade is None else max(now, trade["submitted_at"]))
         record = self._live_event(event, trade, known_at=known_at)
         try:
             with self.data.transaction() as connection:
@@ -102,8 +102,8 @@ class Desk(QuotingDesk):
         )
 
     def _known_at(self, event: Told, *, now: datetime) -> datetime:
-        """When an event counts as known: now; of a trade's labels each after the one before, so that they have one
-        order everywhere."""
+        """When an event counts as known: now (never before its trade's own moment); of a trade's labels each after the
+        one before, so that they have one order everywhere."""
         if not isinstance(event, schemas.FraudConfirmed | schemas.FraudCleared):
             return now
         told = [row["known_at"] for row in self.data.events_of(event.trade_id) if row["kind"] in LABEL_KINDS]
@@ -124,7 +124,8 @@ class Desk(QuotingDesk):
         trade = self.trades.find(event.trade_id)
         if trade is None:
             raise Problem(404, "trade_not_found", "there is no trade with this id", field="trade_id")
-        if event.happened_at < trade["submitted_at"]:
+        # A quote's moment may lie a little ahead: behind what was told while a clock was fast.
+        if event.happened_at < min(trade["submitted_at"], now):
             detail = "happened_at lies before the trade was submitted"
             raise Problem(422, "impossible_time", detail, field="happened_at")
         if isinstance(event, schemas.Accepted | schemas.Declined) and self._bought_at(event.trade_id):

@@ -21,7 +21,10 @@ log = logging.getLogger("huika")
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "1"
-NOT_RECORDED = ("not_recorded", "this could not be recorded now and is no promise; ask again with the same key")
+NOT_RECORDED = (
+    "not_recorded",
+    "this could not be recorded now and is no promise; ask again with the same key",
+)
 STORAGE_AWAY = ("storage_unavailable", "this cannot be read now; ask again")
 INTERNAL_ERROR = "something went wrong here; it is in our log"
 

@@ -160,9 +160,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.life = ModelLife(follower=follower, line=line, install=partial(put_in, app.state))
     put_in(app.state, line)
     app.state.signing_keys = signing_keys(workspace)
-    app.state.recycling = open_recycling(
-        workspace, pricing=PricingElsewhere(), clock=app.state.desk.clock
-    )
+    app.state.recycling = open_recycling(workspace, pricing=PricingElsewhere(), clock=app.state.desk.clock)
     app.state.access = open_access(workspace, AccessData.open(app.state.desk.data))
     app.state.boards.current(now=app.state.desk.clock())  # the first quote must not wait for first-time work
     gc.collect()

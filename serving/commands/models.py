@@ -157,8 +157,12 @@ def _print_shadow(home: Path) -> None:
     found = figures_of(answers.paired(candidate))
     refused, profit = found.refused, found.profit_fen
     print(f"challenger {candidate} in the shadow: {found.quotes:,} live quotes 影子对比")
-    print(f"  rates       {found.rate_difference:+.4f} on average, {found.price_moves:.1%} half a point apart or more")
-    print(f"  decisions   {found.decision_changes:.1%} changed; scores correlate {found.score_correlation:.3f}")
+    print(
+        f"  rates       {found.rate_difference:+.4f} on average, {found.price_moves:.1%} half a point apart or more"
+    )
+    print(
+        f"  decisions   {found.decision_changes:.1%} changed; scores correlate {found.score_correlation:.3f}"
+    )
     print(f"  refused     {refused[CANDIDATE]:.1%} against {refused[CHAMPION]:.1%}")
     print(f"  expects     {profit[CANDIDATE] / 100:.2f} CNY a quote against {profit[CHAMPION] / 100:.2f}")
 

@@ -60,8 +60,9 @@ class Clock:
 
 
 def client_of(desk: Desk, home: Path | None = None) -> TestClient:
-    """An administrator who asks a service with this desk; other headers make another of the clients who are known. home:
-    of the workspace whose recycling flow and signing keys the service has; None: it has neither."""
+    """An administrator who asks a service with this desk; other headers make another of the clients who are known.
+
+    home: of the workspace whose recycling flow and signing keys the service has; None: it has neither."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):
@@ -131,7 +132,9 @@ def live_workspace(
 
 
 @pytest.fixture(scope="session")
-def prepared_on_servers(prepared_home: Path, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared_on_servers(
+    prepared_home: Path, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The prepared workspace with its live state in Redis instead; do not change it, copy it."""
     from serving.commands.serve import prepare
 

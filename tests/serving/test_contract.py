@@ -72,7 +72,7 @@ def document(client: TestClient) -> dict[str, Any]:
 def test_every_operation_is_told_in_full(document):
     """A summary, a description, an example of the answer, and of the request where there is one."""
     assert document["openapi"].startswith("3.1")
-    for method, path, operation in operations(document):
+    for _, path, operation in operations(document):
         assert operation["summary"], path
         assert operation["description"], path
         body = operation.get("requestBody", {"content": {}})["content"]
@@ -86,7 +86,7 @@ def test_every_operation_is_told_in_full(document):
 def test_every_request_example_is_answered(client, clock, document):
     """Pasted in the order they stand in the document, all of them get an answer."""
     posted = 0
-    for method, path, operation in operations(document):
+    for _, path, operation in operations(document):
         body = operation.get("requestBody", {"content": {}})["content"].get("application/json")
         if (
             body is None or "{" in path

@@ -25,6 +25,7 @@ from tests.serving.conftest import Clock, client_of, desk_of
 
 pytestmark = pytest.mark.both_storages
 
+
 def submission(number: int, **seller: str) -> dict:
     who = {"seller_id": f"s-{number % 4}", "device_id": f"d-{number % 3}", "ip": "198.18.0.7"}
     return {
