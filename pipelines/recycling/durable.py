@@ -78,7 +78,7 @@ def launch(flow: Flow, *, system_url: str, engine: sa.Engine, executor: str) -> 
         "application_version": APPLICATION_VERSION,
         "executor_id": executor,
         "serializer": DBOSPortableJSONSerializer(),
-        "log_level": "WARNING",
+        "log_level": "ERROR",
         "enable_otlp": False,
         "max_executor_threads": 2 * AT_ONCE,
     }

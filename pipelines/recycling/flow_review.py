@@ -59,8 +59,8 @@ def look(flow: Flow, row: Row) -> Facts:
 
 
 def _vouch(flow: Flow, row: Row) -> Facts:
-    """Whether the real name behind the payee was verified."""
-    outcome = flow.identity.verified(row["payee_ref"])
+    """Whether the real name behind the seller was verified; the partner knows sellers by our reference."""
+    outcome = flow.identity.verified(row["asked"]["seller"]["seller_id"])
     if outcome.state == NOT_CONNECTED:
         return {"identity": NOT_CONNECTED}
     if outcome.value is None:

@@ -20,6 +20,7 @@ from serving.commands.bench_processes import child
 from serving.commands.bench_reasons import bench_reasons
 from serving.commands.bench_replay import bench_replay
 from serving.commands.bench_serving import bench_quote
+from serving.commands.bench_kills import bench_kills
 from serving.commands.bench_swaps import bench_swaps
 from serving.commands.bench_workspace import import_market, market
 from serving.commands.bench_worlds import bench_worlds
@@ -47,6 +48,7 @@ bench.command("ocr")(bench_ocr)
 bench.command("quote")(bench_quote)
 bench.command("equality")(bench_equality)
 bench.command("swaps")(bench_swaps)
+bench.command("kills")(bench_kills)
 
 Trades = Annotated[int, typer.Option(help="Trades of the synthetic market.", min=2_000)]
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipelines.databases import open_engine
 from pipelines.recycling import evidence_tables as tables
-from pipelines.recycling.anchors import Anchoring, FileWitness, TimeStamps
+from pipelines.recycling.anchors import AnchorFailed, Anchoring, FileWitness, TimeStamps
 from pipelines.recycling.checkpoints import parse_verifier_key
 from pipelines.recycling.evidence import EvidenceLog, LeafDiffers, LeafRef, OriginChanged
 from pipelines.recycling.evidence_bundle import (
@@ -381,8 +381,8 @@ def _resigned(log: EvidenceLog, content: bytes, change: Any) -> bytes:
         lambda d: d.update(subject="t-2"),
         lambda d: d["anchored"][0]["consistency"].pop(),
         lambda d: d["anchored"][0].update(checkpoint=d["checkpoint"]),
-        lambda d: d["anchored"][0]["anchors"][0].update(at="2020-01-01T00:00:00+00:00"),
-        lambda d: d["anchored"][0]["anchors"][1].update(at="2020-01-01T00:00:00+00:00"),
+        lambda d: d["anchored"][0]["anchors"][0].update(at="2099-01-01T00:00:00+00:00"),
+        lambda d: d["anchored"][0]["anchors"][1].update(at="2099-01-01T00:00:00+00:00"),
         lambda d: d["anchored"][0]["anchors"][0].update(proof=d["anchored"][1]["anchors"][0]["proof"]),
         lambda d: d.update(time_stamp_roots=""),
         lambda d: d.update(keys=[]),
@@ -515,6 +515,21 @@ def test_a_stamp_of_another_authority_is_not_kept(log, authority, tmp_path):
         transport=httpx.MockTransport(lambda request: httpx.Response(200, content=b"no stamp")),
     )
     assert log.anchor([broken], now=NOW) == {"tsa.example": "tsa.example: the time stamp cannot be read"}
+
+
+def test_a_reply_that_is_replayed_is_no_stamp(authority):
+    """Each question has a number of its own, and the answer must repeat it."""
+    replies: list[httpx.Response] = []
+
+    def replay(request: httpx.Request) -> httpx.Response:
+        replies.append(replies[0] if replies else authority(request))
+        return httpx.Response(200, content=replies[-1].content)
+
+    anchor = replace(stamps(authority), transport=httpx.MockTransport(replay))
+    asked = {"size": 1, "root": bytes(32), "continuation": lambda older: [], "now": NOW}
+    assert anchor.leave("a note", **asked).proof
+    with pytest.raises(AnchorFailed, match="Nonce"):
+        anchor.leave("a note", **asked)
 
 
 def test_a_witness_refuses_a_smaller_or_another_tree(log, tmp_path):

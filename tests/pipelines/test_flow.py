@@ -330,3 +330,9 @@ def test_every_state_can_be_left_or_is_an_end():
     assert reached == set(STATES)
     assert all(state.is_end or state.code in left for state in STATES.values())
     assert all(f"as {code}" in diagram() for code in STATES)
+
+
+def test_the_docs_show_the_life_that_the_code_has():
+    """The diagram in docs/recycling.md is the one that the code draws."""
+    docs = Path(__file__).parents[2] / "docs" / "recycling.md"
+    assert diagram() in docs.read_text(encoding="utf-8")

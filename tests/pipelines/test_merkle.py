@@ -209,6 +209,9 @@ def test_places_outside_the_tree_have_no_proof():
         consistency_spans(9, 8)
     with pytest.raises(ProofRefused):
         check_inclusion(leaf=HASHES[0], index=1, size=1, proof=[], root=HASHES[0])
+    root = bytes.fromhex(ROOTS[7])
+    with pytest.raises(ProofRefused):  # a root is no leaf
+        check_inclusion(leaf=root, index=0, size=8, proof=[], root=root)
     with pytest.raises(ProofRefused):
         check_consistency(older=2, newer=1, proof=[], older_root=HASHES[0], newer_root=HASHES[0])
 

@@ -272,6 +272,30 @@ def test_a_payout_that_never_arrived_is_sent_again_only_after_a_while(desk, data
     assert held(data) == PAID
 
 
+@pytest.mark.parametrize(
+    "misleading",
+    [
+        answers(404, text="<html>not here</html>"),
+        answers(404, json={"code": "not_found"}),
+        answers(404, json=["payout_not_found"]),
+        answers(502, json={"code": "payout_not_found"}),
+        answers(200, json={"code": "payout_not_found"}),
+        answers(401, json={"code": "unauthorized"}),
+    ],
+)
+def test_only_the_provider_itself_can_say_that_it_never_heard(misleading, desk, data, provider, clock):
+    """A page of whatever stands in front of it says nothing about money, however long ago the payout was sent."""
+    provider.behave = [pays_and_times_out, misleading]
+    assert desk.advance("p-1") == "unknown"
+    provider.seconds += 60
+    clock.now += timedelta(days=1)
+    assert desk.advance("p-1") == "unknown"
+    provider.seconds += 60
+    assert desk.advance("p-1") == "paid"
+    assert (provider.payments, provider.posts) == (["p-1"], 1)
+    assert held(data) == PAID
+
+
 def test_a_provider_that_answers_a_key_twice_pays_once(desk, data, provider, http):
     """The same id again gets the same answer; the books move once."""
     provider.behave = [pays_and_times_out]

@@ -40,6 +40,7 @@ from pipelines.recycling.vault import (
     SecretDiffers,
     Vault,
     VaultRefusal,
+    bound_key,
 )
 from pipelines.recycling.vault_keys import LocalKeys, TransitKeys, VaultKeyError, Wrapped, keep_key
 from pipelines.recycling.vault_rotation import rotate
@@ -230,6 +231,29 @@ def test_one_changed_bit_does_not_open(shared_vault, part, at, bit):
     changed(shared_vault, ref.card_id, **{part: bytes(value)})
     with pytest.raises(CardDamaged):
         opened(shared_vault, ref)
+
+
+def test_each_layer_is_bound_by_itself(vault):
+    """Whoever wraps a data key anew for another card opens nothing with it; whoever seals a card for another trade with
+    a data key of this one finds it closed."""
+    ref, other = stored(vault), stored(vault, "t-2", number="2222222222")
+    row, target = row_of(vault, ref.card_id), row_of(vault, other.card_id)
+    kek_id = row["kek_id"]
+    data_key = vault.keys.unwrap(
+        Wrapped(kek_id, row["wrapped_key"]), bound=bound_key("t-1", ref.card_id, kek_id)
+    )
+    moved = vault.keys.wrap(data_key, kek_id=kek_id, bound=bound_key("t-2", other.card_id, kek_id))
+    sealed = {"nonce": row["nonce"], "ciphertext": row["ciphertext"]}
+    changed(vault, other.card_id, wrapped_key=moved.value, **sealed)
+    with pytest.raises(CardDamaged):
+        opened(vault, other)
+    parts = ["huika card", target["format"], "t-2", other.card_id, target["face_value_fen"]]
+    forged = AESGCM(data_key).encrypt(row["nonce"], b'["1", "2"]', json.dumps(parts).encode())
+    changed(vault, other.card_id, ciphertext=forged)
+    assert opened(vault, other) == ("1", "2")  # this is how it would be sealed for it
+    changed(vault, other.card_id, wrapped_key=row["wrapped_key"])
+    with pytest.raises(CardDamaged):
+        opened(vault, other)
 
 
 # --- duplicates --------------------------------------------------------------------------------------------------
@@ -562,6 +586,19 @@ def test_a_rotation_survives_a_kill(vault, tmp_path):
     assert rotate(vault, actor="admin", now=NOW).rewrapped == 18
     cards = [ref for number in range(30) for ref in vault.cards_of(f"t-{number}")]
     assert [opened(vault, ref)[0] for ref in cards] == [f"{number:010d}" for number in range(30)]
+
+
+def test_a_card_that_is_shredded_meanwhile_stays_so(vault):
+    """A rotation that had opened its data key does not bring it back."""
+    ref = stored(vault)
+
+    class Slow(LocalKeys):
+        def wrap(self, data_key: bytes, *, kek_id: str, bound: bytes) -> Wrapped:
+            vault.shred(ref.card_id, actor="admin", now=NOW)
+            return super().wrap(data_key, kek_id=kek_id, bound=bound)
+
+    assert rotate(replace(vault, keys=Slow(vault.keys.folder)), actor="admin", now=NOW).rewrapped == 0
+    assert row_of(vault, ref.card_id)["wrapped_key"] is None
 
 
 def test_a_damaged_card_does_not_stop_a_rotation(vault):

@@ -1,0 +1,72 @@
+"""A recycling worker for drills: forked from a process that has everything imported, so that it can be killed often.
+
+It prices by a fixed rate, so that a drill measures the flow and not the models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipelines.recycling.adapters.outcomes import Outcome
+from pipelines.recycling.ports import Priced
+
+RATE_PERCENT = 90
+
+
+class DrillPricing:
+    """Quotes a fixed share of what is sold; the same quote for the same key."""
+
+    def quote(self, submission: Mapping[str, Any], *, key: str) -> Outcome[Priced]:
+        card = submission["card"]
+        value = card.get("balance", card["face_value"])["amount_fen"]
+        priced = Priced(
+            quote_id=f"q-{hashlib.sha256(key.encode()).hexdigest()[:32]}",
+            payout_fen=value * RATE_PERCENT // 100,
+            decision="pay",
+            no_offer=False,
+            valid_until=datetime.now(UTC) + timedelta(days=1),
+            law_version="drill",
+            reasons=(),
+            degraded=(),
+        )
+        return Outcome("ok", priced)
+
+    def tell(self, event: Mapping[str, Any]) -> Outcome[str]:
+        return Outcome("ok", "recorded")
+
+
+def work(home: Path) -> None:
+    """Run a worker on a workspace until the process is killed."""
+    from pipelines.recycling.durable import Worker, launch
+    from pipelines.recycling.opening import open_recycling
+    from pipelines.workspace import Workspace
+
+    opened = open_recycling(Workspace.open(home), pricing=DrillPricing(), clock=lambda: datetime.now(UTC))
+    launch(opened.flow, system_url=f"sqlite:///{home / 'flow.db'}", engine=opened.engine, executor="worker")
+    Worker(opened.flow, opened.engine).run()
+
+
+def main() -> None:
+    """Fork a worker for every line on standard input and print its pid; end with the input."""
+    home = Path(sys.argv[1])
+    import pipelines.recycling.durable
+    import pipelines.recycling.opening  # noqa: F401 - imported before forking
+
+    for _ in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            work(home)
+            os._exit(0)
+        print(pid, flush=True)
+        os.waitpid(pid, 0)
+        print("ended", flush=True)
+
+
+if __name__ == "__main__":
+    main()
