@@ -16,9 +16,10 @@ from features.entity_history import Events
 from features.history import History
 from features.kernel import entity_order
 from features.live_market import Bid, Side, observe
-from features.online import first_marks, submission_values
+from features.online import submission_values
 from features.rows import band_of, to_microseconds
 from features.state import LAG, NEVER, TAIL_AGE, TAIL_MOST, Increment, State, Totals, encode
+from features.state_book import first_marks
 
 CHUNK = 20_000
 """States put together at a time."""

@@ -196,31 +196,31 @@ def time_is_day_off(m: Moment) -> Value:
     return m.is_day_off
 
 
-@define(family="time", unit="days", zh="距春节天数", as_of="trade", null=BEYOND_CALENDAR)
+@define(family="season", unit="days", zh="距春节天数", as_of="trade", null=BEYOND_CALENDAR)
 def time_days_to_spring_festival(m: Moment) -> Value:
     """Days to the next Spring Festival."""
     return m.days_to("spring_festival")
 
 
-@define(family="time", unit="days", zh="春节后天数", as_of="trade", null=BEYOND_CALENDAR)
+@define(family="season", unit="days", zh="春节后天数", as_of="trade", null=BEYOND_CALENDAR)
 def time_days_since_spring_festival(m: Moment) -> Value:
     """Days since the first day of the last Spring Festival: cards given then come on the market."""
     return m.days_since("spring_festival")
 
 
-@define(family="time", unit="days", zh="距中秋天数", as_of="trade", null=BEYOND_CALENDAR)
+@define(family="season", unit="days", zh="距中秋天数", as_of="trade", null=BEYOND_CALENDAR)
 def time_days_to_mid_autumn(m: Moment) -> Value:
     """Days to the next Mid-Autumn Festival."""
     return m.days_to("mid_autumn")
 
 
-@define(family="time", unit="days", zh="距国庆天数", as_of="trade", null=BEYOND_CALENDAR)
+@define(family="season", unit="days", zh="距国庆天数", as_of="trade", null=BEYOND_CALENDAR)
 def time_days_to_national_day(m: Moment) -> Value:
     """Days to the next National Day holiday."""
     return m.days_to("national_day")
 
 
-@define(family="time", unit="days", zh="距大促天数", as_of="trade", null=BEYOND_CALENDAR)
+@define(family="season", unit="days", zh="距大促天数", as_of="trade", null=BEYOND_CALENDAR)
 def time_days_to_sale(m: Moment) -> Value:
     """Days to the next large online sale (18 June or 11 November)."""
     first, second = m.days_to("618"), m.days_to("double_11")

@@ -9,42 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Protocol
 
 from features.catalogue import Catalogue
 from features.channels import Channel, Extremes, channels_in, extremes_in
 from features.entities import COUNTED, ENTITIES, KEPT, network_of
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
-from features.live_links import forget_old_links, link_frauds, link_submission, links_of
+from features.live_links import link_frauds, link_submission, links_of
 from features.live_market import Bid
 from features.live_moment import LiveMoment
 from features.registry import Registry
 from features.rows import band_of, rate_to_ppm, to_microseconds
-from features.state import AFTER, Increment, State, add, add_rate, decode, empty_state, encode
-
-CURSOR = "cursor"
-"""The key under which the number of the last applied record stands. A store without it holds no states at all."""
-
-GENERATION = "generation"
-"""The key under which a rebuild leaves its own name: states of another rebuild are not the ones somebody knows of."""
+from features.state import AFTER, State, add_rate
+from features.state_book import (
+    CURSOR,
+    GENERATION,
+    Nothing,
+    StateBook,
+    StateStore,
+    first_marks,
+    number_of,
+)
 
 KEPT_AT_HAND = ("card_type=", "card_category=")
 """Keys of the states that are kept between rounds."""
 
 FeatureValues = dict[str, float | str | None]
-
-
-class StateStore(Protocol):
-    """Where states live; :class:`features.store.FeatureStore` is one."""
-
-    def read_states(self, keys: Sequence[str]) -> list[bytes | None]: ...
-
-    def write_states(self, states: Mapping[str, bytes], *, now: datetime) -> None: ...
-
-
-class StatesMissing(RuntimeError):
-    """The store holds no states: it was emptied, or never filled. They must be rebuilt before anything is told."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +78,12 @@ class LiveFeatures:
 
     def round(self, trades: Sequence[Trade]) -> Round:
         """Answers of several trades, one after another: one read for all their entities. Raises StatesMissing."""
-        book = _Book(self._states)
+        book = StateBook(self._states)
         keys = dict.fromkeys(key for trade in trades for key in self.keys(trade))
         seq = self._open(book, keys)
         return Round(live=self, book=book, seq=seq)
 
-    def _open(self, book: _Book, keys: Iterable[str]) -> int:
+    def _open(self, book: StateBook, keys: Iterable[str]) -> int:
         """Fill a book with states, from those at hand where the store still holds them; the cursor."""
         kept, asked = self._kept, [key for key in keys if key not in self._kept.states]
         cursor, generation, *found = self._states.read_states([CURSOR, GENERATION, *asked])
@@ -105,7 +94,7 @@ class LiveFeatures:
         book.share(kept.states)
         book.read(keys)
         kept.states.update((key, book.find(key)) for key in keys if key.startswith(KEPT_AT_HAND))
-        return _number(cursor)
+        return number_of(cursor)
 
     def forget(self) -> None:
         """Drop the states at hand: they may hold what was never written."""
@@ -117,9 +106,9 @@ class LiveFeatures:
 
     def blank(self, trade: Trade, *, names: Sequence[str] | None = None) -> Answer:
         """Features of a trade as if nothing else were known: what is left when the states cannot be read."""
-        return self.answer_from(trade, _Book(_Nothing()), 0, names)
+        return self.answer_from(trade, StateBook(Nothing()), 0, names)
 
-    def answer_from(self, trade: Trade, book: _Book, seq: int, names: Sequence[str] | None) -> Answer:
+    def answer_from(self, trade: Trade, book: StateBook, seq: int, names: Sequence[str] | None) -> Answer:
         """Features of a trade from the states of a book, which stand for the log up to record ``seq``."""
         keys = self._keys(trade)
         states = {entity: book.find(key) for entity, key in keys.items()}
@@ -135,7 +124,7 @@ class LiveFeatures:
     def channels(self, card_type: str, at: datetime) -> tuple[Channel, ...]:
         """Every channel of the card type's market as of a moment, or of just after what the card type was told last.
         Raises StatesMissing."""
-        book, key = _Book(self._states), f"card_type={card_type}"
+        book, key = StateBook(self._states), f"card_type={card_type}"
         self._open(book, [key])
         state = book.find(key)
         return channels_in(state.market, max(to_microseconds(at), state.horizon + 1))
@@ -145,7 +134,7 @@ class LiveFeatures:
     @property
     def applied(self) -> int:
         """Number of the last record that the states stand for. Raises StatesMissing."""
-        return _number(self._states.read_states([CURSOR])[0])
+        return number_of(self._states.read_states([CURSOR])[0])
 
     @property
     def generation(self) -> str:
@@ -159,7 +148,7 @@ class LiveFeatures:
 
     def apply(self, records: Iterable[Record], *, now: datetime) -> None:
         """Take records, in the order of their numbers. All states change in one write."""
-        book = _Book(self._states)
+        book = StateBook(self._states)
         told = list(records)
         book.read({key for record in told for key in self._touched(record.event)})
         for record in told:
@@ -180,7 +169,7 @@ class LiveFeatures:
     def _keys(self, trade: Trade) -> dict[str, str]:
         return entity_keys(trade, category_of(self._catalogue, trade["card_type"]))
 
-    def tell(self, event: Event, book: _Book) -> None:
+    def tell(self, event: Event, book: StateBook) -> None:
         """Change the states of a book as an event does."""
         if isinstance(event, Observed):
             self._observe(event, book)
@@ -198,14 +187,14 @@ class LiveFeatures:
             case Labelled():
                 _label(event, keys, book)
 
-    def _observe(self, event: Observed, book: _Book) -> None:
+    def _observe(self, event: Observed, book: StateBook) -> None:
         key = f"card_type={event.card_type}"
         if book.untold(key):
             bid = Bid(to_microseconds(event.at), rate_to_ppm(event.rate))
             band = band_of(self._catalogue, event.card_type)
             add_rate(book.change(key), event.side, event.source, bid, band=band)
 
-    def _submit(self, trade: Trade, keys: Mapping[str, str], book: _Book) -> None:
+    def _submit(self, trade: Trade, keys: Mapping[str, str], book: StateBook) -> None:
         time, fen = to_microseconds(trade["submitted_at"]), trade["face_value_fen"]
         values = submission_values(fen)
         names = {entity: key.partition("=")[2] for entity, key in keys.items()}
@@ -223,7 +212,7 @@ class Round:
     What is told changes the book alone, until :meth:`write`.
     """
 
-    def __init__(self, *, live: LiveFeatures, book: _Book, seq: int) -> None:
+    def __init__(self, *, live: LiveFeatures, book: StateBook, seq: int) -> None:
         self._live, self._book = live, book
         self.first = self.last = seq
 
@@ -266,7 +255,7 @@ def submission_values(fen: int) -> list[int]:
     return [1, fen, (fen // 100) ** 2, fen]
 
 
-def _resell(event: Resold, keys: Mapping[str, str], book: _Book) -> None:
+def _resell(event: Resold, keys: Mapping[str, str], book: StateBook) -> None:
     time, ppm = to_microseconds(event.resold_at), rate_to_ppm(event.rate)
     _tell_outcome(book, keys, {"resales": [1, ppm]}, known_at=time, at=time)
     if event.decided_at is not None and event.decided_at < event.resold_at:
@@ -274,7 +263,7 @@ def _resell(event: Resold, keys: Mapping[str, str], book: _Book) -> None:
         _tell_outcome(book, keys, values, known_at=time, at=to_microseconds(event.decided_at))
 
 
-def _label(event: Labelled, keys: Mapping[str, str], book: _Book) -> None:
+def _label(event: Labelled, keys: Mapping[str, str], book: StateBook) -> None:
     known_at, submitted = to_microseconds(event.known_at), to_microseconds(event.trade["submitted_at"])
     fraud = int(event.fraud)
     cohort, more = [1, fraud], fraud
@@ -290,90 +279,13 @@ def _label(event: Labelled, keys: Mapping[str, str], book: _Book) -> None:
 
 
 def _tell_outcome(
-    book: _Book, keys: Mapping[str, str], values: Mapping[str, list[int]], *, known_at: int, at: int
+    book: StateBook, keys: Mapping[str, str], values: Mapping[str, list[int]], *, known_at: int, at: int
 ) -> None:
     """Add values of series to every entity of the trade that keeps them."""
     for entity, key in keys.items():
         for series in KEPT[entity]:
             if series.name in values:
                 book.add(key, series.name, (known_at, AFTER), at, values[series.name], [])
-
-
-class _Nothing:
-    """A store that knows nothing."""
-
-    def read_states(self, keys: Sequence[str]) -> list[bytes | None]:
-        return [b"0" if key == CURSOR else None for key in keys]
-
-    def write_states(self, states: Mapping[str, bytes], *, now: datetime) -> None:
-        raise NotImplementedError("there is nowhere to write to")
-
-
-class _Book:
-    """States at hand, and which of them changed."""
-
-    def __init__(self, store: StateStore) -> None:
-        self._store = store
-        self._states: dict[str, State] = {}
-        self._changed: set[str] = set()
-        self._seq = 0
-
-    def read(self, keys: Iterable[str]) -> None:
-        missing = [key for key in keys if key not in self._states]
-        if missing:
-            self.take(missing, self._store.read_states(missing))
-
-    def share(self, states: Mapping[str, State]) -> None:
-        """Use these states too; what is told changes them."""
-        self._states.update(states)
-
-    def take(self, keys: Sequence[str], found: Sequence[bytes | None]) -> None:
-        """Take states as the store gave them."""
-        for key, data in zip(keys, found, strict=True):
-            self._states[key] = empty_state(key.partition("=")[0]) if data is None else decode(data)
-
-    def find(self, key: str) -> State:
-        if key not in self._states:
-            self.read([key])
-        return self._states[key]
-
-    def change(self, key: str) -> State:
-        """A state that is going to be written."""
-        self._changed.add(key)
-        return self.find(key)
-
-    def begin(self, seq: int) -> None:
-        """Start telling a record."""
-        self._seq = seq
-
-    def untold(self, key: str) -> bool:
-        """Whether the state has not taken this record yet."""
-        return self.find(key).seq < self._seq
-
-    def add(
-        self,
-        key: str,
-        series: str,
-        moment: tuple[int, str],
-        at: int,
-        values: list[int],
-        names: list[str | None],
-    ) -> None:
-        if self.untold(key):
-            entity = key.partition("=")[0]
-            number = _series_number(entity, series)
-            state = self.change(key)
-            add(state, entity, Increment(moment[0], moment[1], number, at, values, names))
-
-    def write(self, *, last: int, now: datetime) -> None:
-        encoded = {}
-        for key in self._changed:
-            state = self._states[key]
-            state.seq = last
-            if state.links and state.tail:
-                forget_old_links(state, time=state.tail[-1].time)
-            encoded[key] = encode(state)
-        self._store.write_states(encoded | {CURSOR: str(last).encode()}, now=now)
 
 
 def _after_what_was_told(asked: int, trade_id: str, states: Iterable[State]) -> int:
@@ -385,19 +297,3 @@ def _after_what_was_told(asked: int, trade_id: str, states: Iterable[State]) -> 
             time = max(time, newest.time + 1)
         time = max(time, state.horizon + 1)
     return time
-
-
-def first_marks(*, generation: str, applied: int) -> dict[str, bytes]:
-    """What stands beside freshly built states that hold the log up to record ``applied``."""
-    return {GENERATION: generation.encode(), CURSOR: str(applied).encode()}
-
-
-def _number(cursor: bytes | None) -> int:
-    if cursor is None:
-        raise StatesMissing("there are no live states; they are rebuilt when the service starts")
-    return int(cursor)
-
-
-@lru_cache(maxsize=1_000)
-def _series_number(entity: str, name: str) -> int:
-    return next(number for number, series in enumerate(KEPT[entity]) if series.name == name)

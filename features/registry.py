@@ -68,8 +68,12 @@ COMPUTING_MODULES = (
 )
 """The code that a stored training set depends on, beside the catalogue's data."""
 
-IDENTITY_FREE = frozenset({"card", "market", "resale", "stock", "kind", "time"})
+IDENTITY_FREE = frozenset({"card", "market", "resale", "stock", "kind", "time", "season"})
 """Families that say nothing about who sells, nor that somebody asked. Only these may move a price."""
+
+FOR_PRICES_ALONE = frozenset({"market", "resale", "stock", "season"})
+"""Families that the fraud model does not see: they tell one week from another, and a tree that splits on them has
+learnt when there was fraud instead of how (docs/decisions.md)."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Feature:
 
     @property
     def models(self) -> tuple[str, ...]:
+        if self.family in FOR_PRICES_ALONE:
+            return ("discount",)
         return ("discount", "fraud") if self.family in IDENTITY_FREE else ("fraud",)
 
     @cached_property

@@ -223,9 +223,7 @@ class FeatureStore:
         entity_key = self._key.__wrapped__  # millions of keys pass once: they must not push out the hot ones
         rest, written = iter(states), 0
         while chunk := list(islice(rest, BULK_STATES)):
-            chunk.sort(
-                key=itemgetter(0)
-            )  # in the index's order each of its pages is changed once (stable sort)
+            chunk.sort(key=itemgetter(0))  # in the index's order each of its pages is changed once
             self._write([(entity_key(key), self._row(state), now, None) for key, state in chunk])
             written += len(chunk)
         return written

@@ -8,26 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from features.online import StateStore
+from features.state_book import StateStore
 from features.store import OnlineStoreUnavailable
+from pipelines.breaker import Breaker, Patience
 
 Found = TypeVar("Found")
 
-FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 0.5, 2.0
+PATIENCE = Patience(failures=1, first_rest=0.5, longest_rest=2.0)
+"""Short: the states are wanted by every quote, and asking costs a quarter of a second at most."""
 
 
 class GuardedStates:
-    """A :class:`features.online.StateStore`. After a failure it refuses at once, without asking the store, for half a
-    second; each further failure doubles that, up to 2 seconds; one success ends it.
+    """A :class:`features.state_book.StateStore` that refuses at once, without asking, while its breaker rests.
 
     ``clock``: seconds, monotonic.
     """
 
     def __init__(self, store: StateStore, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._clock = clock
-        self._rest = 0.0
-        self._closed_until = 0.0
+        self._breaker = Breaker(patience=PATIENCE, clock=clock)
 
     def read_states(self, keys: Sequence[str]) -> list[bytes | None]:
         """Raises OnlineStoreUnavailable."""
@@ -38,13 +37,12 @@ class GuardedStates:
         self._guarded(lambda: self._store.write_states(states, now=now))
 
     def _guarded(self, work: Callable[[], Found]) -> Found:
-        if self._clock() < self._closed_until:
+        if self._breaker.rest_seconds():
             raise OnlineStoreUnavailable("online store: it did not answer a moment ago")
         try:
             found = work()
         except OnlineStoreUnavailable:
-            self._rest = min(max(FIRST_REST_SECONDS, 2 * self._rest), LONGEST_REST_SECONDS)
-            self._closed_until = self._clock() + self._rest
+            self._breaker.failed()
             raise
-        self._rest = 0.0
+        self._breaker.succeeded()
         return found

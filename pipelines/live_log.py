@@ -15,8 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
-from features.online import LiveFeatures, Round, StatesMissing
+from features.online import LiveFeatures, Round
 from features.rows import SPINE_COLUMNS
+from features.state_book import StatesMissing
 from features.store import OnlineStoreUnavailable
 from pipelines.application_data import ApplicationData
 

@@ -24,9 +24,10 @@ from features.backfill import backfill
 from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
 from features.entities import specification_version
-from features.online import LiveFeatures, StatesMissing, StateStore
+from features.online import LiveFeatures
 from features.rows import to_microseconds
 from features.state import LAYOUT
+from features.state_book import StatesMissing, StateStore
 from features.store import FeatureStore, OnlineStoreUnavailable
 from features.table_store import TableStore
 from features.tables import TABLES

@@ -261,6 +261,28 @@ class BooksSettings(Policy):
         return url
 
 
+class RecyclingSettings(Policy):
+    """What sellers pay in the recycling flow, and for how long ended trades are kept. Tax rates: taxes.toml."""
+
+    fee_bps: int = Field(default=0, ge=0, le=5_000, description="the platform's fee, basis points of the price")
+    physical_fee_bps: int = Field(
+        default=0, ge=0, le=5_000, description="of physical cards instead, usually 500 to 1000; 0: the same fee"
+    )
+    postage_cny: float = Field(
+        default=0, ge=0, le=1_000, description="what the seller of a physical card pays for its label"
+    )
+    secrets_days: int = Field(
+        default=180, ge=1, description="after a trade's end `huika recycling purge` destroys its card's secret"
+    )
+    evidence_days: int = Field(
+        default=1_825, ge=365, description="after a leaf was written, what it said; proofs stay"
+    )
+
+    @property
+    def postage_fen(self) -> int:
+        return round(self.postage_cny * 100)
+
+
 class TrainingSettings(Policy):
     """How models are fitted and judged."""
 
@@ -288,6 +310,7 @@ class Settings(BaseSettings):
     observability: Observability = Observability()
     signing: SigningSettings = SigningSettings()
     books: BooksSettings = BooksSettings()
+    recycling: RecyclingSettings = RecyclingSettings()
     vault: VaultSettings = VaultSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     adapters: AdapterSettings = AdapterSettings()

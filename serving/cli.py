@@ -83,6 +83,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "recycling",
         "The recycling flow: its worker, its trades, what people decide, its numbers.",
     ),
+    "callbacks": (
+        "serving.commands.callbacks",
+        "callbacks",
+        "Tell partners when their trades move: addresses, what waits, what is dead, sending again.",
+    ),
     "signing": ("serving.commands.signing", "signing", "The keys that sign quotes: show, rotate."),
     "vault": (
         "serving.commands.vault",
@@ -167,12 +172,13 @@ def expected_refusals() -> tuple[type[Exception], ...]:
     from features.store import OnlineStoreUnavailable, OnlineUrlError
     from models.registry import ModelNotFound
     from pipelines.databases import DatabaseAway
+    from pipelines.recycling.taxes import TaxFileError
     from pipelines.settings import SettingsError
     from pipelines.signing_keys import SigningKeyError
     from pipelines.training.import_problems import ImportProblem
 
     storage = (OnlineStoreUnavailable, OnlineUrlError, DatabaseAway)
-    settings = (SettingsError, SigningKeyError)
+    settings = (SettingsError, SigningKeyError, TaxFileError)
     return (*settings, ImportProblem, ModelNotFound, FeatureFailed, *storage)
 
 

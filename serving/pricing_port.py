@@ -1,16 +1,20 @@
-"""The pricing API as the recycling flow needs it, over HTTP by the typed client."""
+"""The pricing API as the recycling flow needs it: over HTTP by the typed client, or in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.ports import Priced
-from serving.api.schemas import Event, Submission
+from serving.api.problems import Problem
+from serving.api.schemas import Event, Quote, Submission
 from serving.client import HuikaClient, HuikaProblem, HuikaUnreachable
+
+if TYPE_CHECKING:
+    from serving.api.desk import Desk
 
 _EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 
@@ -29,17 +33,7 @@ class HttpPricing:
             return Outcome("unreachable", maybe_done=True)
         except HuikaProblem as problem:
             return _refused(problem)
-        priced = Priced(
-            quote_id=quote.quote_id,
-            payout_fen=quote.payout.amount_fen,
-            decision=quote.decision,
-            no_offer=quote.no_offer,
-            valid_until=quote.valid_until,
-            law_version=quote.law_version,
-            reasons=tuple(reason.model_dump() for reason in quote.reasons),
-            degraded=tuple(quote.degraded),
-        )
-        return Outcome("ok", priced)
+        return Outcome("ok", _priced(quote))
 
     def tell(self, event: Mapping[str, Any]) -> Outcome[str]:
         """Tell what happened; once for each ``event_id``."""
@@ -49,6 +43,52 @@ class HttpPricing:
             return Outcome("unreachable", maybe_done=True)
         except HuikaProblem as problem:
             return _refused(problem)
+
+
+class DeskPricing:
+    """The same over a desk in this process, one question at a time. It keeps its quotes by key for as long as it is
+    there, and nobody else."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._quotes: dict[str, Priced] = {}
+
+    def quote(self, submission: Mapping[str, Any], *, key: str) -> Outcome[Priced]:
+        if key not in self._quotes:
+            try:
+                asked = Submission.model_validate(submission)
+                answered = self._desk.quote(asked, now=self._desk.clock())
+            except (Problem, ValidationError) as problem:
+                return _problem(problem)
+            self._quotes[key] = _priced(Quote.model_validate(answered))
+        return Outcome("ok", self._quotes[key])
+
+    def tell(self, event: Mapping[str, Any]) -> Outcome[str]:
+        now = self._desk.clock()
+        try:
+            told = _EVENT.validate_python({**event, "happened_at": now})
+            return Outcome("ok", self._desk.record(told, now=now)["status"])
+        except Problem as problem:
+            return _problem(problem)
+
+
+def _problem(problem: Problem | ValidationError) -> Outcome[Any]:
+    if isinstance(problem, ValidationError):
+        return Outcome("refused", code="invalid_request")
+    return Outcome("busy" if problem.status >= 500 else "refused", code=problem.code)
+
+
+def _priced(quote: Quote) -> Priced:
+    return Priced(
+        quote_id=quote.quote_id,
+        payout_fen=quote.payout.amount_fen,
+        decision=quote.decision,
+        no_offer=quote.no_offer,
+        valid_until=quote.valid_until,
+        law_version=quote.law_version,
+        reasons=tuple(reason.model_dump() for reason in quote.reasons),
+        degraded=tuple(quote.degraded),
+    )
 
 
 def _refused(problem: HuikaProblem) -> Outcome[Any]:

@@ -20,6 +20,7 @@ FAMILY_WORDS: dict[str, tuple[str, str]] = {
     "payee": ("收款人身份", "whose payout account it is"),
     "day_totals": ("当日累计金额", "the day's totals"),
     "time": ("提交时段", "time of submission"),
+    "season": ("节庆与大促", "festivals and sales"),
     "seller_velocity": ("卖家活动", "the seller's activity"),
     "device_velocity": ("设备活动", "activity of the device"),
     "ip_velocity": ("网络活动", "activity of the network"),

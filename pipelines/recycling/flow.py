@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -19,17 +19,19 @@ from pipelines.recycling import bookings, ledger
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.checks import Identity
 from pipelines.recycling.adapters.issuer import Issuer
+from pipelines.recycling.adapters.logistics import Logistics
+from pipelines.recycling.parcels import ARRIVES_WITHIN, LOOK_EVERY, NEVER_COMES, ordered_label, whereabouts
 from pipelines.recycling.payouts import PayoutDesk
 from pipelines.recycling.policy import FlowPolicy, Name
 from pipelines.recycling.ports import Pricing
+from pipelines.recycling.taxes import Rates
 from pipelines.recycling.trades import Step, TradeBook
 from pipelines.recycling.vault import Vault
 
 Row = Mapping[str, Any]
 Facts = dict[str, Any]
 
-ARRIVES_WITHIN = timedelta(days=14)
-"""A physical card that has not arrived by then is not coming."""
+NO_RATES = Rates((), "")
 
 DEAD = frozenset({"used", "fake", "wrong_secret", "format_error", "frozen", "unsupported", "inactive"})
 """How a card may stand with its issuer so that nobody can buy it."""
@@ -45,7 +47,8 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Flow:
-    """The parts that a trade needs. worker: who acts, as the evidence names it."""
+    """The parts that a trade needs. worker: who acts, as the evidence names it. logistics: None: parcels are arranged
+    without us. rates: what is set aside for tax."""
 
     book: TradeBook
     vault: Vault
@@ -56,6 +59,8 @@ class Flow:
     policies: Mapping[Name, FlowPolicy]
     clock: Callable[[], datetime]
     worker: str = "huika"
+    logistics: Logistics | None = None
+    rates: Rates = NO_RATES
 
     def policy(self, row: Row) -> FlowPolicy:
         return self.policies[row["profile"]]
@@ -89,31 +94,45 @@ def frozen_id(submission_id: str, quote_id: str) -> str:
 
 
 def freeze(flow: Flow, run: Runner, submission_id: str) -> Facts:
-    """Reserve the payout of an accepted quote, and let the models know that the seller accepted."""
-
-    def reserve(connection: sa.Connection) -> Facts:
-        row = flow.book.read(connection, submission_id)
-        if row["state"] != "accepted":
-            return {"state": row["state"]}
-        transfers = bookings.freeze_payout(
-            transfer_id=frozen_id(submission_id, row["quote_id"]),
-            trade_id=submission_id,
-            channel=channel_of(row),
-            amount_fen=row["payout_fen"],
-        )
-        try:
-            ledger.post(connection, transfers, now=flow.clock())
-        except ledger.Overdraft:
-            return flow.failed(connection, row, "no_funds")
-        if is_physical(row):
-            due = flow.clock() + ARRIVES_WITHIN
-            return flow.moved(connection, row, "shipping", "money_frozen", due_at=due)
-        return flow.moved(connection, row, "frozen", "money_frozen")
-
-    done = run.transaction("reserve", reserve)
+    """Reserve the payout of an accepted quote, with a label for a card that must be sent in, and let the models know
+    that the seller accepted."""
+    done = run.transaction("reserve", lambda c: _reserved(flow, c, submission_id, None))
+    logistics = flow.logistics
+    if done.get("sent_by") and logistics is not None:
+        label = run.step("order_label", lambda: ordered_label(logistics, submission_id, done["sent_by"]))
+        done = run.transaction("reserve_sent", lambda c: _reserved(flow, c, submission_id, label))
     if done["state"] in ("frozen", "shipping"):
         run.step("tell_accepted", lambda: _tell(flow, submission_id, kind="accepted"))
     return done
+
+
+def _reserved(flow: Flow, connection: sa.Connection, submission_id: str, label: Facts | None) -> Facts:
+    """label: of a card that must be sent in, as :func:`ordered_label` tells; None: none was asked for yet."""
+    row, now = flow.book.read(connection, submission_id), flow.clock()
+    if row["state"] != "accepted":
+        return {"state": row["state"]}
+    sent = must_be_sent(row)
+    if sent and label is None and flow.logistics is not None:
+        return {"state": "accepted", "sent_by": row["seller_id"]}
+    if label and label.get("trouble"):
+        return flow.failed(connection, row, label["trouble"], label.get("wait"))
+    transfers = bookings.freeze_payout(
+        transfer_id=frozen_id(submission_id, row["quote_id"]),
+        trade_id=submission_id,
+        channel=channel_of(row),
+        amount_fen=row["payout_fen"],
+    )
+    try:
+        ledger.post(connection, transfers, now=now)
+    except ledger.Overdraft:
+        return flow.failed(connection, row, "no_funds")
+    if not sent:
+        return flow.moved(connection, row, "frozen", "money_frozen")
+    shipment = (label or {}).get("shipment", {})
+    facts = dict(row["facts"]) | {"shipment": shipment, "arrives_by": (now + ARRIVES_WITHIN).isoformat()}
+    due = now + (LOOK_EVERY if shipment else ARRIVES_WITHIN)
+    told = {"shipment_id": shipment.get("shipment_id", "")}
+    return flow.moved(connection, row, "shipping", "money_frozen", told=told, facts=facts, due_at=due)
 
 
 def _tell(flow: Flow, submission_id: str, *, kind: str, **more: Any) -> Facts:
@@ -123,6 +142,11 @@ def _tell(flow: Flow, submission_id: str, *, kind: str, **more: Any) -> Facts:
 
 def is_physical(row: Row) -> bool:
     return row["asked"]["card"].get("card_form") == "physical"
+
+
+def must_be_sent(row: Row) -> bool:
+    """Whether the card is still with its seller: one that was quoted again when it was unpacked is here."""
+    return is_physical(row) and not row["facts"].get("requoted")
 
 
 def channel_of(row: Row) -> Channel:
@@ -168,9 +192,42 @@ def close(flow: Flow, run: Runner, submission_id: str) -> Facts:
     return _by_timer(flow, run, submission_id, source="paid", target="closed", why="no_complaint")
 
 
-def give_up(flow: Flow, run: Runner, submission_id: str) -> Facts:
-    """A physical card that never arrived: its money is free again."""
-    return _by_timer(flow, run, submission_id, source="shipping", target="returned", why="never_arrived")
+def track(flow: Flow, run: Runner, submission_id: str) -> Facts:
+    """Ask the carrier where a physical card is. One that is lost, came back or never arrived frees its money; one that
+    was delivered waits to be unpacked."""
+    shipment_id = run.transaction("read", lambda c: _shipment_of(flow, c, submission_id))["shipment_id"]
+    logistics = flow.logistics
+    found: Facts = {}
+    if shipment_id and logistics is not None:
+        found = run.step("track", lambda: whereabouts(logistics, shipment_id))
+    return run.transaction("conclude", lambda c: _tracked(flow, c, submission_id, found))
+
+
+def _shipment_of(flow: Flow, connection: sa.Connection, submission_id: str) -> Facts:
+    row = flow.book.read(connection, submission_id)
+    return {"shipment_id": row["facts"].get("shipment", {}).get("shipment_id", "")}
+
+
+def _tracked(flow: Flow, connection: sa.Connection, submission_id: str, found: Facts) -> Facts:
+    row, now = flow.book.read(connection, submission_id), flow.clock()
+    if row["state"] != "shipping" or row["due_at"] is None or row["due_at"] > now:
+        return {"state": row["state"]}
+    if found.get("trouble"):  # the parcel may be with us: nobody gives it up before the carrier answers
+        return flow.failed(connection, row, found["trouble"], found.get("wait"))
+    where = found.get("whereabouts", "")
+    arrives_by = datetime.fromisoformat(row["facts"].get("arrives_by", row["due_at"].isoformat()))
+    why = NEVER_COMES.get(where) or ("never_arrived" if where != "delivered" and now >= arrives_by else "")
+    facts = dict(row["facts"])
+    if where:
+        facts["shipment"] = facts["shipment"] | {"whereabouts": where}
+    if why:
+        unfreeze(flow, connection, row)
+        step = Step("returned", "timer", flow.worker, why, {"due_at": None, "facts": facts}, found)
+        flow.book.move(connection, row, step, now=now)
+        return {"state": "returned"}
+    due = None if where == "delivered" else min(now + LOOK_EVERY, arrives_by)
+    flow.book.change(connection, row, {"facts": facts, "due_at": due, "trouble": "", "failures": 0})
+    return {"state": row["state"], **found}
 
 
 def _by_timer(flow: Flow, run: Runner, submission_id: str, *, source: str, target: str, why: str) -> Facts:
@@ -178,8 +235,6 @@ def _by_timer(flow: Flow, run: Runner, submission_id: str, *, source: str, targe
         row = flow.book.read(connection, submission_id)
         if row["state"] != source or row["due_at"] is None or row["due_at"] > flow.clock():
             return {"state": row["state"]}
-        if source == "shipping":
-            unfreeze(flow, connection, row)
         step = Step(target, "timer", flow.worker, why, {"due_at": None}, {})
         flow.book.move(connection, row, step, now=flow.clock())
         return {"state": target}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from pipelines.recycling import bookings, ledger
+from pipelines.recycling import ledger
 from pipelines.recycling.adapters.issuer import PresentedCard
+from pipelines.recycling.charges import charges_of_trade, settlement
 from pipelines.recycling.flow import DEAD, Facts, Flow, Row, Runner, channel_of, frozen_id, unfreeze
 from pipelines.recycling.flow_review import NOT_CONNECTED, look, price, quote_columns
 from pipelines.recycling.payouts import Payout, create_payout
@@ -89,8 +90,9 @@ def _verified(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, r
         due = flow.policy(row).pay_at(decision=row["decision"], verified_at=now)
         return flow.moved(connection, row, "verified", "card_taken", told=looked, due_at=due)
     unfreeze(flow, connection, row)
-    if requoted:
+    if requoted and not requoted["no_offer"] and requoted["payout_fen"] > 0:
         facts = dict(row["facts"]) | {"balance_fen": looked["balance_fen"], "requoted": True}
+        facts["charges"] = requoted["charges"]
         columns = quote_columns(requoted)
         return flow.moved(
             connection,
@@ -102,9 +104,8 @@ def _verified(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, r
             due_at=columns["valid_until"],
             **columns,
         )
-    why = (
-        f"card_{looked['standing']}" if looked["standing"] in DEAD or looked.get("refused") else "card_empty"
-    )
+    is_dead = looked["standing"] in DEAD or looked.get("refused")
+    why = "no_offer" if requoted else f"card_{looked['standing']}" if is_dead else "card_empty"
     return flow.moved(connection, row, "returned", why, told=looked)
 
 
@@ -137,18 +138,13 @@ def pay(flow: Flow, run: Runner, submission_id: str) -> Facts:
         row = flow.book.read(connection, submission_id)
         if row["state"] != "verified" or row["due_at"] is None or row["due_at"] > flow.clock():
             return {"state": row["state"]}
-        fen = row["payout_fen"]
-        transfers = bookings.settle_payout(
-            transfer_id=f"{submission_id}/settle",
-            frozen_id=frozen_id(submission_id, row["quote_id"]),
-            trade_id=submission_id,
-            seller_ref=row["seller_id"],
-            price_fen=fen,
-            payout_fen=fen,
-        )
-        ledger.post(connection, transfers, now=flow.clock())
+        frozen, now = frozen_id(submission_id, row["quote_id"]), flow.clock()
+        ledger.post(connection, settlement(row, frozen_id=frozen, rates=flow.rates, now=now), now=now)
         order_payout(flow, connection, row, payout_id=payout_id_of(row))
-        return flow.moved(connection, row, "paying", "settled", told={"payout_fen": fen})
+        charges = charges_of_trade(row)
+        told = {"payout_fen": row["payout_fen"], "price_fen": charges.price_fen, "fee_fen": charges.fee_fen}
+        told |= {"postage_fen": charges.postage_fen, "tax_fen": charges.tax_fen}
+        return flow.moved(connection, row, "paying", "settled", told=told)
 
     return run.transaction("settle", settle)
 

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines.recycling.adapters.issuer import PresentedCard
-from pipelines.recycling.flow import DEAD, Facts, Flow, Row, Runner
+from pipelines.recycling.charges import charged, charges_of
+from pipelines.recycling.flow import DEAD, Facts, Flow, Row, Runner, is_physical
 
 NOT_CONNECTED = "not_connected"
 
@@ -81,12 +82,15 @@ def price(flow: Flow, row: Row, looked: Facts) -> Facts:
             "wait": outcome.retry_after_seconds,
             "code": outcome.code,
         }
-    found = outcome.value
+    found, policy = outcome.value, flow.policy(row)
+    offered = policy.payout_fen(value_fen=min(balance or face, face), quoted_fen=found.payout_fen)
+    charges = charged(
+        offered, policy=policy, rates=flow.rates, physical=is_physical(row), moment=flow.clock()
+    )
     return {
         "quote_id": found.quote_id,
-        "payout_fen": flow.policy(row).payout_fen(
-            value_fen=min(balance or face, face), quoted_fen=found.payout_fen
-        ),
+        "payout_fen": max(charges_of(charges).net_fen, 0),
+        "charges": charges,
         "engine_payout_fen": found.payout_fen,
         "decision": found.decision,
         "no_offer": found.no_offer,
@@ -133,6 +137,7 @@ def _conclude(
     columns = quote_columns(priced)
     facts = {"card": looked["standing"], "balance_fen": looked["balance_fen"], **vouched}
     facts |= {"reasons": priced["reasons"], "degraded": priced["degraded"]}
+    facts["charges"] = priced["charges"]
     due = columns["valid_until"] if target == "quoted" else None
     return flow.moved(
         connection, row, target, why, told=facts | {"quote": priced}, facts=facts, due_at=due, **columns

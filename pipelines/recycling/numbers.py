@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,10 +19,11 @@ BOUGHT = ("verified", "paying", "payout_failed", "paid", "disputed", "closed", "
 class TradeNumbers:
     """Of the trades submitted in a period. Shares are NaN where nothing is there to divide by.
 
-    response_seconds_p50: from a submission to its first quote, refusal or person. returning_share: of the sellers,
+    response_seconds_p50: from a submission to its first quote or refusal. returning_share: of the sellers,
     those with more than one trade. bait_and_cut: trades settled below the quote that was accepted first, of all
     settled. complaint_share: of the trades that were bought. stock_fen: paid for cards that were bought; frozen_fen:
-    reserved; paid_fen: with the sellers.
+    reserved; paid_fen: with the sellers; lost_fen: paid for trades that a complaint reversed.
+    paid_seconds_p50: from the acceptance to the money. complaint_cost_fen: what a complaint cost in the mean.
     """
 
     trades: int
@@ -35,6 +37,9 @@ class TradeNumbers:
     stock_fen: int
     frozen_fen: int
     paid_fen: int
+    lost_fen: int
+    paid_seconds_p50: float
+    complaint_cost_fen: float
 
 
 def trade_numbers(
@@ -51,16 +56,18 @@ def trade_numbers(
     bought = [row for row in rows if row["state"] in BOUGHT]
     settled = [row for row in bought if row["state"] != "verified"]
     sellers = Counter(row["seller_id"] for row in rows)
-    touched = _touched_by_hand(connection)
+    moments = _moments(connection, since=since)
+    lost = sum(row["payout_fen"] for row in rows if row["state"] == "reversed")
+    complaints = sum("complaint" in row["facts"] for row in bought)
     return TradeNumbers(
         trades=len(rows),
         states=dict(states),
         refused_share=_share(states["rejected"], len(rows)),
-        by_hand_share=_share(sum(row["submission_id"] in touched for row in rows), len(rows)),
-        response_seconds_p50=_median(_responses(connection, {row["submission_id"] for row in rows})),
+        by_hand_share=_share(sum(moments[row["submission_id"]].by_hand for row in rows), len(rows)),
+        response_seconds_p50=_median(_waits(rows, moments, "submitted", "answered")),
         returning_share=_share(sum(count > 1 for count in sellers.values()), len(sellers)),
         bait_and_cut=_share(sum(_was_cut(row) for row in settled), len(settled)),
-        complaint_share=_share(sum("complaint" in row["facts"] for row in bought), len(bought)),
+        complaint_share=_share(complaints, len(bought)),
         stock_fen=sum(row["payout_fen"] for row in settled if row["state"] != "reversed"),
         frozen_fen=sum(
             row["payout_fen"]
@@ -70,6 +77,9 @@ def trade_numbers(
         paid_fen=sum(
             row["payout_fen"] for row in rows if row["state"] in ("paid", "disputed", "closed", "reversed")
         ),
+        lost_fen=lost,
+        paid_seconds_p50=_median(_waits(rows, moments, "accepted", "paid")),
+        complaint_cost_fen=_share(lost, complaints),
     )
 
 
@@ -77,23 +87,36 @@ def _was_cut(row: sa.RowMapping) -> bool:
     return row["payout_fen"] < row["first_payout_fen"]
 
 
-def _touched_by_hand(connection: sa.Connection) -> set[str]:
-    chosen = sa.select(steps.c.submission_id).where(steps.c.actor == "person").distinct()
-    return set(connection.execute(chosen).scalars())
+@dataclass
+class _Moments:
+    """When things first happened to a trade, and whether a person had a hand in it."""
+
+    at: dict[str, datetime]
+    by_hand: bool = False
 
 
-def _responses(connection: sa.Connection, asked: set[str]) -> list[float]:
-    """Seconds from each submission to the first thing that came of it."""
-    chosen = sa.select(steps.c.submission_id, steps.c.source, steps.c.at).order_by(steps.c.seq)
-    came: dict[str, datetime] = {}
-    found: dict[str, float] = {}
-    for row in connection.execute(chosen).mappings():
-        one = row["submission_id"]
-        if row["source"] == "":
-            came[one] = row["at"]
-        elif row["source"] == "submitted" and one in came and one not in found and one in asked:
-            found[one] = (row["at"] - came[one]).total_seconds()
-    return list(found.values())
+def _moments(connection: sa.Connection, *, since: datetime | None) -> dict[str, _Moments]:
+    """Of every trade with a step since then: each trade submitted since has all of its steps among them."""
+    columns = steps.c
+    chosen = sa.select(columns.submission_id, columns.source, columns.target, columns.actor, columns.at)
+    if since is not None:
+        chosen = chosen.where(columns.at >= since)
+    found: dict[str, _Moments] = defaultdict(lambda: _Moments({}))
+    for row in connection.execute(chosen.order_by(columns.seq)).mappings():
+        trade = found[row["submission_id"]]
+        trade.at.setdefault(row["target"], row["at"])
+        if row["target"] in ("quoted", "rejected"):
+            trade.at.setdefault("answered", row["at"])
+        trade.by_hand = trade.by_hand or row["actor"] == "person"
+    return found
+
+
+def _waits(
+    rows: Sequence[sa.RowMapping], moments: Mapping[str, _Moments], first: str, then: str
+) -> list[float]:
+    """Seconds between two things, of the trades to which both happened."""
+    times = [moments[row["submission_id"]].at for row in rows]
+    return [(at[then] - at[first]).total_seconds() for at in times if first in at and then in at]
 
 
 def _share(part: int, whole: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,10 +30,12 @@ from pipelines.recycling.payouts import (
     Unknown,
 )
 from pipelines.recycling.people import People
-from pipelines.recycling.policy import PROFILES
+from pipelines.recycling.policy import PROFILES, FlowPolicy, Name
 from pipelines.recycling.ports import Priced, Pricing
 from pipelines.recycling.safekeeping import leaf_of_reveal, open_evidence, open_vault
+from pipelines.recycling.taxes import TAXES_FILE, load_rates
 from pipelines.recycling.trades import TradeBook
+from pipelines.settings import BooksSettings, RecyclingSettings
 from pipelines.workspace import Workspace
 
 NOT_CONNECTED = "not_connected"
@@ -41,16 +43,17 @@ NOT_CONNECTED = "not_connected"
 
 @dataclass(frozen=True)
 class Recycling:
-    """The flow with what sellers and people do to it, on one database."""
+    """The flow with what sellers and people do to it, on one database. books: what receipts call the platform."""
 
     engine: sa.Engine
     flow: Flow
     intake: Intake
     people: People
+    books: BooksSettings
 
 
 def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[], datetime]) -> Recycling:
-    """The flow of a workspace. pricing: the pricing API, for whoever lets trades move on."""
+    """The flow of a workspace. pricing: the pricing API, for whoever lets trades move on. Raises TaxFileError."""
     ApplicationData(workspace.application_url)  # makes the tables
     engine = flow_engine(workspace.application_url)
     settings = workspace.settings
@@ -70,12 +73,26 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
             clock=clock,
             quiet_seconds=settings.books.payout_quiet_seconds,
         ),
-        policies=PROFILES,
+        policies=policies_of(settings.recycling),
         clock=clock,
+        logistics=partners.logistics,
+        rates=load_rates(workspace.home / TAXES_FILE),
     )
     catalogue = workspace_catalogue(workspace.tables)
     intake = Intake(engine, book, vault, catalogue, settings.profile, clock)
-    return Recycling(engine=engine, flow=flow, intake=intake, people=People(flow, engine))
+    return Recycling(
+        engine=engine, flow=flow, intake=intake, people=People(flow, engine), books=settings.books
+    )
+
+
+def policies_of(settings: RecyclingSettings) -> Mapping[Name, FlowPolicy]:
+    """The profiles with the platform's fees."""
+    fees = {
+        "fee_bps": settings.fee_bps,
+        "physical_fee_bps": settings.physical_fee_bps,
+        "postage_fen": settings.postage_fen,
+    }
+    return {name: replace(policy, **fees) for name, policy in PROFILES.items()}
 
 
 def flow_engine(url: str) -> sa.Engine:

@@ -21,6 +21,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipelines.breaker import Breaker, Patience
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.payouts import (
     Accepted,
@@ -33,7 +34,7 @@ from pipelines.recycling.payouts import (
 )
 from pipelines.recycling.statements import StatementLine, parse_statement
 
-FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 0.5, 30.0
+PATIENCE = Patience(failures=1, first_rest=0.5, longest_rest=30.0)
 TRIES = 3
 """How often a question is asked, and a payout whose request could not leave is tried, within one call."""
 MAX_BYTES = 16 << 20
@@ -57,27 +58,6 @@ class _Said(BaseModel):
     reason: str = Field(default="", max_length=64)
 
 
-class Breaker:
-    """Leaves a provider alone after a failure: half a second, doubled by each further one up to half a minute; one
-    answer ends it. ``clock``: seconds, monotonic."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._rest = 0.0
-        self._closed_until = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        return self._clock() < self._closed_until
-
-    def failed(self) -> None:
-        self._rest = min(max(FIRST_REST_SECONDS, 2 * self._rest), LONGEST_REST_SECONDS)
-        self._closed_until = self._clock() + self._rest
-
-    def answered(self) -> None:
-        self._rest = self._closed_until = 0.0
-
-
 @dataclass(frozen=True)
 class HttpPayouts:
     """A :class:`pipelines.recycling.payouts.PayoutProvider`.
@@ -93,14 +73,14 @@ class HttpPayouts:
     breaker: Breaker = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "breaker", Breaker(self.clock))
+        object.__setattr__(self, "breaker", Breaker(patience=PATIENCE, clock=self.clock))
 
     def submit(
         self, *, payout_id: str, channel: Channel, account_ref: str, amount_fen: int, name_ref: str
     ) -> Submission:
         body = {"payout_id": payout_id, "channel": channel, "account_ref": account_ref}
         body |= {"amount_fen": amount_fen, "name_ref": name_ref}
-        if self.breaker.is_open:
+        if self.breaker.rest_seconds():
             return NotSent("left_alone")
         for number in range(TRIES):
             self._rest_before(number)
@@ -117,7 +97,7 @@ class HttpPayouts:
         return NotSent("unreachable")
 
     def query(self, payout_id: str, *, amount_fen: int) -> Found:
-        if self.breaker.is_open:
+        if self.breaker.rest_seconds():
             return Unknown("left_alone")
         word = "no_answer"
         for number in range(TRIES):
@@ -133,7 +113,7 @@ class HttpPayouts:
     def statement(self, day: str, *, channel: Channel) -> list[StatementLine]:
         """The payments of a day in China. Raises ProviderUnavailable, StatementError."""
         word = "left_alone"
-        for number in range(0 if self.breaker.is_open else TRIES):
+        for number in range(0 if self.breaker.rest_seconds() else TRIES):
             self._rest_before(number)
             try:
                 status, text = self._send(
@@ -161,7 +141,7 @@ class HttpPayouts:
         if status >= 500 or status == 429:
             self.breaker.failed()
         else:
-            self.breaker.answered()
+            self.breaker.succeeded()
         return status, text
 
     def _exchange(self, method: str, path: str, **request: Any) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from pipelines.recycling import bookings, ledger
+from pipelines.recycling.charges import charges_of_trade
 from pipelines.recycling.flow import Flow, channel_of, unfreeze
 from pipelines.recycling.flow_pay import order_payout, payout_id_of
 from pipelines.recycling.trades import Step
@@ -128,7 +129,7 @@ class People:
         transfers = bookings.write_off(
             transfer_id=f"{row['submission_id']}/write_off",
             trade_id=row["submission_id"],
-            amount_fen=row["payout_fen"],
+            amount_fen=charges_of_trade(row).price_fen,
         )
         ledger.post(connection, transfers, now=self.flow.clock())
 

@@ -16,7 +16,9 @@ class FlowPolicy:
     """name: the profile. fixed_bps: a rate for every card in basis points of face value, 0: the engine's. all_by_hand:
     a person approves every quote. payout_days: when a paid trade is paid, in days after the card was verified;
     hold_hours: what a held trade waits at least. by_hand_from_fen: payouts that a person approves in any case, 0: none.
-    confirm_days: how long complaints are taken. second_person_fen: disputes that two people decide."""
+    confirm_days: how long complaints are taken. second_person_fen: disputes that two people decide. fee_bps: the
+    platform's fee as a share of the price; physical_fee_bps: of physical cards instead, 0: the same. postage_fen: what
+    the seller of a physical card pays for its label."""
 
     name: Name
     fixed_bps: int = 0
@@ -26,6 +28,9 @@ class FlowPolicy:
     by_hand_from_fen: int = 0
     confirm_days: int = 7
     second_person_fen: int = 100_000
+    fee_bps: int = 0
+    physical_fee_bps: int = 0
+    postage_fen: int = 0
 
     def needs_person(self, *, decision: str, payout_fen: int) -> bool:
         """Whether a person looks before a seller gets this quote."""
@@ -40,6 +45,11 @@ class FlowPolicy:
         """When the money goes out."""
         wait = timedelta(days=self.payout_days)
         return verified_at + (max(wait, timedelta(hours=self.hold_hours)) if decision == "hold" else wait)
+
+    def fee_fen(self, price_fen: int, *, physical: bool) -> int:
+        """The platform's fee of a price, rounded down."""
+        bps = (self.physical_fee_bps if physical else 0) or self.fee_bps
+        return price_fen * bps // SHARE_ONE
 
     def payout_fen(self, *, value_fen: int, quoted_fen: int) -> int:
         """What is offered: the engine's payout, or the fixed share of what is sold, rounded down, if that is less."""

@@ -82,7 +82,7 @@ MOVES = (
     Move("accepted", "frozen", "machine", "the payout is reserved"),
     Move("accepted", "shipping", "machine", "the payout is reserved; a physical card is sent in"),
     Move("shipping", "received", "person", "unpacked on film"),
-    Move("shipping", "returned", "timer", "never arrived"),
+    Move("shipping", "returned", "timer", "never arrived, lost, or came back"),
     Move("received", "verified", "machine", "the card is what was said"),
     Move("received", "verified", "person", "looked at by hand"),
     Move("received", "returned", "person", "looked at by hand: not what was said"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipelines.recycling.callback_outbox import note_move
 from pipelines.recycling.evidence import EvidenceLog
 from pipelines.recycling.states import STATES, Actor, check_move
 from pipelines.recycling.trade_tables import steps, submissions
@@ -81,7 +82,7 @@ class TradeBook:
     def move(
         self, connection: sa.Connection, row: Mapping[str, Any], step: Step, *, now: datetime
     ) -> Mapping[str, Any]:
-        """Move a trade on, as it was read in ``row``; as it stands then.
+        """Move a trade on, as it was read in ``row``; as it stands then. A client with a callback address hears of it.
 
         Raises ForbiddenMove, and MovedMeanwhile where somebody was quicker.
         """
@@ -90,6 +91,7 @@ class TradeBook:
         values = {"due_at": now if phase else None, "failures": 0, "trouble": ""} | dict(step.changes)
         after = self._change(connection, row, values | {"state": step.target, "moved_at": now})
         self._note(connection, after, source=row["state"], step=step, version=after["version"], now=now)
+        note_move(connection, after, now=now)
         return after
 
     def change(

@@ -20,6 +20,7 @@ from serving.api.access.middleware import Guard
 from serving.api.answers import Json, once, once_awaited
 from serving.api.batch import answer_batch
 from serving.api.board import PriceBoards
+from serving.api.callbacks import router as callback_routes
 from serving.api.desk import Asking, Desk, Receipt, Told
 from serving.api.document import CARD, EVENT, PATH, POSTED, answer, asked, install_document
 from serving.api.explanations import QuoteExplanation, explanation_body
@@ -28,8 +29,10 @@ from serving.api.model_routes import router as model_routes
 from serving.api.observing import Observing
 from serving.api.problems import Problem, install_problem_handlers
 from serving.api.quote_queue import QuoteQueue
+from serving.api.receipts import router as receipt_routes
 from serving.api.signatures import router as signature_routes
 from serving.api.submissions import router as submission_routes
+from serving.api.trade_numbers import router as trade_number_routes
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
@@ -54,6 +57,9 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     _add_price_routes(app)
     app.include_router(signature_routes)
     app.include_router(submission_routes)
+    app.include_router(receipt_routes)
+    app.include_router(callback_routes)
+    app.include_router(trade_number_routes)
     app.include_router(model_routes)
     _add_metrics_route(app)
     _add_last_route(app)

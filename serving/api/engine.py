@@ -14,9 +14,10 @@ import numpy as np
 
 from features.catalogue import CardType, Catalogue, UnknownCardType
 from features.extras import ExtrasError, extras_text
-from features.online import Answer, LiveFeatures, Round, StatesMissing
+from features.online import Answer, LiveFeatures, Round
 from features.registry import Registry
 from features.rows import SPINE_COLUMNS, to_microseconds
+from features.state_book import StatesMissing
 from features.store import OnlineStoreUnavailable
 from features.tables import ISSUED_FACE
 from models.discount.special import special_cards, valid_until

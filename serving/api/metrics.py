@@ -101,6 +101,11 @@ class Metrics:
         )
         self._models = self._gauge("huika_model", "1 for the version that answers", "model", "version")
         self._answering: dict[str, str] = {}
+        self._trades = self._gauge("huika_trades", "Trades of the recycling flow in a state", "state")
+        self._troubles = self._gauge(
+            "huika_trades_in_trouble", "Open trades whose work failed the last time, by what", "trouble"
+        )
+        self._troubled: set[str] = set()
 
     def stage(self, name: Stage) -> _Stage:
         """Measures the seconds of ``with metrics.stage("read"):``, and is a span where the request is traced."""
@@ -144,6 +149,16 @@ class Metrics:
         moment, so that the age grows while nothing comes."""
         self._newest.of().set(self._clock() - seconds)
         self._waiting.of().set(waiting)
+
+    def trades(self, *, states: Mapping[str, int], troubles: Mapping[str, int]) -> None:
+        """So many trades stand in each state, and so many open ones have each trouble (stable codes)."""
+        for state, count in states.items():
+            self._trades.of(state).set(count)
+        for trouble in self._troubled - set(troubles):
+            self._troubles.of(trouble).set(0)
+        for trouble, count in troubles.items():
+            self._troubles.of(trouble).set(count)
+        self._troubled |= set(troubles)
 
     def batch(self, size: int) -> None:
         """So many submissions were answered together."""

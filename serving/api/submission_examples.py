@@ -36,6 +36,10 @@ SUBMISSION: dict[str, Any] = {
     "state_en": "quoted",
     "quote_id": "q-0123456789abcdef0123456789abcdef",
     "payout": {"amount_fen": 45_245, "currency": "CNY"},
+    "price": {"amount_fen": 45_245, "currency": "CNY"},
+    "fee": {"amount_fen": 0, "currency": "CNY"},
+    "postage": {"amount_fen": 0, "currency": "CNY"},
+    "tax": {"amount_fen": 0, "currency": "CNY"},
     "decision": "pay",
     "valid_until": "2026-03-01T10:30:00+00:00",
     "trouble": "",
@@ -58,7 +62,43 @@ SUBMISSION: dict[str, Any] = {
         },
     ],
 }
+NUMBERS: dict[str, Any] = {
+    "since": "2026-01-30T10:00:00+00:00",
+    "profiles": {
+        "head": {
+            "trades": 1_204,
+            "states": {"closed": 1_010, "paid": 96, "rejected": 71, "reversed": 3, "returned": 24},
+            "refused_share": 0.059,
+            "by_hand_share": 0.041,
+            "response_seconds_p50": 1.2,
+            "paid_seconds_p50": 6.5,
+            "returning_share": 0.31,
+            "bait_and_cut": 0.004,
+            "complaint_share": 0.006,
+            "complaint_cost_fen": 21_350.0,
+            "stock": {"amount_fen": 48_120_050, "currency": "CNY"},
+            "frozen": {"amount_fen": 0, "currency": "CNY"},
+            "paid": {"amount_fen": 48_248_150, "currency": "CNY"},
+            "lost": {"amount_fen": 128_100, "currency": "CNY"},
+        }
+    },
+}
 LIST: dict[str, Any] = {"submissions": [SUBMISSION]}
+CALLBACKS: dict[str, Any] = {
+    "callbacks": [
+        {
+            "callback_id": "r-0123456789abcdef0123456789abcdef-2",
+            "submission_id": "r-0123456789abcdef0123456789abcdef",
+            "trade_state": "quoted",
+            "state": "waiting",
+            "attempts": 1,
+            "problem": "http_500",
+            "created_at": "2026-03-01T10:00:01+00:00",
+            "due_at": "2026-03-01T10:00:06+00:00",
+            "sent_at": None,
+        }
+    ]
+}
 LOT: dict[str, Any] = {
     "taken": 1,
     "lines": [

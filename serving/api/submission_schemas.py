@@ -71,7 +71,8 @@ class StepTaken(Body):
 
 
 class SubmissionView(Body):
-    """A trade as it stands. ``quote_id``: read it at ``/v1/quotes/{quote_id}``; ``payout``: what the seller gets.
+    """A trade as it stands. ``quote_id``: read it at ``/v1/quotes/{quote_id}``; ``payout``: what the seller gets:
+    ``price`` less ``fee``, ``postage`` (of a physical card's label) and ``tax`` (set aside).
     ``trouble``: why the machine could not go on yet, empty where it could; it tries again by itself at ``due_at``."""
 
     submission_id: str
@@ -80,6 +81,10 @@ class SubmissionView(Body):
     state_en: str
     quote_id: str
     payout: Money
+    price: Money
+    fee: Money
+    postage: Money
+    tax: Money
     decision: str
     valid_until: datetime | None
     trouble: str

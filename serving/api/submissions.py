@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from pipelines.recycling.charges import charges_of_trade
 from pipelines.recycling.intake import IntakeRefused, Offered
 from pipelines.recycling.lots import LotRefused, read_lot
 from pipelines.recycling.opening import Recycling
@@ -58,6 +59,7 @@ LOT_BODY = {
 }
 
 router = APIRouter(prefix="/v1/submissions", tags=["recycling"])
+
 Row = Mapping[str, Any]
 
 
@@ -131,7 +133,7 @@ def list_submissions(
 )
 def read_submission(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """Its state, its quote, what it waits for, and every step it took."""
-    _check_own(flow, asker, submission_id)
+    check_own(flow, asker, submission_id)
     return _answer(flow, lambda: _read(flow, submission_id))
 
 
@@ -152,7 +154,7 @@ def read_submission(submission_id: str, flow: TheFlow, asker: TheAsker) -> Respo
 )
 def accept(submission_id: str, asked: Acceptance, flow: TheFlow, asker: TheAsker) -> Response:
     """The seller accepts: the payout is reserved, the card verified once more and taken over, and the money sent."""
-    _check_own(flow, asker, submission_id)
+    check_own(flow, asker, submission_id)
     return _answer(
         flow, lambda: flow.intake.accept(submission_id, quote_id=asked.quote_id, by=asker.client.id)
     )
@@ -168,7 +170,7 @@ def accept(submission_id: str, asked: Acceptance, flow: TheFlow, asker: TheAsker
 )
 def decline(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """The seller does not want the quote."""
-    _check_own(flow, asker, submission_id)
+    check_own(flow, asker, submission_id)
     return _answer(flow, lambda: flow.intake.decline(submission_id, by=asker.client.id))
 
 
@@ -182,7 +184,7 @@ def decline(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
 )
 def cancel(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """Before it was accepted."""
-    _check_own(flow, asker, submission_id)
+    check_own(flow, asker, submission_id)
     return _answer(flow, lambda: flow.intake.cancel(submission_id, by=asker.client.id))
 
 
@@ -196,7 +198,7 @@ def cancel(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
 )
 def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """In place of a quote that lapsed."""
-    _check_own(flow, asker, submission_id)
+    check_own(flow, asker, submission_id)
     return _answer(flow, lambda: flow.intake.ask_again(submission_id, by=asker.client.id))
 
 
@@ -210,7 +212,7 @@ def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
 )
 def ask_person(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """A person's look at a refusal."""
-    _check_own(flow, asker, submission_id)
+    check_own(flow, asker, submission_id)
     return _answer(flow, lambda: flow.intake.ask_person(submission_id, by=asker.client.id))
 
 
@@ -326,7 +328,7 @@ def _read(flow: Recycling, submission_id: str) -> Row:
         return flow.flow.book.read(connection, submission_id)
 
 
-def _check_own(flow: Recycling, asker: Asker, submission_id: str) -> None:
+def check_own(flow: Recycling, asker: Asker, submission_id: str) -> None:
     """A client that only submits sees its own trades; whose it is not, does not exist for it."""
     if asker.client.roles & {Role.RISK_ANALYST, Role.OPERATOR, Role.ADMIN}:
         return
@@ -358,7 +360,7 @@ def _answer(flow: Recycling, work: Callable[[], Row]) -> Response:
 
 
 def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
-    state = STATES[row["state"]]
+    state, charges = STATES[row["state"]], charges_of_trade(row)
     names = ("source", "target", "actor", "why")
     return {
         "submission_id": row["submission_id"],
@@ -367,6 +369,10 @@ def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
         "state_en": state.en,
         "quote_id": row["quote_id"],
         "payout": money(row["payout_fen"]),
+        "price": money(charges.price_fen),
+        "fee": money(charges.fee_fen),
+        "postage": money(charges.postage_fen),
+        "tax": money(charges.tax_fen),
         "decision": row["decision"],
         "valid_until": _time(row["valid_until"]),
         "trouble": row["trouble"],

@@ -49,6 +49,7 @@ from serving.api.model_life import Follower, Line, ModelLife, put_in
 from serving.api.recovery import Parent, Recovery
 from serving.api.shadow import Shadow
 from serving.api.tracing import tracing_of
+from serving.api.trade_numbers import TradeWatch
 from serving.options import DEFAULT_HOME
 
 STATES_SECONDS = 0.25
@@ -125,6 +126,11 @@ def build_freshness(workspace: Workspace, metrics: Metrics) -> Freshness:
     return Freshness(live_log=looking, metrics=metrics, clock=partial(datetime.now, UTC))
 
 
+def build_trade_watch(workspace: Workspace, metrics: Metrics) -> TradeWatch:
+    """What tells the metrics how the trades of the recycling flow stand, with connections of its own."""
+    return TradeWatch(ApplicationData(workspace.application_url, answer_seconds=SERVICE_SECONDS), metrics)
+
+
 def build_recovery(workspace: Workspace) -> Recovery:
     """What has lost live states written anew. It looks with a connection of its own, from other threads."""
     data = ApplicationData(workspace.application_url, answer_seconds=SERVICE_SECONDS)
@@ -167,7 +173,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     gc.freeze()  # the collector must not walk the start-up objects while a quote waits
     state = app.state
     recovery, parent = build_recovery(workspace), Parent(os.getppid())
-    looking = (build_freshness(workspace, metrics), recovery, parent)
+    watch = build_trade_watch(workspace, metrics)
+    looking = (build_freshness(workspace, metrics), watch, recovery, parent)
     kept = (state.boards, state.access, state.life, state.canary, state.canary.shadow, *looking)
     keepers = [asyncio.create_task(part.keep()) for part in kept]
     yield

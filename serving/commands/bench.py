@@ -12,6 +12,7 @@ from serving.commands.bench_faults import bench_faults
 from serving.commands.bench_features import bench_features, bench_features_quickly
 from serving.commands.bench_fraud import bench_fraud
 from serving.commands.bench_import import bench_import_command
+from serving.commands.bench_kills import bench_kills
 from serving.commands.bench_live import bench_live
 from serving.commands.bench_models import bench_handbook, bench_market
 from serving.commands.bench_ocr import bench_ocr
@@ -20,7 +21,6 @@ from serving.commands.bench_processes import child
 from serving.commands.bench_reasons import bench_reasons
 from serving.commands.bench_replay import bench_replay
 from serving.commands.bench_serving import bench_quote
-from serving.commands.bench_kills import bench_kills
 from serving.commands.bench_swaps import bench_swaps
 from serving.commands.bench_workspace import import_market, market
 from serving.commands.bench_worlds import bench_worlds

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from features.events import Event
-    from features.online import LiveFeatures, StateStore
+    from features.online import LiveFeatures
+    from features.state_book import StateStore
     from features.store import FeatureStore
     from pipelines.workspace import Workspace
 

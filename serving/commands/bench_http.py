@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import psutil
 
 from serving.commands.bench_asking import ask
 from serving.commands.bench_processes import child
+from serving.commands.bench_servers import free_port
 from serving.refusals import Refusal
 
 HOST = "127.0.0.1"
@@ -223,9 +223,3 @@ def _stop(process: subprocess.Popen[bytes], watched: psutil.Process) -> None:
             left.terminate()
     for left in psutil.wait_procs(children, timeout=STOP_SECONDS)[1]:
         left.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]

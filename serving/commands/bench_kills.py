@@ -55,10 +55,8 @@ def bench_kills(
     double redemptions and wrong books."""
     with tempfile.TemporaryDirectory(prefix="huika-kills-") as folder:
         found = run_drill(Path(folder), trades=trades, kills=kills, seed=seed)
-    rate = found.trades / found.seconds
-    print(
-        f"{found.trades:,} trades, {found.kills} kills, {found.seconds:.0f} s ({rate:.1f} trades/s), {found.paid:,} paid"
-    )
+    print(f"{found.trades:,} trades, {found.kills} kills, {found.paid:,} paid")
+    print(f"{found.seconds:.0f} s, {found.trades / found.seconds:.1f} trades/s")
     print("ended as: " + ", ".join(f"{state} {count}" for state, count in sorted(found.states.items())))
     for line in found.wrong:
         print(f"  WRONG: {line}")
@@ -88,7 +86,7 @@ def run_drill(folder: Path, *, trades: int, kills: int, seed: int) -> KillsFound
 
 @contextmanager
 def _sandbox(folder: Path) -> Iterator[str]:
-    from serving.commands.bench_http import free_port
+    from serving.commands.bench_servers import free_port
 
     port = free_port()
     huika = [sys.executable, "-c", "import sys; from serving.cli import main; main(sys.argv[1:])"]

@@ -22,7 +22,7 @@ from serving.commands.bench_history import (
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    from features.online import StateStore
+    from features.state_book import StateStore
     from pipelines.workspace import Workspace
 
 MOST_EXAMPLES = 10

@@ -125,11 +125,20 @@ class PostgresServer:
         return f"postgresql://huika:{self.password}@127.0.0.1:{self.process.port}/{database}"
 
     def run(self, statement: str) -> None:
-        """Run a statement outside any transaction, in the database that every cluster has."""
+        """Run a statement outside any transaction, in the database that every cluster has. A server that has just
+        opened its port may still be starting up."""
         import psycopg
 
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+                    connection.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
+                return
+            except psycopg.OperationalError as error:
+                if "starting up" not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(0.05)
 
 
 def redis_process(folder: Path) -> Process:

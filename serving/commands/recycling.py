@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving.commands.recycling_papers import purge, receipt, suspicious
+from serving.commands.recycling_simulate import simulate_days
 from serving.options import DEFAULT_HOME, Home
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
+    from pipelines.recycling.callbacks import Sender
     from pipelines.recycling.opening import Recycling
+    from pipelines.workspace import Workspace
 
 WORKER_KEY = "recycling-worker"
 
@@ -27,6 +32,12 @@ recycling = typer.Typer(
     no_args_is_help=True,
     help="The recycling flow: run its worker, look at trades, decide, see its numbers.",
 )
+recycling.command("simulate")(simulate_days)
+
+
+recycling.command("receipt")(receipt)
+recycling.command("suspicious")(suspicious)
+recycling.command("purge")(purge)
 
 
 class Decided(StrEnum):
@@ -72,13 +83,30 @@ def run(
         worker = Worker(opened.flow, opened.engine)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stopping.set())
+        sender = _sender(workspace, opened)
+        telling = threading.Thread(target=sender.run, args=(worker.stopping,), name="callbacks")
         print("the worker runs; stop it with Ctrl-C", flush=True)
         try:
-            worker.run(until_idle=once)
+            if once:
+                worker.run(until_idle=True)
+                sender.send_until_idle()
+            else:
+                telling.start()
+                worker.run()
+                telling.join()
         finally:
+            worker.stopping.set()
             stop()
             end_keys(workspace, WORKER_KEY, now=datetime.now(UTC))
     print(f"{worker.ended} phases done")
+
+
+def _sender(workspace: Workspace, opened: Recycling) -> Sender:
+    """What tells partners of their trades, signed with the key of the workspace's quotes."""
+    from pipelines.recycling.callbacks import Sender
+    from pipelines.signing_keys import signing_keys
+
+    return Sender(opened.engine, signing_keys(workspace).signer, lambda: datetime.now(UTC))
 
 
 @contextmanager

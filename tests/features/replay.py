@@ -11,8 +11,9 @@ import pyarrow as pa
 from features.catalogue import load_catalogue
 from features.definitions import FEATURES
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted
-from features.online import CURSOR, LiveFeatures, StateStore
+from features.online import LiveFeatures
 from features.rows import SPINE_COLUMNS
+from features.state_book import CURSOR, StateStore
 from features.training_set import compute_features
 
 

@@ -18,8 +18,9 @@ from features.events import Labelled, Record, Submitted
 from features.history import History, HistoryMoment
 from features.live_moment import LiveMoment
 from features.moment import Links
-from features.online import StatesMissing, entity_keys
+from features.online import entity_keys
 from features.state import LAG, TAIL_MOST, State, decode, empty_state, encode
+from features.state_book import StatesMissing
 from features.store import FeatureStore
 from tests.features import worlds
 from tests.features.replay import MemoryStates, assert_equal, live, offline, records, row_of, timeline

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from pipelines.breaker import Breaker
 from pipelines.recycling.adapters import connect
-from pipelines.recycling.adapters.breaker import Breaker
 from pipelines.recycling.adapters.http_adapter import HttpAdapter, Limits, Question
 from pipelines.recycling.adapters.issuer import HttpIssuer, PresentedCard
 from pipelines.recycling.secret import Secret

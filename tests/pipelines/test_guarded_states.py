@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from features.store import OnlineStoreUnavailable
-from pipelines.guarded_states import FIRST_REST_SECONDS, LONGEST_REST_SECONDS, GuardedStates
+from pipelines.guarded_states import PATIENCE, GuardedStates
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def test_a_store_that_failed_is_not_asked_again_at_once(seconds):
         with pytest.raises(OnlineStoreUnavailable):
             states.read_states(["a"])
     assert store.asked == 1
-    seconds[0] += FIRST_REST_SECONDS
+    seconds[0] += PATIENCE.first_rest
     with pytest.raises(OnlineStoreUnavailable):
         states.write_states({"a": b"x"}, now=NOW)
     assert store.asked == 2
@@ -56,24 +56,24 @@ def test_rests_grow_to_a_limit_and_end_with_the_first_answer(seconds):
     for _ in range(8):
         with pytest.raises(OnlineStoreUnavailable):
             states.read_states(["a"])
-        rest = FIRST_REST_SECONDS
+        rest = PATIENCE.first_rest
         while True:
-            seconds[0] += FIRST_REST_SECONDS
+            seconds[0] += PATIENCE.first_rest
             asked = store.asked
             with pytest.raises(OnlineStoreUnavailable):
                 states.read_states(["a"])
             if store.asked > asked:
                 break
-            rest += FIRST_REST_SECONDS
+            rest += PATIENCE.first_rest
         rests.append(rest)
     assert rests == sorted(rests)
-    assert rests[-1] == LONGEST_REST_SECONDS
+    assert rests[-1] == PATIENCE.longest_rest
     store.is_down = False
-    seconds[0] += LONGEST_REST_SECONDS
+    seconds[0] += PATIENCE.longest_rest
     assert states.read_states(["a", "b"]) == [b"x", b"x"]
     store.is_down = True
     with pytest.raises(OnlineStoreUnavailable):
         states.read_states(["a"])
-    seconds[0] += FIRST_REST_SECONDS
+    seconds[0] += PATIENCE.first_rest
     store.is_down = False
     assert states.read_states(["a"]) == [b"x"]

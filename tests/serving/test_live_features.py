@@ -127,7 +127,7 @@ def test_a_state_that_was_away_catches_up(client, desk, clock, monkeypatch):
     """While states cannot be read or written, answers say so and nobody is paid; afterwards nothing is missing."""
     clock.forward(hours=1)
     ask(client, submission(1))
-    monkeypatch.setattr("pipelines.guarded_states.FIRST_REST_SECONDS", 0.0)
+    monkeypatch.setattr("pipelines.breaker.Breaker.rest_seconds", lambda _: 0.0)
 
     def away(*_: object, **__: object) -> None:
         raise OnlineStoreUnavailable("online store: away")

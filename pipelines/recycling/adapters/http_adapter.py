@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from pipelines.recycling.adapters.breaker import Breaker
+from pipelines.breaker import Breaker
 from pipelines.recycling.adapters.outcomes import Outcome
 
 Value = TypeVar("Value")

@@ -76,6 +76,7 @@ TABLE: tuple[Row, ...] = (
     _row("POST", "/v1/submissions/lots", _PRICING),
     _row("GET", "/v1/submissions", _ANALYST, _OPERATOR),
     _row("GET", "/v1/submissions/{submission_id}", _PRICING, _ANALYST, _OPERATOR),
+    _row("GET", "/v1/submissions/{submission_id}/receipt", _PRICING, _ANALYST, _OPERATOR),
     _row("POST", "/v1/submissions/{submission_id}/acceptance", _PRICING),
     _row("POST", "/v1/submissions/{submission_id}/refusal", _PRICING),
     _row("POST", "/v1/submissions/{submission_id}/cancellation", _PRICING),
@@ -84,6 +85,9 @@ TABLE: tuple[Row, ...] = (
     _row("POST", "/v1/submissions/{submission_id}/decisions", _ANALYST, _OPERATOR, audit="trade_decided"),
     _row("POST", "/v1/submissions/{submission_id}/complaints", _PRICING, _ANALYST, _OPERATOR),
     _row("POST", "/v1/submissions/{submission_id}/judgement", _ANALYST, audit="complaint_judged"),
+    _row("GET", "/v1/callbacks", _PRICING, _OPERATOR),
+    _row("POST", "/v1/callbacks/{callback_id}/replay", _PRICING, _OPERATOR),
+    _row("GET", "/v1/recycling/numbers", _ANALYST, _OPERATOR),
     _row("GET", "/", *_EVERY_ROLE, opened="always"),
     # Bento's own routes.
     _row("GET", "/livez", *_EVERY_ROLE, opened="always"),

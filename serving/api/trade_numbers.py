@@ -1,0 +1,122 @@
+"""The numbers the trade watches, over HTTP and as gauges: what became of trades, how fast, and where the money is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from pipelines.application_data import ApplicationData
+from pipelines.recycling.numbers import trade_numbers
+from pipelines.recycling.policy import PROFILES
+from pipelines.recycling.states import STATES
+from pipelines.recycling.trade_tables import submissions
+from serving.api import submission_examples as examples
+from serving.api.answers import Json
+from serving.api.bodies import money
+from serving.api.desk import Desk
+from serving.api.document import answer
+from serving.api.metrics import Metrics
+from serving.api.schemas import Body, Money
+
+log = logging.getLogger("huika")
+
+LOOK_SECONDS = 10
+OPEN = tuple(state.code for state in STATES.values() if not state.is_end)
+
+router = APIRouter(tags=["recycling"])
+
+
+class ProfileNumbers(Body):
+    """Of the trades of one profile. Shares, medians and means are null where nothing is there to divide by.
+    ``bait_and_cut``: trades settled below the quote that was accepted first, of all settled. ``lost``: paid for trades
+    that a complaint reversed."""
+
+    trades: int
+    states: dict[str, int]
+    refused_share: float | None
+    by_hand_share: float | None
+    response_seconds_p50: float | None
+    paid_seconds_p50: float | None
+    returning_share: float | None
+    bait_and_cut: float | None
+    complaint_share: float | None
+    complaint_cost_fen: float | None
+    stock: Money
+    frozen: Money
+    paid: Money
+    lost: Money
+
+
+class RecyclingNumbers(Body):
+    """The numbers by profile, of trades submitted since a moment; null: ever."""
+
+    since: datetime | None
+    profiles: dict[str, ProfileNumbers]
+
+
+@router.get(
+    "/v1/recycling/numbers",
+    response_model=RecyclingNumbers,
+    summary="Numbers of the trade",
+    responses=answer(examples.NUMBERS, "invalid_request", "storage_unavailable"),
+)
+def read_numbers(request: Request, days: Annotated[int, Query(ge=0, le=3_660)] = 30) -> Response:
+    """Refusals, response time, returning sellers, bait-and-cut, complaints and where the money is, per profile.
+    ``days``: of trades submitted in so many days; 0: ever."""
+    desk: Desk = request.app.state.desk
+    since = desk.clock() - timedelta(days=days) if days else None
+    with desk.data.transaction() as connection:
+        found = {name: trade_numbers(connection, profile=name, since=since) for name in PROFILES}
+    profiles = {name: _told(asdict(numbers)) for name, numbers in found.items()}
+    return Json({"since": None if since is None else since.isoformat(), "profiles": profiles})
+
+
+def _told(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not a number becomes null; sums of money are told as money."""
+    sums = ("stock_fen", "frozen_fen", "paid_fen", "lost_fen")
+    told = {name: None if value != value else value for name, value in numbers.items() if name not in sums}
+    return told | {name.removesuffix("_fen"): money(numbers[name]) for name in sums}
+
+
+@dataclass(frozen=True)
+class TradeWatch:
+    """Tells the metrics every few seconds how many trades stand in which state and which troubles they have.
+
+    data: with connections of its own, for it is read in threads.
+    """
+
+    data: ApplicationData
+    metrics: Metrics
+
+    async def keep(self) -> None:
+        """Never ends. What cannot be looked at keeps the figures of the last time."""
+        while True:
+            try:
+                await run_in_threadpool(self.look)
+            except Exception:
+                log.exception("the trades could not be counted")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Tell once. Troubles are counted among the trades that have not ended."""
+        columns = submissions.c
+        with self.data.transaction() as connection:
+            states = _counts(connection, sa.select(columns.state, sa.func.count()).group_by(columns.state))
+            troubled = sa.select(columns.trouble, sa.func.count()).where(
+                columns.state.in_(OPEN), columns.trouble != ""
+            )
+            troubles = _counts(connection, troubled.group_by(columns.trouble))
+        self.metrics.trades(states={code: states[code] for code in STATES}, troubles=troubles)
+
+
+def _counts(connection: sa.Connection, statement: sa.Select[Any, int]) -> Counter[str]:
+    return Counter({row[0]: row[1] for row in connection.execute(statement)})
