@@ -26,6 +26,8 @@ from pipelines.workspace import Workspace
 DAYS = 180
 JUDGED_DAYS = 30
 """The newest days judge the models; they learn only from what was known before."""
+LEAST_MEMBERS = 3
+"""A ring that the demo tells of has so many sellers, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _verdict(
 
 def example_submissions(market: Market, *, today: date) -> list[tuple[str, dict[str, Any]]]:
     """Five cards to ask the service about, each with a title."""
-    regular = _regular_seller(market)
+    regular = regular_seller(market)
     return [
         ("京东E卡 JD E-Card, ¥500", _ask("jd_ecard", 50_000, regular)),
         (
@@ -159,7 +161,7 @@ def _seller(trade: dict[str, Any]) -> dict[str, Any]:
     return {name: trade[name] for name in names if trade[name] is not None}
 
 
-def _regular_seller(market: Market) -> dict[str, Any]:
+def regular_seller(market: Market) -> dict[str, Any]:
     """The honest seller who sold most often."""
     rows = market.trades.join(market.oracle.select(["trade_id", "is_fraud"]), "trade_id")
     honest = rows.filter(pc.invert(rows["is_fraud"].cast(pa.bool_())))
@@ -175,6 +177,27 @@ def _ring_member(market: Market) -> dict[str, Any]:
     rings = market.oracle.filter(market.oracle["ring_id"].is_valid())
     members = known.filter(pc.is_in(known["trade_id"], value_set=rings["trade_id"].combine_chunks()))
     return _latest(members if len(members) else known)
+
+
+def ring_members(market: Market, *, most: int) -> list[dict[str, Any]]:
+    """Sellers of the ring that was active last among those with three known fraudsters or more (of any ring, where there
+    is none), those active last first; empty without a ring."""
+    rings = market.oracle.select(["trade_id", "ring_id"]).filter(market.oracle["ring_id"].is_valid())
+    fraud = market.trades.filter(pc.fill_null(market.trades["fraud"], False))
+    known = fraud.join(rings, "trade_id", join_type="inner")
+    if not len(known):
+        return []
+    found = known.group_by("ring_id").aggregate([("seller_id", "count_distinct"), ("submitted_at", "max")])
+    latest = max(
+        found.to_pylist(),
+        key=lambda ring: (ring["seller_id_count_distinct"] >= LEAST_MEMBERS, ring["submitted_at_max"]),
+    )
+    rows = known.filter(pc.equal(known["ring_id"], latest["ring_id"]))
+    oldest = rows.sort_by([("submitted_at", "ascending"), ("trade_id", "ascending")]).to_pylist()
+    members: dict[str, dict[str, Any]] = {}
+    for row in reversed(oldest):
+        members.setdefault(row["seller_id"], _seller(row))
+    return list(members.values())[:most]
 
 
 def _latest(rows: pa.Table) -> dict[str, Any]:

@@ -36,6 +36,13 @@ from serving.api.schemas import (
 
 if TYPE_CHECKING:
     from serving.api.explanations import QuoteExplanation
+    from serving.api.submission_schemas import (
+        ComplaintMade,
+        Decision,
+        Judgement,
+        NewSubmission,
+        SubmissionView,
+    )
 
 Event = Accepted | Declined | Resold | FraudConfirmed | FraudCleared | MarketObserved
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -122,6 +129,42 @@ class HuikaClient:
         from serving.api.explanations import QuoteExplanation  # it brings the models' modules along
 
         return self._get(f"/v1/quotes/{quoted(quote_id, safe='')}/explanation", QuoteExplanation)
+
+    # --- the recycling flow
+
+    def submit(self, card: NewSubmission) -> SubmissionView:
+        """Submit a card for sale. Its number and secret leave this process in the request's body alone."""
+        body = _body(card)
+        for name in ("number", "secret"):
+            body["card"][name] = getattr(card.card, name).get_secret_value()
+        return self._flow("", body)
+
+    def submission(self, submission_id: str) -> SubmissionView:
+        """A trade as it stands."""
+        from serving.api.submission_schemas import SubmissionView
+
+        return self._get(f"/v1/submissions/{quoted(submission_id, safe='')}", SubmissionView)
+
+    def accept(self, submission_id: str, *, quote_id: str) -> SubmissionView:
+        """The seller accepts the quote."""
+        return self._flow(f"/{quoted(submission_id, safe='')}/acceptance", {"quote_id": quote_id})
+
+    def decide(self, submission_id: str, decision: Decision) -> SubmissionView:
+        """For analysts and operators: decide as a person."""
+        return self._flow(f"/{quoted(submission_id, safe='')}/decisions", _body(decision))
+
+    def complain(self, submission_id: str, complaint: ComplaintMade) -> SubmissionView:
+        """Say that something is wrong with a paid trade."""
+        return self._flow(f"/{quoted(submission_id, safe='')}/complaints", _body(complaint))
+
+    def judge(self, submission_id: str, judgement: Judgement) -> SubmissionView:
+        """For analysts: decide a complaint."""
+        return self._flow(f"/{quoted(submission_id, safe='')}/judgement", _body(judgement))
+
+    def _flow(self, path: str, body: dict[str, Any]) -> SubmissionView:
+        from serving.api.submission_schemas import SubmissionView
+
+        return self._post(f"/v1/submissions{path}", body, SubmissionView, key=None)
 
     def prices(self) -> PriceBoard:
         """The public price board."""

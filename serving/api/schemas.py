@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
 
 from features.extras import MOST_EXTRAS
 from features.tables import MAX_FACE_CNY
@@ -56,7 +56,7 @@ class Seller(Body):
     device_id: Text | None = None
     ip: Text | None = None
     payout_account: Text | None = None
-    payee_is_seller: bool | None = Field(
+    payee_is_seller: StrictBool | None = Field(
         default=None,
         description="whether the payout account's holder is the seller, as the payment provider says",
     )

@@ -93,6 +93,12 @@ class SubmissionView(Body):
     steps: list[StepTaken]
 
 
+class Listed(Body):
+    """Which trades to list."""
+
+    state: str = Field(default="person_needed", max_length=24)
+
+
 class SubmissionList(Body):
     """Trades in one state, those that wait longest first."""
 

@@ -32,6 +32,7 @@ from serving.api.submission_schemas import (
     ComplaintMade,
     Decision,
     Judgement,
+    Listed,
     LotAnswer,
     NewSubmission,
     SubmissionList,
@@ -111,10 +112,9 @@ async def submit_lot(request: Request, flow: TheFlow, asker: TheAsker) -> Respon
     summary="Trades in a state",
     responses=answer(examples.LIST, "unknown_state", "invalid_request"),
 )
-def list_submissions(
-    flow: TheFlow, asker: TheAsker, state: Annotated[str, Query(max_length=24)] = "person_needed"
-) -> Response:
+def list_submissions(flow: TheFlow, asker: TheAsker, asked: Annotated[Listed, Query()]) -> Response:
     """The queue of a state, for whoever decides."""
+    state = asked.state
     if state not in STATES:
         raise Problem(422, "unknown_state", f"a state is one of {', '.join(STATES)}", field="state")
     chosen = sa.select(submissions).where(submissions.c.state == state)
@@ -229,10 +229,15 @@ def decide(submission_id: str, asked: Decision, flow: TheFlow, asker: TheAsker) 
 
 
 @router.post(
-    "/{submission_id}/complaints", response_model=SubmissionView, summary="Complain about a paid trade"
+    "/{submission_id}/complaints",
+    response_model=SubmissionView,
+    summary="Complain about a paid trade",
+    responses=answer(examples.SUBMISSION, *POSTED, "submission_not_found", "wrong_state", "moved_meanwhile"),
+    openapi_extra=asked_as(examples.COMPLAINTS),
 )
 def complain(submission_id: str, asked: ComplaintMade, flow: TheFlow, asker: TheAsker) -> Response:
     """A buyer, an issuer or the seller says that something is wrong."""
+    check_own(flow, asker, submission_id)
     people = flow.people
     return _answer(
         flow, lambda: people.complain(submission_id, kind=asked.kind, by=asker.client.id, reason=asked.reason)

@@ -1,4 +1,4 @@
-"""``huika demo``: the whole path, told in under 60 lines."""
+"""``huika demo``: the whole path, told in under 100 lines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed makes another market.")] = 7,
     home: Home = DEMO_HOME,
 ) -> None:
-    """Make a synthetic market, import it, train both models, start the service and ask it for quotes."""
+    """Make a synthetic market, import it, train both models, start the service, ask it for quotes, and let trades run
+    through the recycling flow: a card from photo to receipt, a ring refused, a dispute, the books at zero."""
     from pipelines.workspace import Workspace
 
     _clear(home)
@@ -79,7 +80,7 @@ def _tell_market(workspace: Workspace, *, trades: int, seed: int, now: datetime)
     result = parts.import_market(workspace, folder, now=now)
     for table in result.tables:
         print(f"   {table.name}: {table.added:,} rows pass every check")
-    print(f"   report: {_shown(result.report)}")
+    print(f"   report: {shown(result.report)}")
     return market
 
 
@@ -125,6 +126,7 @@ def _tell_quotes(workspace: Workspace, market: Any, *, now: datetime) -> None:
     from pipelines.demo import example_submissions
     from serving.api.schemas import Submission
     from serving.client import HuikaProblem
+    from serving.commands.demo_recycling import tell_recycling
 
     _head(5, "The service answers over HTTP 在线报价")
     examples = example_submissions(market, today=(now + CHINA).date())
@@ -135,6 +137,8 @@ def _tell_quotes(workspace: Workspace, market: Any, *, now: datetime) -> None:
             for (title, _), quote in zip(examples, quotes, strict=True):
                 _print_quote(title, quote)
             _tell_acceptance(client, quotes[0])
+            _head(6, "The recycling flow, against the sandbox of partners 回收流程")
+            tell_recycling(workspace, market, client)
         except HuikaProblem as problem:
             raise Refusal(f"the service answered {problem}") from None
 
@@ -206,11 +210,12 @@ def _free_port() -> int:
 
 
 def _tell_next(workspace: Workspace, *, seconds: float) -> None:
-    home = _shown(workspace.home)
-    _head(6, f"Done in {seconds:.0f} s; where to look next 接下来")
+    home = shown(workspace.home)
+    _head(7, f"Done in {seconds:.0f} s; where to look next 接下来")
     huika = "huika" if shutil.which("huika") else ".venv/bin/huika"
     print(f"   {huika} status --home {home}    what is in the workspace")
     print(f"   {huika} serve --home {home}     keep the service running")
+    print(f"   {huika} recycling numbers --home {home}    what became of the trades")
     print(f"   {huika} features     the data dictionary;   {huika} cards 京东     the catalogue")
 
 
@@ -218,7 +223,7 @@ def _head(number: int, text: str) -> None:
     print(f"\n{number}. {text}", flush=True)
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """A path as short as it can be said from here."""
     try:
         return str(path.relative_to(Path.cwd()))
