@@ -180,7 +180,7 @@ def _ring_member(market: Market) -> dict[str, Any]:
 
 
 def ring_members(market: Market, *, most: int) -> list[dict[str, Any]]:
-    """Sellers of the ring that was active last among those with three known fraudsters or more (of any ring, where there
+    """Sellers of the ring that was active last among those with ``LEAST_MEMBERS`` known fraudsters (of any, where there
     is none), those active last first; empty without a ring."""
     rings = market.oracle.select(["trade_id", "ring_id"]).filter(market.oracle["ring_id"].is_valid())
     fraud = market.trades.filter(pc.fill_null(market.trades["fraud"], False))

@@ -264,15 +264,22 @@ class BooksSettings(Policy):
 class RecyclingSettings(Policy):
     """What sellers pay in the recycling flow, and for how long ended trades are kept. Tax rates: taxes.toml."""
 
-    fee_bps: int = Field(default=0, ge=0, le=5_000, description="the platform's fee, basis points of the price")
+    fee_bps: int = Field(
+        default=0, ge=0, le=5_000, description="the platform's fee, basis points of the price"
+    )
     physical_fee_bps: int = Field(
-        default=0, ge=0, le=5_000, description="of physical cards instead, usually 500 to 1000; 0: the same fee"
+        default=0,
+        ge=0,
+        le=5_000,
+        description="of physical cards instead, usually 500 to 1000; 0: the same fee",
     )
     postage_cny: float = Field(
         default=0, ge=0, le=1_000, description="what the seller of a physical card pays for its label"
     )
     secrets_days: int = Field(
-        default=180, ge=1, description="after a trade's end `huika recycling purge` destroys its card's secret"
+        default=180,
+        ge=1,
+        description="after a trade's end `huika recycling purge` destroys its card's secret",
     )
     evidence_days: int = Field(
         default=1_825, ge=365, description="after a leaf was written, what it said; proofs stay"

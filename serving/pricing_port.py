@@ -65,8 +65,10 @@ class DeskPricing:
 
     def tell(self, event: Mapping[str, Any]) -> Outcome[str]:
         now = self._desk.clock()
+        known = self._desk.data.event(event["event_id"])
+        at = now if known is None else known["happened_at"]
         try:
-            told = _EVENT.validate_python({**event, "happened_at": now})
+            told = _EVENT.validate_python({**event, "happened_at": at})
             return Outcome("ok", self._desk.record(told, now=now)["status"])
         except Problem as problem:
             return _problem(problem)

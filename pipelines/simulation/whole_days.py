@@ -11,7 +11,7 @@ import hashlib
 import heapq
 import itertools
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -47,6 +47,8 @@ CHANNELS: tuple[Channel, ...] = ("bank", "alipay", "wechat")
 FUNDS_FEN = 10**12
 LONGEST = timedelta(days=40)
 """So long after the last card a simulation ends, whatever is open still."""
+GIVEN_UP = 100
+"""Failures in a row after which a trade is left as it is, and counted as stuck."""
 STAYED_PAID = ("paid", "disputed", "closed", "reversed")
 
 Row = Mapping[str, Any]
@@ -54,13 +56,14 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class DaysFound:
-    """What came of the days. at_the_door: cards that were not taken in, by reason. fraud_loss_fen: paid to fraudsters
-    and not stopped, known by the truth. people_hours: of reviewers, judges and unpackers. wrong: what is wrong with
-    the books, in words."""
+    """What came of the days. at_the_door: cards that were not taken in, by reason. stuck: trades whose work failed
+    again and again, by trouble. fraud_loss_fen: paid to fraudsters and not stopped, known by the truth. people_hours:
+    of reviewers, judges and unpackers. wrong: what is wrong with the books, in words."""
 
     profile: Name
     numbers: TradeNumbers
     offered: int
+    stuck: dict[str, int]
     at_the_door: dict[str, int]
     fraud_loss_fen: int
     people_hours: float
@@ -137,7 +140,8 @@ class WholeDays:
         """Trades that the machine will see to next, with when: a submission takes it a moment."""
         columns = submissions.c
         chosen = sa.select(columns.due_at, columns.submission_id, columns.state)
-        chosen = chosen.where(columns.due_at.is_not(None)).order_by(columns.due_at, columns.submission_id)
+        chosen = chosen.where(columns.due_at.is_not(None), columns.failures < GIVEN_UP)
+        chosen = chosen.order_by(columns.due_at, columns.submission_id)
         with self.opened.engine.connect() as connection:
             rows = connection.execute(chosen.limit(limit)).all()
         look = timedelta(seconds=self.habits.look)
@@ -295,10 +299,15 @@ class WholeDays:
         with self.opened.engine.connect() as connection:
             numbers, books = trade_numbers(connection), audit(connection)
             lost = sum(fen for one, fen in connection.execute(paid) if self._by_id[one].is_fraud)
+            troubles = connection.execute(
+                sa.select(submissions.c.trouble).where(submissions.c.failures >= GIVEN_UP)
+            ).scalars()
+            stuck = Counter(troubles)
         return DaysFound(
             profile=self.profile,
             numbers=numbers,
             offered=len(self.cards),
+            stuck=dict(stuck),
             at_the_door=dict(self._at_the_door),
             fraud_loss_fen=lost,
             people_hours=sum(clerk.worked for clerk in self._clerks.values()) / 60,

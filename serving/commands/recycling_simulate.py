@@ -40,6 +40,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("stock_fen", "库存 stock"),
     ("frozen_fen", "冻结 frozen"),
     ("paid_fen", "已打款 paid"),
+    ("stuck_trades", "卡住 stuck"),
     ("people_hours", "人工小时 people-hours"),
     ("books_at_zero", "账平 books at zero"),
 )
@@ -169,6 +170,8 @@ def _told(found: DaysFound) -> dict[str, Any]:
         "profile": found.profile,
         "offered": found.offered,
         "at_the_door": found.at_the_door,
+        "stuck": found.stuck,
+        "stuck_trades": sum(found.stuck.values()),
         "fraud_loss_fen": found.fraud_loss_fen,
         "people_hours": round(found.people_hours, 2),
         "books_at_zero": found.books_sum_fen == 0 and not found.wrong,

@@ -97,6 +97,16 @@ def test_a_paid_trade_has_a_receipt(charging, clock):
     assert charging.get("/v1/submissions/none/receipt").status_code == 404
 
 
+def test_nobody_complains_about_the_trade_of_another(seller):
+    """For a client that submits, a trade of another client does not exist; a complaint does not show it either."""
+    one = submitted(seller)["submission_id"]
+    made = {"kind": "wrong_value", "reason": "test"}
+    path = f"/v1/submissions/{one}/complaints"
+    refused = seller.post(path, json=made, headers=headers_of(Role.PRICING_CLIENT))
+    assert refused.json()["code"] == "submission_not_found"
+    assert seller.post(path, json=made).json()["code"] == "wrong_state"
+
+
 def test_callbacks_are_seen_and_sent_again(seller, clock):
     """A client sees its own, an operator all; a dead one is sent again, one that waits is not, of others' none."""
     own = headers_of(Role.PRICING_CLIENT)

@@ -35,7 +35,7 @@ def test_profiles_stand_side_by_side(capsys, days):
     assert head["paid_seconds_p50"] < 60 < small["response_seconds_p50"]
     for one in (small, medium, head):
         assert one["books_at_zero"] is True
-        assert one["frozen_fen"] == 0
+        assert (one["frozen_fen"], one["stuck"]) == (0, {})
         ends = {"closed", "rejected", "declined", "lapsed", "cancelled", "returned", "reversed"}
         assert set(one["states"]) <= ends
         assert sum(one["states"].values()) == one["trades"]
