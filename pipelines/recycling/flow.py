@@ -102,7 +102,7 @@ def freeze(flow: Flow, run: Runner, submission_id: str) -> Facts:
         label = run.step("order_label", lambda: ordered_label(logistics, submission_id, done["sent_by"]))
         done = run.transaction("reserve_sent", lambda c: _reserved(flow, c, submission_id, label))
     if done["state"] in ("frozen", "shipping"):
-        run.step("tell_accepted", lambda: _tell(flow, submission_id, kind="accepted"))
+        run.step("tell_accepted", lambda: _tell(flow, done["priced_as"], kind="accepted"))
     return done
 
 
@@ -126,18 +126,33 @@ def _reserved(flow: Flow, connection: sa.Connection, submission_id: str, label: 
         ledger.post(connection, transfers, now=now)
     except ledger.Overdraft:
         return flow.failed(connection, row, "no_funds")
+    known = {"priced_as": priced_as(row, value_fen=value_fen(row))}
     if not sent:
-        return flow.moved(connection, row, "frozen", "money_frozen")
+        return flow.moved(connection, row, "frozen", "money_frozen") | known
     shipment = (label or {}).get("shipment", {})
     facts = dict(row["facts"]) | {"shipment": shipment, "arrives_by": (now + ARRIVES_WITHIN).isoformat()}
     due = now + (LOOK_EVERY if shipment else ARRIVES_WITHIN)
     told = {"shipment_id": shipment.get("shipment_id", "")}
-    return flow.moved(connection, row, "shipping", "money_frozen", told=told, facts=facts, due_at=due)
+    return flow.moved(connection, row, "shipping", "money_frozen", told=told, facts=facts, due_at=due) | known
 
 
-def _tell(flow: Flow, submission_id: str, *, kind: str, **more: Any) -> Facts:
-    event = {"kind": kind, "event_id": f"{submission_id}-{kind}", "trade_id": submission_id, **more}
+def _tell(flow: Flow, trade_id: str, *, kind: str, **more: Any) -> Facts:
+    event = {"kind": kind, "event_id": f"{trade_id}-{kind}", "trade_id": trade_id, **more}
     return {"told": flow.pricing.tell(event).state}
+
+
+def value_fen(row: Row) -> int:
+    """What the card must hold: the balance that was quoted, or its face value."""
+    balance = row["facts"].get("balance_fen")
+    face = row["asked"]["card"]["face_value"]["amount_fen"]
+    return face if balance is None else min(balance, face)
+
+
+def priced_as(row: Row, *, value_fen: int) -> str:
+    """The trade_id under which the pricing API knows a card that holds this value: one trade there is one card with one
+    value, and a card found to hold another is quoted as another."""
+    face = row["asked"]["card"]["face_value"]["amount_fen"]
+    return row["submission_id"] if value_fen == face else f"{row['submission_id']}-{value_fen}"
 
 
 def is_physical(row: Row) -> bool:
@@ -158,14 +173,16 @@ def label(flow: Flow, run: Runner, submission_id: str) -> Facts:
 
     def read(connection: sa.Connection) -> Facts:
         row = flow.book.read(connection, submission_id)
-        return {"state": row["state"], "version": row["version"], "complaint": row["facts"].get("complaint")}
+        known = priced_as(row, value_fen=value_fen(row))
+        told = {"complaint": row["facts"].get("complaint"), "priced_as": known}
+        return {"state": row["state"], "version": row["version"], **told}
 
     found = run.transaction("read", read)
     if found["complaint"] is None:
         told = {"told": "ok"}
     else:
         kind = "fraud_confirmed" if found["state"] == "reversed" else "fraud_cleared"
-        told = run.step("tell_label", lambda: _tell(flow, submission_id, kind=kind, source="analyst"))
+        told = run.step("tell_label", lambda: _tell(flow, found["priced_as"], kind=kind, source="analyst"))
 
     def end(connection: sa.Connection) -> Facts:
         row = flow.book.read(connection, submission_id)

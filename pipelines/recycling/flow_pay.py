@@ -7,20 +7,23 @@ import sqlalchemy as sa
 from pipelines.recycling import ledger
 from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.charges import charges_of_trade, settlement
-from pipelines.recycling.flow import DEAD, Facts, Flow, Row, Runner, channel_of, frozen_id, unfreeze
+from pipelines.recycling.flow import (
+    DEAD,
+    Facts,
+    Flow,
+    Row,
+    Runner,
+    channel_of,
+    frozen_id,
+    unfreeze,
+    value_fen,
+)
 from pipelines.recycling.flow_review import NOT_CONNECTED, look, price, quote_columns
 from pipelines.recycling.payouts import Payout, create_payout
 from pipelines.recycling.trades import Step
 
 BY_HAND = "look_by_hand"
 """Trouble of a card whose issuer is not connected: a person must look at it. Nothing is tried again by itself."""
-
-
-def value_fen(row: Row) -> int:
-    """What the card must hold: the balance that was quoted, or its face value."""
-    balance = row["facts"].get("balance_fen")
-    face = row["asked"]["card"]["face_value"]["amount_fen"]
-    return face if balance is None else min(balance, face)
 
 
 def verify(flow: Flow, run: Runner, submission_id: str) -> Facts:

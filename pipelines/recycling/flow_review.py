@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.charges import charged, charges_of
-from pipelines.recycling.flow import DEAD, Facts, Flow, Row, Runner, is_physical
+from pipelines.recycling.flow import DEAD, Facts, Flow, Row, Runner, is_physical, priced_as
 
 NOT_CONNECTED = "not_connected"
 
@@ -71,10 +71,12 @@ def _vouch(flow: Flow, row: Row) -> Facts:
 
 def price(flow: Flow, row: Row, looked: Facts) -> Facts:
     """A quote of the pricing API for the card with the balance that was found, as plain values."""
-    asked: dict[str, Any] = dict(row["asked"]) | {"trade_id": row["submission_id"]}
-    balance, face = looked["balance_fen"], asked["card"]["face_value"]["amount_fen"]
-    if balance is not None and balance < face:
-        asked["card"] = asked["card"] | {"balance": {"amount_fen": balance}}
+    asked: dict[str, Any] = dict(row["asked"])
+    face = asked["card"]["face_value"]["amount_fen"]
+    value = min(looked["balance_fen"] or face, face)
+    asked["trade_id"] = priced_as(row, value_fen=value)
+    if value < face:
+        asked["card"] = asked["card"] | {"balance": {"amount_fen": value}}
     outcome = flow.pricing.quote(asked, key=f"{row['submission_id']}-{row['version']}")
     if outcome.value is None:
         return {
@@ -83,7 +85,7 @@ def price(flow: Flow, row: Row, looked: Facts) -> Facts:
             "code": outcome.code,
         }
     found, policy = outcome.value, flow.policy(row)
-    offered = policy.payout_fen(value_fen=min(balance or face, face), quoted_fen=found.payout_fen)
+    offered = policy.payout_fen(value_fen=value, quoted_fen=found.payout_fen)
     charges = charged(
         offered, policy=policy, rates=flow.rates, physical=is_physical(row), moment=flow.clock()
     )

@@ -54,11 +54,16 @@ class FakePricing:
     trouble: str = ""
     told: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     quotes: dict[str, Priced] = field(default_factory=dict)
+    cards: dict[str, Any] = field(default_factory=dict)
 
     def quote(self, submission: Mapping[str, Any], *, key: str) -> Outcome[Priced]:
         if self.trouble:
             return Outcome(self.trouble)  # pyright: ignore[reportArgumentType]
-        card = submission["card"]
+        card, trade_id = submission["card"], submission["trade_id"]
+        if (
+            self.cards.setdefault(trade_id, card) != card
+        ):  # as the service: one trade is one card with one value
+            return Outcome("refused", code="trade_id_reused")
         value = card.get("balance", card["face_value"])["amount_fen"]
         priced = Priced(
             quote_id=f"q-{len(self.quotes)}",
