@@ -16,6 +16,9 @@ from serving.client import HuikaClient, HuikaProblem, HuikaUnreachable
 if TYPE_CHECKING:
     from serving.api.desk import Desk
 
+ABOUT_THE_QUESTION = frozenset({400, 404, 409, 422})
+"""Statuses that would be the same for whoever asks, and whenever."""
+
 _EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 
 
@@ -94,6 +97,6 @@ def _priced(quote: Quote) -> Priced:
 
 
 def _refused(problem: HuikaProblem) -> Outcome[Any]:
-    if problem.status >= 500 or problem.status == 429:
-        return Outcome("busy", code=problem.code)
-    return Outcome("refused", code=problem.code)
+    """What is wrong with the question is refused; what is wrong with us or the service is no verdict on a card."""
+    kind = "refused" if problem.status in ABOUT_THE_QUESTION else "busy"
+    return Outcome(kind, code=problem.code)

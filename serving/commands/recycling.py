@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from pipelines.recycling.callbacks import Sender
     from pipelines.recycling.opening import Recycling
     from pipelines.workspace import Workspace
+
+CHECKPOINT_SECONDS = 300.0
+"""Between checkpoints of the evidence log: until the next one the platform alone is to be believed."""
+
+log = logging.getLogger("huika")
 
 WORKER_KEY = "recycling-worker"
 
@@ -69,9 +75,11 @@ def run(
 
     workspace = Workspace.open(home)
     roles = [Role.PRICING_CLIENT, Role.OPERATOR]
-    end_keys(workspace, WORKER_KEY, now=datetime.now(UTC))  # of a worker that was killed
-    key = make_key(workspace, name=WORKER_KEY, roles=roles, now=datetime.now(UTC))
-    with HuikaClient(url, key) as client, _one_worker(workspace.home):
+    with ExitStack() as stack:
+        stack.enter_context(_one_worker(workspace.home))
+        end_keys(workspace, WORKER_KEY, now=datetime.now(UTC))  # of a worker that was killed
+        key = make_key(workspace, name=WORKER_KEY, roles=roles, now=datetime.now(UTC))
+        client = stack.enter_context(HuikaClient(url, key))
         opened = open_recycling(workspace, pricing=HttpPricing(client), clock=lambda: datetime.now(UTC))
         launch(
             opened.flow,
@@ -84,16 +92,23 @@ def run(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stopping.set())
         sender = _sender(workspace, opened)
-        telling = threading.Thread(target=sender.run, args=(worker.stopping,), name="callbacks")
+        beside = [
+            threading.Thread(target=sender.run, args=(worker.stopping,), name="callbacks"),
+            threading.Thread(
+                target=_keep_evidence, args=(workspace, opened, worker.stopping), name="evidence"
+            ),
+        ]
         print("the worker runs; stop it with Ctrl-C", flush=True)
         try:
             if once:
                 worker.run(until_idle=True)
                 sender.send_until_idle()
             else:
-                telling.start()
+                for thread in beside:
+                    thread.start()
                 worker.run()
-                telling.join()
+                for thread in beside:
+                    thread.join()
         finally:
             worker.stopping.set()
             stop()
@@ -107,6 +122,23 @@ def _sender(workspace: Workspace, opened: Recycling) -> Sender:
     from pipelines.signing_keys import signing_keys
 
     return Sender(opened.engine, signing_keys(workspace).signer, lambda: datetime.now(UTC))
+
+
+def _keep_evidence(workspace: Workspace, opened: Recycling, stopping: threading.Event) -> None:
+    """Take the waiting leaves into a signed checkpoint every few minutes, and leave it with the anchors."""
+    from pipelines.recycling.safekeeping import checkpoint_and_anchor
+
+    while not stopping.wait(CHECKPOINT_SECONDS):
+        try:
+            _, failed = checkpoint_and_anchor(
+                opened.flow.book.evidence, workspace.settings.evidence, now=datetime.now(UTC)
+            )
+        except Exception:
+            log.exception("no checkpoint of the evidence could be made; trying again")
+        else:
+            for anchor, why in failed.items():
+                if why:
+                    log.warning("the checkpoint could not be left with %s: %s", anchor, why)
 
 
 @contextmanager

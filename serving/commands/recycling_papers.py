@@ -47,8 +47,8 @@ def suspicious(
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Draft a suspicious-transaction report for counsel. Nothing is sent; never show it to whoever sells."""
-    from pipelines.recycling.suspicious import draft_report
     from pipelines.recycling.trades import UnknownSubmission
+    from pipelines.reporting.suspicious import draft_report
 
     if out.suffix not in (".json", ".html"):
         raise Refusal("the draft is written as .json or .html")

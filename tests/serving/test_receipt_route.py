@@ -13,8 +13,8 @@ from pipelines.recycling import callback_outbox as outbox
 from pipelines.recycling.opening import policies_of
 from pipelines.recycling.people import People
 from pipelines.recycling.retention import overdue, purge
-from pipelines.recycling.suspicious import NOTICE, draft_report
 from pipelines.recycling.vault import CardShredded
+from pipelines.reporting.suspicious import NOTICE, draft_report
 from pipelines.settings import RecyclingSettings
 from serving.api import submission_examples as examples
 from serving.api.access.roles import Role
