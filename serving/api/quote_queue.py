@@ -15,8 +15,8 @@ AT_ONCE = 16
 
 LINGER_SECONDS = 0.001
 REMEMBERED = 8
-"""When several came together lately, a quote waits for as many again (the largest of the last few parts) for as long as
-another one comes within each such moment. What comes alone is answered at once."""
+"""When several came together in one of the last few parts, quotes wait for others as long as another one comes within
+each such moment. What comes alone is answered at once."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class QuoteQueue:
 
     def _call_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer in the next turn of the loop, or in a moment where more are expected."""
-        expected = max(self._sizes, default=1)
-        if len(self._waiting) >= expected:
+        come_alone = max(self._sizes, default=1) == 1
+        if come_alone or len(self._waiting) >= AT_ONCE:
             if self._call is not None:
                 self._call.cancel()
             self._call = loop.call_soon(self._answer_next, loop)
