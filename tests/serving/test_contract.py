@@ -210,5 +210,7 @@ def test_whatever_is_asked_the_answer_is_in_the_contract(case, administrator):
         positive_data_acceptance,  # what is well-formed may still be impossible, such as a moment long past
     ]
     if case.path in ("/v1/quotes/batch", "/v1/submissions/lots"):
-        left_out.append(allow_header_conformance)  # GET asks there for what has the id "batch" or "lots", and may
+        left_out.append(
+            allow_header_conformance
+        )  # GET asks there for what has the id "batch" or "lots", and may
     case.call_and_validate(headers=administrator, excluded_checks=left_out)
