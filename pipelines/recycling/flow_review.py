@@ -12,6 +12,8 @@ from pipelines.recycling.charges import charged, charges_of
 from pipelines.recycling.flow import DEAD, Facts, Flow, Row, Runner, is_physical, priced_as
 
 NOT_CONNECTED = "not_connected"
+EMPTY = "empty"
+"""How a card stands that is valid and holds nothing."""
 
 
 def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
@@ -22,7 +24,7 @@ def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
     looked = run.step("look", lambda: look(flow, row))
     vouched = run.step("vouch", lambda: _vouch(flow, row))
     trouble = looked.get("trouble") or vouched.get("trouble")
-    if trouble or looked["standing"] in DEAD or looked["standing"] == "expired_for_good":
+    if trouble or looked["standing"] in (*DEAD, EMPTY, "expired_for_good"):
         return run.transaction("turn_down", lambda c: _without_quote(flow, c, row, looked, vouched))
     priced = run.step("price", lambda: price(flow, row, looked))
     return run.transaction("conclude", lambda c: _conclude(flow, c, row, looked, vouched, priced))
@@ -48,9 +50,13 @@ def look(flow: Flow, row: Row) -> Facts:
     outcome = flow.issuer.check(card)
     if outcome.state == NOT_CONNECTED:
         return {"standing": NOT_CONNECTED, "balance_fen": None}
+    if outcome.state == "refused" and outcome.code in DEAD:
+        return {"standing": outcome.code, "balance_fen": None}
     if outcome.value is None:
         return {"trouble": f"issuer_{outcome.state}", "wait": outcome.retry_after_seconds, "standing": ""}
     found = outcome.value
+    if found.balance_fen == 0:
+        return {"standing": EMPTY, "balance_fen": 0}
     if found.standing == "in_process":
         return {"trouble": "card_in_process", "wait": None, "standing": ""}
     standing = (
@@ -73,7 +79,7 @@ def price(flow: Flow, row: Row, looked: Facts) -> Facts:
     """A quote of the pricing API for the card with the balance that was found, as plain values."""
     asked: dict[str, Any] = dict(row["asked"])
     face = asked["card"]["face_value"]["amount_fen"]
-    value = min(looked["balance_fen"] or face, face)
+    value = face if looked["balance_fen"] is None else min(looked["balance_fen"], face)
     asked["trade_id"] = priced_as(row, value_fen=value)
     if value < face:
         asked["card"] = asked["card"] | {"balance": {"amount_fen": value}}

@@ -32,6 +32,8 @@ PAYEES = ("payee-11", "payee-12", "payee-13", "payee-85", "payee-94")
 """Paid at once; at the second look; paid without an answer."""
 FACE_FEN, FUNDS_FEN = 50_000, 10**12
 LONGEST_SECONDS = 3_600.0
+LIFE_SECONDS = (0.2, 3.0)
+"""How long a worker lives before it is killed. DBOS looks once a second for what was cut off."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def _kill_until_done(opened: Recycling, home: Path, ids: list[str], *, kills: in
             parent.stdin.write("start\n")
             parent.stdin.flush()
             pid = int(parent.stdout.readline())
-            until = time.monotonic() + (rng.uniform(0.05, 1.2) if done < kills else LONGEST_SECONDS)
+            until = time.monotonic() + (rng.uniform(*LIFE_SECONDS) if done < kills else LONGEST_SECONDS)
             ended = False
             while time.monotonic() < until and not ended:
                 ended = _accept_quoted(opened, ids)

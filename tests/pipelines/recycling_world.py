@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from pipelines.recycling.vault import Vault
 from pipelines.recycling.vault_keys import LocalKeys
 from pipelines.recycling.vault_tables import open_vault_database
 from pipelines.signing_keys import SigningKeys
+from pipelines.simulation.partners import PlainRunner
 
 NOW = datetime(2026, 3, 1, 2, tzinfo=UTC)
 FUNDS_FEN = 10_000_000
@@ -141,20 +142,6 @@ class FakeProvider:
 
     def statement(self, day: str, *, channel: str) -> list[Any]:
         return []
-
-
-class PlainRunner:
-    """Runs a phase's parts one after another, each transaction by itself."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-
-    def step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        return work()
-
-    def transaction(self, name: str, work: Callable[[sa.Connection], dict[str, Any]]) -> dict[str, Any]:
-        with self._engine.begin() as connection:
-            return work(connection)
 
 
 @dataclass(frozen=True)

@@ -336,3 +336,18 @@ def test_the_docs_show_the_life_that_the_code_has():
     """The diagram in docs/recycling.md is the one that the code draws."""
     docs = Path(__file__).parents[2] / "docs" / "recycling.md"
     assert diagram() in docs.read_text(encoding="utf-8")
+
+
+def test_an_empty_card_is_worth_nothing(world):
+    """A valid card without balance gets no quote; one that was emptied after its quote was accepted comes back."""
+    one = world.submit(1)
+    world.work()
+    world.accept(one)
+    world.issuer.balance_fen = 0
+    world.work()
+    assert (world.state(one), world.provider.paid) == ("returned", {})
+    two = world.submit(2)
+    world.work()
+    assert world.state(two) == "rejected"
+    assert cash_fen(world) == FUNDS_FEN
+    assert_books(world)

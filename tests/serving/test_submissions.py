@@ -13,11 +13,12 @@ from pipelines.recycling.durable import PHASES
 from pipelines.recycling.payouts import PayoutDesk
 from pipelines.recycling.people import People
 from pipelines.recycling.trades import due
+from pipelines.simulation.partners import PlainRunner
 from serving.api import submission_examples as examples
 from serving.api.access.roles import Role
 from serving.client import HuikaClient
 from serving.pricing_port import HttpPricing
-from tests.pipelines.recycling_world import FakeIdentity, FakeIssuer, FakeProvider, PlainRunner
+from tests.pipelines.recycling_world import FakeIdentity, FakeIssuer, FakeProvider
 from tests.serving.clients import headers_of
 
 NUMBER, SECRET = examples.NEW["a JD e-card"]["card"]["number"], examples.NEW["a JD e-card"]["card"]["secret"]
