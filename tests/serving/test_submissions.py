@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,6 +19,7 @@ from serving.api import submission_examples as examples
 from serving.api.access.roles import Role
 from serving.client import HuikaClient
 from serving.pricing_port import HttpPricing
+from tests.canaries import Canaries
 from tests.pipelines.recycling_world import FakeIdentity, FakeIssuer, FakeProvider
 from tests.serving.clients import headers_of
 
@@ -166,3 +168,29 @@ def test_what_cannot_be_done_now_is_refused(seller, clock):
     clock.now += timedelta(seconds=1)
     queue = seller.get("/v1/submissions?state=cancelled").json()["submissions"]
     assert [trade["submission_id"] for trade in queue] == [one]
+
+
+def test_a_card_is_nowhere_but_in_the_vault(seller, clock, live_workspace, caplog, capfd):
+    """After a whole trade, a refused one and wrong requests neither number nor secret is in any file of the workspace,
+    answer, log or output, in no form that they can be written in."""
+    marks = Canaries((f"JDV{secrets.randbelow(10**17):017d}", secrets.token_hex(8).upper()))
+    number, secret = marks.markers
+    card = examples.NEW["a JD e-card"]["card"] | {"number": number, "secret": secret}
+    answers = [seller.post("/v1/submissions", json=examples.NEW["a JD e-card"] | {"card": card})]
+    one = answers[0].json()["submission_id"]
+    wrong = ({"card": card}, {"card": card | {"balance": {"amount_fen": 10**9}}}, {"payee_ref": secret * 20})
+    answers += [seller.post("/v1/submissions", json=examples.NEW["a JD e-card"] | body) for body in wrong]
+    answers.append(seller.post("/v1/quotes", json={"card": card, "seller": {"seller_id": "s-1"}}))
+    work(seller, clock)
+    found = seller.get(f"/v1/submissions/{one}").json()
+    if found["state"] == "person_needed":
+        seller.post(f"/v1/submissions/{one}/decisions", json={"decision": "approve", "reason": "test"})
+    asked = {"quote_id": found["quote_id"]}
+    answers.append(seller.post(f"/v1/submissions/{one}/acceptance", json=asked))
+    work(seller, clock)
+    answers.append(seller.get(f"/v1/submissions/{one}"))
+    assert answers[-1].json()["state"] in ("paid", "verified")
+    texts = {"answers": "\n".join(answer.text for answer in answers)}
+    texts |= {"log": caplog.text, "output": str(capfd.readouterr())}
+    assert marks.in_folder(live_workspace.home) == []
+    assert marks.in_texts(texts) == []
