@@ -103,7 +103,9 @@ def check_in_child(name: str, folder: Path, *, seconds: float = CHILD_SECONDS) -
     well, or not in time; GoldenMismatch where the model answers otherwise than it did."""
     command = [sys.executable, *CHILD, name, str(folder), str(seconds)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        done = subprocess.run(  # a child that dies of damage may print anything
+            command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         raise DamagedModel(f"loading did not end within {seconds:.0f} s") from None
     if done.returncode == MISMATCH:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from features.extras import MOST_EXTRAS
 from features.tables import MAX_FACE_CNY
 from models.fraud.labels import DEFAULT_SOURCE
+from serving.api.field_types import Day, Moment, Text
 from serving.api.problem_schema import ProblemDetails
 
-Text = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
 MAX_FACE_FEN = MAX_FACE_CNY * 100
 
 
@@ -44,7 +44,7 @@ class Card(Body):
     card_form: Literal["virtual", "physical"] | None = None
     face_value: FaceValue
     balance: FaceValue | None = None
-    expires_on: date | None = None
+    expires_on: Day | None = None
     card_prefix: Text | None = None
     card_fingerprint: Text | None = None
 
@@ -71,7 +71,7 @@ class Submission(Body):
     seller: Seller
     trade_id: Text | None = None
     lot_id: Text | None = None
-    submitted_at: AwareDatetime | None = None
+    submitted_at: Moment | None = None
     asked_rate: float | None = Field(
         default=None,
         ge=0,
@@ -297,7 +297,7 @@ class TradeEvent(Body):
 
     event_id: Text
     trade_id: Text
-    happened_at: AwareDatetime = HAPPENED_AT
+    happened_at: Moment = HAPPENED_AT
 
 
 class Accepted(TradeEvent):
@@ -341,7 +341,7 @@ class MarketObserved(Body):
 
     kind: Literal["market_observed"]
     event_id: Text
-    happened_at: AwareDatetime = HAPPENED_AT
+    happened_at: Moment = HAPPENED_AT
     card_type: Text
     source: Text
     side: Literal["competitor_bid", "buyer_bid", "ask"]

@@ -215,7 +215,7 @@ def test_fraud_only_data_trains_a_fraud_model(own_tables, tmp_path):
     assert trained.metrics["auc"] > 0.7
     model = load_pair(model_registry(workspace)).fraud
     assert model is not None
-    assert "market_competitor_best" in model.absent_signals
+    assert "seller_asked_over_market" in model.absent_signals
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -1,0 +1,22 @@
+"""Types of fields that several bodies have."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BeforeValidator, Field
+
+Text = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
+
+
+def _text_only(value: Any) -> Any:
+    """A time is written as text: a bare number could be seconds, milliseconds or days."""
+    if isinstance(value, int | float):
+        raise ValueError("must be written as text, as in ISO 8601")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_text_only)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_text_only)]
+"""A time with its zone."""
