@@ -55,7 +55,7 @@ def look(flow: Flow, row: Row) -> Facts:
     if outcome.value is None:
         return {"trouble": f"issuer_{outcome.state}", "wait": outcome.retry_after_seconds, "standing": ""}
     found = outcome.value
-    if found.balance_fen == 0:
+    if found.balance_fen == 0 and found.standing in ("active", "expired"):
         return {"standing": EMPTY, "balance_fen": 0}
     if found.standing == "in_process":
         return {"trouble": "card_in_process", "wait": None, "standing": ""}
