@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from pipelines.recycling import bookings, ledger
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.checks import Identity
-from pipelines.recycling.adapters.issuer import Issuer
+from pipelines.recycling.adapters.issuer import Issuer, PresentedCard
 from pipelines.recycling.adapters.logistics import Logistics
 from pipelines.recycling.parcels import ARRIVES_WITHIN, LOOK_EVERY, NEVER_COMES, ordered_label, whereabouts
 from pipelines.recycling.payouts import PayoutDesk
@@ -35,6 +35,10 @@ NO_RATES = Rates((), "")
 
 DEAD = frozenset({"used", "fake", "wrong_secret", "format_error", "frozen", "unsupported", "inactive"})
 """How a card may stand with its issuer so that nobody can buy it."""
+
+
+HANDED_ON = ("submission_id", "version", "state", "card_id", "asked", "profile", "facts", "quote_id")
+"""What a phase's steps know of their trade."""
 
 
 class Runner(Protocol):
@@ -83,6 +87,23 @@ class Flow:
     def failed(self, connection: sa.Connection, row: Row, trouble: str, wait: float | None = None) -> Facts:
         self.book.fail(connection, row, trouble, now=self.clock(), wait=wait or 0.0)
         return {"state": row["state"], "trouble": trouble}
+
+
+def as_found(flow: Flow, run: Runner, submission_id: str, *, states: tuple[str, ...]) -> Row | None:
+    """The trade as its phase finds it, None in another state; what is handed on between steps is plain JSON."""
+
+    def read(connection: sa.Connection) -> Facts:
+        row = flow.book.read(connection, submission_id)
+        return {name: row[name] for name in HANDED_ON}
+
+    row = run.transaction("read", read)
+    return row if row["state"] in states else None
+
+
+def presented(flow: Flow, row: Row, *, step: str) -> PresentedCard:
+    """The trade's card for one request to its issuer."""
+    secrets = flow.vault.use(row["card_id"], step=step, now=flow.clock())
+    return PresentedCard(row["asked"]["card"]["card_type"], secrets.number, secrets.secret)
 
 
 # --- freeze ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from pipelines.recycling import ledger
-from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.charges import charges_of_trade, settlement
 from pipelines.recycling.flow import (
     DEAD,
@@ -13,8 +12,10 @@ from pipelines.recycling.flow import (
     Flow,
     Row,
     Runner,
+    as_found,
     channel_of,
     frozen_id,
+    presented,
     unfreeze,
     value_fen,
 )
@@ -28,7 +29,7 @@ BY_HAND = "look_by_hand"
 
 def verify(flow: Flow, run: Runner, submission_id: str) -> Facts:
     """Take the card over if it is what was said; quote it again if it holds another value; send it back if dead."""
-    row = _current(flow, run, submission_id, states=("frozen", "received"))
+    row = as_found(flow, run, submission_id, states=("frozen", "received"))
     if row is None:
         return {"state": "moved"}
     looked = run.step("look_again", lambda: look(flow, row))
@@ -47,21 +48,10 @@ def _holds_other(looked: Facts, row: Row) -> bool:
     return alive and balance not in (None, 0) and balance != value_fen(row) and not looked.get("taken")
 
 
-def _current(flow: Flow, run: Runner, submission_id: str, *, states: tuple[str, ...]) -> Row | None:
-    def read(connection: sa.Connection) -> Facts:
-        row = flow.book.read(connection, submission_id)
-        names = ("submission_id", "version", "state", "card_id", "asked", "profile", "facts", "quote_id")
-        return {name: row[name] for name in names}
-
-    row = run.transaction("read", read)
-    return row if row["state"] in states else None
-
-
 def _take(flow: Flow, row: Row) -> Facts:
     """Have the issuer move the balance to the platform, once."""
     redemption_id, fen = f"{row['submission_id']}-take", value_fen(row)
-    secrets = flow.vault.use(row["card_id"], step="take", now=flow.clock())
-    card = PresentedCard(row["asked"]["card"]["card_type"], secrets.number, secrets.secret)
+    card = presented(flow, row, step="take")
     outcome = flow.issuer.redeem(card, redemption_id=redemption_id, amount_fen=fen)
     if outcome.value is None and outcome.maybe_done:
         outcome = flow.issuer.redemption(redemption_id)
@@ -154,7 +144,7 @@ def pay(flow: Flow, run: Runner, submission_id: str) -> Facts:
 
 def resolve(flow: Flow, run: Runner, submission_id: str) -> Facts:
     """Send the payout, or find out what became of it, until it is paid or failed."""
-    row = _current(flow, run, submission_id, states=("paying",))
+    row = as_found(flow, run, submission_id, states=("paying",))
     if row is None:
         return {"state": "moved"}
     sent = run.step("advance_payout", lambda: {"payout": flow.payouts.advance(payout_id_of(row))})

@@ -7,9 +7,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.charges import charged, charges_of
-from pipelines.recycling.flow import DEAD, Facts, Flow, Row, Runner, is_physical, priced_as
+from pipelines.recycling.flow import (
+    DEAD,
+    Facts,
+    Flow,
+    Row,
+    Runner,
+    as_found,
+    is_physical,
+    presented,
+    priced_as,
+)
 
 NOT_CONNECTED = "not_connected"
 EMPTY = "empty"
@@ -18,7 +27,7 @@ EMPTY = "empty"
 
 def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
     """Look at a submission and quote it, hand it to a person, or turn it down with a reason."""
-    row = _current(flow, run, submission_id)
+    row = as_found(flow, run, submission_id, states=("submitted",))
     if row is None:
         return {"state": "moved"}
     looked = run.step("look", lambda: look(flow, row))
@@ -30,24 +39,9 @@ def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
     return run.transaction("conclude", lambda c: _conclude(flow, c, row, looked, vouched, priced))
 
 
-def _current(flow: Flow, run: Runner, submission_id: str) -> Row | None:
-    """The trade as the phase found it; what is handed on between steps is plain JSON."""
-
-    def read(connection: sa.Connection) -> Facts:
-        row = flow.book.read(connection, submission_id)
-        names = ("submission_id", "version", "state", "card_id", "payee_ref", "asked", "profile", "failures")
-        return {name: row[name] for name in names} | {"due": row["due_at"] is not None}
-
-    row = run.transaction("read", read)
-    return row if row["state"] == "submitted" else None
-
-
 def look(flow: Flow, row: Row) -> Facts:
     """What the issuer says of a card now: ``standing`` and ``balance_fen``, or the trouble of asking."""
-    now = flow.clock()
-    secrets = flow.vault.use(row["card_id"], step="look", now=now)
-    card = PresentedCard(row["asked"]["card"]["card_type"], secrets.number, secrets.secret)
-    outcome = flow.issuer.check(card)
+    outcome = flow.issuer.check(presented(flow, row, step="look"))
     if outcome.state == NOT_CONNECTED:
         return {"standing": NOT_CONNECTED, "balance_fen": None}
     if outcome.state == "refused" and outcome.code in DEAD:

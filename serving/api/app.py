@@ -53,6 +53,7 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     app.state.queue = QuoteQueue()
     install_problem_handlers(app)
     _add_quote_routes(app)
+    _add_fraud_routes(app)
     _add_event_route(app)
     _add_price_routes(app)
     app.include_router(signature_routes)
@@ -142,6 +143,8 @@ def _add_quote_routes(app: FastAPI) -> None:
         """The quote exactly as it was given, with its price waterfall and its reasons."""
         return Json(desk.stored_quote(quote_id))
 
+
+def _add_fraud_routes(app: FastAPI) -> None:
     @app.get(
         "/v1/quotes/{quote_id}/explanation",
         response_model=QuoteExplanation,

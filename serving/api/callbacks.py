@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
 from pipelines.recycling import callback_outbox as outbox
 from pipelines.recycling.callback_outbox import CallbackState
-from pipelines.recycling.opening import Recycling
 from serving.api import submission_examples as examples
-from serving.api.access.asking import Asker, asker_of
+from serving.api.access.asking import Asker
 from serving.api.access.roles import Role
 from serving.api.answers import Json
 from serving.api.document import answer
 from serving.api.problems import Problem
+from serving.api.recycling_parts import TheAsker, TheFlow
 from serving.api.schemas import Body
 
 router = APIRouter(prefix="/v1/callbacks", tags=["recycling"])
@@ -41,14 +41,6 @@ class CallbackList(Body):
     """Callbacks, newest first."""
 
     callbacks: list[CallbackView]
-
-
-def _recycling(request: Request) -> Recycling:
-    return request.app.state.recycling
-
-
-TheFlow = Annotated[Recycling, Depends(_recycling)]
-TheAsker = Annotated[Asker, Depends(asker_of)]
 
 
 @router.get(

@@ -9,7 +9,8 @@ from pipelines.recycling.trade_receipts import trade_receipt
 from pipelines.recycling.trades import UnknownSubmission
 from serving.api.document import answer
 from serving.api.problems import Problem
-from serving.api.submissions import TheAsker, TheFlow, check_own
+from serving.api.recycling_parts import TheAsker, TheFlow
+from serving.api.submissions import check_own
 
 router = APIRouter(prefix="/v1/submissions", tags=["recycling"])
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from pipelines.recycling.charges import charges_of_trade
@@ -20,13 +20,14 @@ from pipelines.recycling.states import STATES, ForbiddenMove
 from pipelines.recycling.trade_tables import submissions
 from pipelines.recycling.trades import MovedMeanwhile, UnknownSubmission, steps_of
 from serving.api import submission_examples as examples
-from serving.api.access.asking import Asker, asker_of
+from serving.api.access.asking import Asker
 from serving.api.access.roles import Role
 from serving.api.answers import Json
 from serving.api.bodies import money
 from serving.api.document import POSTED, answer
 from serving.api.document import asked as asked_as
 from serving.api.problems import Problem
+from serving.api.recycling_parts import TheAsker, TheFlow
 from serving.api.submission_schemas import (
     Acceptance,
     ComplaintMade,
@@ -62,14 +63,6 @@ LOT_BODY = {
 router = APIRouter(prefix="/v1/submissions", tags=["recycling"])
 
 Row = Mapping[str, Any]
-
-
-def _recycling(request: Request) -> Recycling:
-    return request.app.state.recycling
-
-
-TheFlow = Annotated[Recycling, Depends(_recycling)]
-TheAsker = Annotated[Asker, Depends(asker_of)]
 
 
 @router.post(
