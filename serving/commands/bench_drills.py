@@ -40,11 +40,16 @@ class Stage:
 
     def restart_service(self) -> None:
         self.service.kill()
-        self.service.start()
+        self._start_again()
 
     def restart_parent(self) -> None:
         self.service.kill_parent()
+        self._start_again()
+
+    def _start_again(self) -> None:
+        """Until the new workers answer: those of a killed parent answer on for a moment before they end."""
         self.service.start()
+        self.service.await_ready()
 
     def fill_disk(self) -> None:
         limit_files(self.service.worker_ids(), DISK_FULL_BYTES)

@@ -206,11 +206,10 @@ def _drilled(drill: Drill, stage: Stage, load: Load) -> Row:
 
     began = time.monotonic()
     drill.hurt(stage)
-    hurt = time.monotonic()
     time.sleep(drill.seconds)
     drill.heal(stage)
     healed = time.monotonic()
-    since = hurt if drill.seconds <= 1 else healed
+    since = began if drill.seconds <= 1 else healed
 
     def healthy() -> float | None:
         return healthy_at(load.within(began, time.monotonic()), since)
