@@ -276,6 +276,18 @@ class RecyclingSettings(Policy):
     postage_cny: float = Field(
         default=0, ge=0, le=1_000, description="what the seller of a physical card pays for its label"
     )
+    dispute_answer_days: int = Field(
+        default=7, ge=1, le=365, description="a complaint not answered by then is decided for who complains"
+    )
+    dispute_decide_days: int = Field(
+        default=21, ge=1, le=365, description="one not decided by then is decided for the seller"
+    )
+    dispute_stake_bps: int = Field(
+        default=1_000,
+        ge=0,
+        le=10_000,
+        description="what a dispute holds of each party's deposit, basis points of the price",
+    )
     secrets_days: int = Field(
         default=180,
         ge=1,

@@ -35,14 +35,9 @@ from serving.api.schemas import (
 )
 
 if TYPE_CHECKING:
+    from serving.api.dispute_schemas import ComplaintMade, Judgement
     from serving.api.explanations import QuoteExplanation
-    from serving.api.submission_schemas import (
-        ComplaintMade,
-        Decision,
-        Judgement,
-        NewSubmission,
-        SubmissionView,
-    )
+    from serving.api.submission_schemas import Decision, NewSubmission, SubmissionView
 
 Event = Accepted | Declined | Resold | FraudConfirmed | FraudCleared | MarketObserved
 Answer = TypeVar("Answer", bound=BaseModel)

@@ -37,6 +37,8 @@ BUY, SETTLE, FEE, LOGISTICS_FEE, CONFIRM = (
     "confirm_payout",
 )
 SET_ASIDE = "set_aside_tax"
+COMPENSATE = "compensate_seller"
+"""What a dispute found that a seller is still owed."""
 
 
 class SplitError(ValueError):
@@ -160,7 +162,13 @@ def set_aside_tax(
 
 
 def hold_deposit(
-    *, transfer_id: str, trade_id: str, party: Party, reference: str, amount_fen: int, source: Account
+    *,
+    transfer_id: str,
+    party: Party,
+    reference: str,
+    amount_fen: int,
+    source: Account,
+    trade_id: str | None = None,
 ) -> list[Transfer]:
     """A deposit for disputes: paid in (source: cash of a channel), or kept from what a seller is owed."""
     sides = (source, deposit(party, reference))
@@ -168,7 +176,13 @@ def hold_deposit(
 
 
 def release_deposit(
-    *, transfer_id: str, trade_id: str, party: Party, reference: str, amount_fen: int, to: Account
+    *,
+    transfer_id: str,
+    party: Party,
+    reference: str,
+    amount_fen: int,
+    to: Account,
+    trade_id: str | None = None,
 ) -> list[Transfer]:
     """A deposit goes back: out of the cash of a channel, or to what a seller is owed."""
     sides = (deposit(party, reference), to)

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, SQLAlchemyDatasource
 
+from pipelines.recycling.disputes import rule
 from pipelines.recycling.flow import Facts, Flow, close, freeze, label, lapse, track
 from pipelines.recycling.flow_pay import pay, resolve, verify
 from pipelines.recycling.flow_review import review
@@ -39,6 +40,7 @@ PHASES: Mapping[str, Callable[[Flow, Any, str], Facts]] = {
     "paying": resolve,
     "quoted": lapse,
     "paid": close,
+    "disputed": rule,
     "closed": label,
     "reversed": label,
 }

@@ -195,11 +195,11 @@ def label(flow: Flow, run: Runner, submission_id: str) -> Facts:
     def read(connection: sa.Connection) -> Facts:
         row = flow.book.read(connection, submission_id)
         known = priced_as(row, value_fen=value_fen(row))
-        told = {"complaint": row["facts"].get("complaint"), "priced_as": known}
+        told = {"is_label": row["facts"].get("complaint", {}).get("is_label", False), "priced_as": known}
         return {"state": row["state"], "version": row["version"], **told}
 
     found = run.transaction("read", read)
-    if found["complaint"] is None:
+    if not found["is_label"]:
         told = {"told": "ok"}
     else:
         kind = "fraud_confirmed" if found["state"] == "reversed" else "fraud_cleared"

@@ -119,7 +119,12 @@ def order_payout(flow: Flow, connection: sa.Connection, row: Row, *, payout_id: 
         channel=channel_of(row),
         account_ref=row["payee_ref"],
         name_ref=row["payee_ref"],
-        amount_fen=row["payout_fen"],
+def sent_fen(row: Row) -> int:
+    """What the newest payout of a trade sends: its quote's payout, or what a dispute found to be owed."""
+    return row["facts"].get("award_fen") or row["payout_fen"]
+
+
+        amount_fen=sent_fen(row),
     )
     create_payout(connection, order, now=flow.clock())
 
@@ -159,7 +164,7 @@ def _paid(flow: Flow, connection: sa.Connection, seen: Row, payout: str) -> Fact
     if payout == "paid":
         due = now + flow.policy(row).confirm_window
         step = Step(
-            "paid", "provider", flow.worker, "paid", {"due_at": due}, {"payout_fen": row["payout_fen"]}
+            "paid", "provider", flow.worker, "paid", {"due_at": due}, {"payout_fen": sent_fen(row)}
         )
     elif payout == "failed":
         step = Step("payout_failed", "provider", flow.worker, "not_paid", {}, {})

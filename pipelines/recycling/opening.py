@@ -16,6 +16,7 @@ from pipelines.application_data import ApplicationData
 from pipelines.databases import is_sqlite, open_engine
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.outcomes import Outcome
+from pipelines.recycling.disputes import Disputes
 from pipelines.recycling.adapters.partners import connect
 from pipelines.recycling.flow import Flow
 from pipelines.recycling.intake import Intake
@@ -50,6 +51,10 @@ class Recycling:
     intake: Intake
     people: People
     books: BooksSettings
+    @property
+    def disputes(self) -> Disputes:
+        return Disputes(self.flow, self.engine)
+
 
 
 def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[], datetime]) -> Recycling:
@@ -86,9 +91,12 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
 
 
 def policies_of(settings: RecyclingSettings) -> Mapping[Name, FlowPolicy]:
-    """The profiles with the platform's fees."""
+    """The profiles with the platform's fees and what its disputes follow."""
     fees = {
         "fee_bps": settings.fee_bps,
+        "answer_days": settings.dispute_answer_days,
+        "decide_days": settings.dispute_decide_days,
+        "stake_bps": settings.dispute_stake_bps,
         "physical_fee_bps": settings.physical_fee_bps,
         "postage_fen": settings.postage_fen,
     }

@@ -1,25 +1,23 @@
-"""What people decide: the reviews the policy asks for, cards looked at by hand, parcels, failed payouts, complaints.
+"""What people decide: the reviews the policy asks for, cards looked at by hand, parcels, failed payouts. Complaints:
+:mod:`pipelines.recycling.disputes`.
 
-Each decision names who made it; a large complaint needs two. What comes out of a complaint is a label for the models.
+Each decision names who made it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
 from pipelines.recycling import bookings, ledger
-from pipelines.recycling.charges import charges_of_trade
 from pipelines.recycling.flow import Flow, channel_of, unfreeze
-from pipelines.recycling.flow_pay import order_payout, payout_id_of
+from pipelines.recycling.flow_pay import order_payout, payout_id_of, sent_fen
 from pipelines.recycling.trades import Step
 
 Row = Mapping[str, Any]
-Complaint = Literal["already_redeemed", "wrong_value", "not_received", "stolen_card"]
-Verdict = Literal["for_trade", "against_trade"]
 
 
 class DecisionRefused(ValueError):
@@ -93,46 +91,6 @@ class People:
 
         return self._decide(submission_id, "payout_failed", "paying", "sent_again", by, reason, change)
 
-    # --- complaints
-
-    def complain(self, submission_id: str, *, kind: Complaint, by: str, reason: str) -> Row:
-        """A buyer, issuer or seller complains about a paid trade."""
-
-        def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
-            complaint = {"kind": kind, "by": by, "at": self.flow.clock().isoformat()}
-            return {"facts": dict(row["facts"]) | {"complaint": complaint}, "due_at": None}
-
-        return self._decide(submission_id, "paid", "disputed", f"complaint_{kind}", by, reason, change)
-
-    def judge(self, submission_id: str, *, verdict: Verdict, by: str, reason: str) -> Row:
-        """Decide a complaint. Above the policy's amount the first person proposes and a second one decides.
-
-        Raises DecisionRefused ``second_person`` where the same person would decide twice.
-        """
-        with self.engine.begin() as connection:
-            row = self._read(connection, submission_id, "disputed")
-            needs_two = row["payout_fen"] >= self.flow.policy(row).second_person_fen
-            proposed = row["facts"].get("proposed")
-            if needs_two and (proposed is None or proposed["verdict"] != verdict):
-                facts = dict(row["facts"]) | {"proposed": {"verdict": verdict, "by": by}}
-                return self.flow.book.change(connection, row, {"facts": facts})
-            if needs_two and proposed["by"] == by:
-                raise DecisionRefused("second_person", "a complaint of this size is decided by two people")
-            if verdict == "against_trade":
-                self._write_off(connection, row)
-            target = "reversed" if verdict == "against_trade" else "closed"
-            now = self.flow.clock()  # the machine then tells the models what it came to
-            step = Step(target, "person", by, f"judged_{verdict}", {"due_at": now}, {"reason": reason})
-            return self.flow.book.move(connection, row, step, now=now)
-
-    def _write_off(self, connection: sa.Connection, row: Row) -> None:
-        transfers = bookings.write_off(
-            transfer_id=f"{row['submission_id']}/write_off",
-            trade_id=row["submission_id"],
-            amount_fen=charges_of_trade(row).price_fen,
-        )
-        ledger.post(connection, transfers, now=self.flow.clock())
-
     # --- the same for all
 
     def _decide(
@@ -168,7 +126,7 @@ def order_again(flow: Flow, connection: sa.Connection, row: Row, *, number: int)
         transfer_id=f"{payout_id}/again",
         trade_id=row["submission_id"],
         channel=channel_of(row),
-        amount_fen=row["payout_fen"],
+        amount_fen=sent_fen(row),
     )
     ledger.post(connection, transfers, now=flow.clock())
     order_payout(flow, connection, row, payout_id=payout_id)

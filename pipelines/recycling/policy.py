@@ -18,7 +18,9 @@ class FlowPolicy:
     hold_hours: what a held trade waits at least. by_hand_from_fen: payouts that a person approves in any case, 0: none.
     confirm_days: how long complaints are taken. second_person_fen: disputes that two people decide. fee_bps: the
     platform's fee as a share of the price; physical_fee_bps: of physical cards instead, 0: the same. postage_fen: what
-    the seller of a physical card pays for its label."""
+    the seller of a physical card pays for its label. answer_days: within how many days a complaint is answered,
+    decide_days: decided; then rules decide. stake_bps: what a dispute holds of each party's deposit, as a share of the
+    price."""
 
     name: Name
     fixed_bps: int = 0
@@ -31,6 +33,9 @@ class FlowPolicy:
     fee_bps: int = 0
     physical_fee_bps: int = 0
     postage_fen: int = 0
+    answer_days: int = 7
+    decide_days: int = 21
+    stake_bps: int = 1_000
 
     def needs_person(self, *, decision: str, payout_fen: int) -> bool:
         """Whether a person looks before a seller gets this quote."""

@@ -77,7 +77,10 @@ def trade_amounts(connection: sa.Connection, *, trade_id: str, seller_ref: str) 
     rows = transfers_of(connection, trade_id=trade_id)
     account = seller(seller_ref).name
     paid = [row for row in rows if row["reason"] == bookings.CONFIRM and row["debit"] == account]
-    price = net_fen(rows, bookings.BUY, account=account, side="credit")
+    price = sum(
+        net_fen(rows, reason, account=account, side="credit")
+        for reason in (bookings.BUY, bookings.COMPENSATE)
+    )
     if not paid or price <= 0:
         raise NotSettled(f"{trade_id}: the ledger has no confirmed payout to this seller")
     debits = {

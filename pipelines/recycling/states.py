@@ -54,7 +54,7 @@ _STATES = (
     State("paying", "打款中", "payout under way", phase="resolve"),
     State("payout_failed", "打款失败", "payout failed"),
     State("paid", "已打款", "paid"),
-    State("disputed", "争议中", "in dispute"),
+    State("disputed", "争议中", "in dispute", phase="rule"),
     State("closed", "已完成", "closed", is_end=True),
     State("rejected", "未收", "not taken", is_end=True),
     State("declined", "卖家未接受", "declined by the seller", is_end=True),
@@ -102,7 +102,11 @@ MOVES = (
     Move("paid", "disputed", "person", "a complaint came in"),
     Move("paid", "disputed", "seller", "a complaint came in"),
     Move("disputed", "closed", "person", "decided for the trade"),
+    Move("disputed", "closed", "timer", "not decided in time: for the seller"),
     Move("disputed", "reversed", "person", "decided against the trade"),
+    Move("disputed", "reversed", "timer", "not answered in time: for who complains"),
+    Move("disputed", "paying", "person", "the seller is right: what is owed is paid"),
+    Move("disputed", "paying", "timer", "not answered or decided in time: what the seller claims is paid"),
 )
 
 

@@ -99,6 +99,7 @@ _OF = {
     (bookings.SET_ASIDE, "debit"): ("tax_set_aside_fen", 1),
     (bookings.CONFIRM, "debit"): ("paid_fen", 1),
     (bookings.BUY, "credit"): ("income_fen", 1),
+    (bookings.COMPENSATE, "credit"): ("income_fen", 1),
     (f"{CORRECT}{bookings.BUY}", "debit"): ("taken_back_fen", 1),
     (f"{CORRECT}{bookings.FEE}", "credit"): ("fees_fen", -1),
     (f"{CORRECT}{bookings.LOGISTICS_FEE}", "credit"): ("fees_fen", -1),
@@ -112,7 +113,7 @@ def _count(found: dict[str, int], row: Mapping[str, Any], side: str) -> None:
     name, sign = _OF.get((row["reason"], side), ("", 0))
     if name:
         found[name] = found.get(name, 0) + sign * int(row["fen"])
-    if name == "income_fen":
+    if (row["reason"], side) == (bookings.BUY, "credit"):
         found["trades"] = found.get("trades", 0) + int(row["times"])
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import event
 
 from pipelines.recycling import bookings, ledger
 from pipelines.recycling.accounts import Channel
+from pipelines.recycling.disputes import Complained, Disputes
 from pipelines.recycling.durable import PHASES
 from pipelines.recycling.intake import IntakeRefused, Offered
 from pipelines.recycling.ledger_audit import audit
@@ -98,7 +99,7 @@ class WholeDays:
             payouts=PayoutDesk(transaction=engine.begin, provider=SimulatedProvider(self.seed), clock=clock),
             clock=clock,
         )
-        self._flow, self._people = flow, People(flow, engine)
+        self._flow, self._people, self._disputes = flow, People(flow, engine), Disputes(flow, engine)
         self._intake = replace(self.opened.intake, profile=self.profile, clock=clock)
         self._by_id = {card.trade_id: card for card in self.cards}
         self._agenda: list[tuple[datetime, int, Callable[[], None]]] = []
@@ -262,7 +263,8 @@ class WholeDays:
         if row["state"] == "verified":
             self._by("reviewer", self.habits.decision, lambda: self._stop(one))
         elif row["state"] == "paid" and card.complaint:
-            self._people.complain(one, kind=card.complaint, by="buyer-desk", reason="told by the buyer")
+            said = Complained(card.complaint, "told by the buyer")
+            self._disputes.complain(one, said, by="buyer-desk")
             self._react(one)
         elif row["state"] in ("paying", "payout_failed"):
             self._in(60, lambda: self._complain(one))
@@ -275,7 +277,7 @@ class WholeDays:
 
     def _judge(self, one: str, who: str) -> None:
         verdict = "against_trade" if self._by_id[one].is_fraud else "for_trade"
-        self._people.judge(one, verdict=verdict, by=who, reason="looked at the evidence")
+        self._disputes.judge(one, verdict=verdict, by=who, reason="looked at the evidence")
         if self._read(one)["state"] == "disputed":
             self._by("judge", self.habits.judging, lambda: self._judge(one, "judge-2"))
 

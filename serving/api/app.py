@@ -22,6 +22,7 @@ from serving.api.batch import answer_batch
 from serving.api.board import PriceBoards
 from serving.api.callbacks import router as callback_routes
 from serving.api.desk import Asking, Desk, Receipt, Told
+from serving.api.disputes import router as dispute_routes
 from serving.api.document import CARD, EVENT, PATH, POSTED, answer, asked, install_document
 from serving.api.explanations import QuoteExplanation, explanation_body
 from serving.api.metrics import MEDIA_TYPE as METRICS_TYPE
@@ -59,6 +60,7 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     app.include_router(signature_routes)
     app.include_router(submission_routes)
     app.include_router(receipt_routes)
+    app.include_router(dispute_routes)
     app.include_router(callback_routes)
     app.include_router(trade_number_routes)
     app.include_router(model_routes)

@@ -22,12 +22,6 @@ NEW: dict[str, Any] = {
 }
 ACCEPTANCE: dict[str, Any] = {"the quote that was read": {"quote_id": "q-0123456789abcdef0123456789abcdef"}}
 DECISIONS: dict[str, Any] = {"approved": {"decision": "approve", "reason": "known customer, card seen"}}
-COMPLAINTS: dict[str, Any] = {
-    "redeemed by somebody else": {"kind": "already_redeemed", "reason": "the buyer found the card empty"}
-}
-JUDGEMENTS: dict[str, Any] = {
-    "against the trade": {"verdict": "against_trade", "reason": "the issuer confirms the time of redemption"}
-}
 
 SUBMISSION: dict[str, Any] = {
     "submission_id": "r-0123456789abcdef0123456789abcdef",

@@ -46,20 +46,6 @@ class Decision(Body):
     film_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
-class ComplaintMade(Body):
-    """A complaint about a paid trade."""
-
-    kind: Literal["already_redeemed", "wrong_value", "not_received", "stolen_card"]
-    reason: str = Field(min_length=1, max_length=500)
-
-
-class Judgement(Body):
-    """What a complaint comes to. Above the policy's amount a second person must say the same."""
-
-    verdict: Literal["for_trade", "against_trade"]
-    reason: str = Field(min_length=1, max_length=500)
-
-
 class StepTaken(Body):
     """A step of a trade: from where to where, brought about by whom, and why (a stable code)."""
 

@@ -30,9 +30,7 @@ from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
 from serving.api.submission_schemas import (
     Acceptance,
-    ComplaintMade,
     Decision,
-    Judgement,
     Listed,
     LotAnswer,
     NewSubmission,
@@ -42,6 +40,7 @@ from serving.api.submission_schemas import (
 
 MOST_LISTED = 200
 STATUS = {"submission_reused": 409, "card_known": 409, "quote_replaced": 409, "quote_expired": 409}
+STATUS |= {"bad_claim": 422, "bad_award": 422}
 
 LOT_BODY = {
     "requestBody": {
@@ -74,7 +73,7 @@ Row = Mapping[str, Any]
 )
 def submit(asked: NewSubmission, flow: TheFlow, asker: TheAsker) -> Response:
     """Take a card for sale. It is checked and quoted in the background; read it until it is ``quoted``."""
-    return _answer(flow, lambda: flow.intake.submit(_offered(asked), by=asker.client.id))
+    return answered(flow, lambda: flow.intake.submit(_offered(asked), by=asker.client.id))
 
 
 @router.post(
@@ -127,7 +126,7 @@ def list_submissions(flow: TheFlow, asker: TheAsker, asked: Annotated[Listed, Qu
 def read_submission(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """Its state, its quote, what it waits for, and every step it took."""
     check_own(flow, asker, submission_id)
-    return _answer(flow, lambda: _read(flow, submission_id))
+    return answered(flow, lambda: _read(flow, submission_id))
 
 
 @router.post(
@@ -148,7 +147,7 @@ def read_submission(submission_id: str, flow: TheFlow, asker: TheAsker) -> Respo
 def accept(submission_id: str, asked: Acceptance, flow: TheFlow, asker: TheAsker) -> Response:
     """The seller accepts: the payout is reserved, the card verified once more and taken over, and the money sent."""
     check_own(flow, asker, submission_id)
-    return _answer(
+    return answered(
         flow, lambda: flow.intake.accept(submission_id, quote_id=asked.quote_id, by=asker.client.id)
     )
 
@@ -164,7 +163,7 @@ def accept(submission_id: str, asked: Acceptance, flow: TheFlow, asker: TheAsker
 def decline(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """The seller does not want the quote."""
     check_own(flow, asker, submission_id)
-    return _answer(flow, lambda: flow.intake.decline(submission_id, by=asker.client.id))
+    return answered(flow, lambda: flow.intake.decline(submission_id, by=asker.client.id))
 
 
 @router.post(
@@ -178,7 +177,7 @@ def decline(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
 def cancel(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """Before it was accepted."""
     check_own(flow, asker, submission_id)
-    return _answer(flow, lambda: flow.intake.cancel(submission_id, by=asker.client.id))
+    return answered(flow, lambda: flow.intake.cancel(submission_id, by=asker.client.id))
 
 
 @router.post(
@@ -192,7 +191,7 @@ def cancel(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
 def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """In place of a quote that lapsed."""
     check_own(flow, asker, submission_id)
-    return _answer(flow, lambda: flow.intake.ask_again(submission_id, by=asker.client.id))
+    return answered(flow, lambda: flow.intake.ask_again(submission_id, by=asker.client.id))
 
 
 @router.post(
@@ -206,7 +205,7 @@ def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
 def ask_person(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """A person's look at a refusal."""
     check_own(flow, asker, submission_id)
-    return _answer(flow, lambda: flow.intake.ask_person(submission_id, by=asker.client.id))
+    return answered(flow, lambda: flow.intake.ask_person(submission_id, by=asker.client.id))
 
 
 @router.post(
@@ -218,46 +217,7 @@ def ask_person(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
 )
 def decide(submission_id: str, asked: Decision, flow: TheFlow, asker: TheAsker) -> Response:
     """For analysts and operators; the client and the reason go into the evidence."""
-    return _answer(flow, lambda: _decided(flow, submission_id, asked, by=asker.client.id))
-
-
-@router.post(
-    "/{submission_id}/complaints",
-    response_model=SubmissionView,
-    summary="Complain about a paid trade",
-    responses=answer(examples.SUBMISSION, *POSTED, "submission_not_found", "wrong_state", "moved_meanwhile"),
-    openapi_extra=asked_as(examples.COMPLAINTS),
-)
-def complain(submission_id: str, asked: ComplaintMade, flow: TheFlow, asker: TheAsker) -> Response:
-    """A buyer, an issuer or the seller says that something is wrong."""
-    check_own(flow, asker, submission_id)
-    people = flow.people
-    return _answer(
-        flow, lambda: people.complain(submission_id, kind=asked.kind, by=asker.client.id, reason=asked.reason)
-    )
-
-
-@router.post(
-    "/{submission_id}/judgement",
-    response_model=SubmissionView,
-    summary="Decide a complaint",
-    responses=answer(
-        examples.SUBMISSION,
-        *POSTED,
-        "submission_not_found",
-        "wrong_state",
-        "moved_meanwhile",
-        "second_person",
-    ),
-    openapi_extra=asked_as(examples.JUDGEMENTS),
-)
-def judge(submission_id: str, asked: Judgement, flow: TheFlow, asker: TheAsker) -> Response:
-    """Above the policy's amount two different people must say the same. What it comes to is a label for the models."""
-    people = flow.people
-    return _answer(
-        flow,
-        lambda: people.judge(submission_id, verdict=asked.verdict, by=asker.client.id, reason=asked.reason),
-    )
+    return answered(flow, lambda: _decided(flow, submission_id, asked, by=asker.client.id))
 
 
 def _offered(asked: NewSubmission) -> Offered:
@@ -338,7 +298,8 @@ def check_own(flow: Recycling, asker: Asker, submission_id: str) -> None:
         raise Problem(404, "submission_not_found", "there is no submission with this id")
 
 
-def _answer(flow: Recycling, work: Callable[[], Row]) -> Response:
+def answered(flow: Recycling, work: Callable[[], Row]) -> Response:
+    """The trade after the work, or the problem for which it was refused."""
     try:
         row = work()
     except IntakeRefused as refusal:
@@ -346,7 +307,7 @@ def _answer(flow: Recycling, work: Callable[[], Row]) -> Response:
             STATUS.get(refusal.code, 422), refusal.code, str(refusal), field=refusal.field or None
         ) from None
     except DecisionRefused as refusal:
-        raise Problem(409, refusal.code, str(refusal)) from None
+        raise Problem(STATUS.get(refusal.code, 409), refusal.code, str(refusal)) from None
     except ForbiddenMove:
         raise Problem(409, "wrong_state", "this cannot be done in the trade's state") from None
     except MovedMeanwhile:
@@ -372,16 +333,16 @@ def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
         "postage": money(charges.postage_fen),
         "tax": money(charges.tax_fen),
         "decision": row["decision"],
-        "valid_until": _time(row["valid_until"]),
+        "valid_until": told_time(row["valid_until"]),
         "trouble": row["trouble"],
-        "due_at": _time(row["due_at"]),
+        "due_at": told_time(row["due_at"]),
         "is_end": state.is_end,
         "steps": [
-            {name: step[name] for name in names} | {"at": _time(step["at"])}
+            {name: step[name] for name in names} | {"at": told_time(step["at"])}
             for step in steps_of(connection, row["submission_id"])
         ],
     }
 
 
-def _time(moment: Any) -> str | None:
+def told_time(moment: Any) -> str | None:
     return None if moment is None else moment.isoformat()

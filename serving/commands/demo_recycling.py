@@ -210,7 +210,8 @@ def _print_stopped(stage: Stage, seller_id: str, found: SubmissionView) -> None:
 
 def _tell_dispute(stage: Stage, workspace: Workspace, seller: Mapping[str, Any]) -> None:
     """A physical card is bought, its buyer complains, two people decide, and the evidence is verified offline."""
-    from serving.api.submission_schemas import ComplaintMade, Decision, Judgement
+    from serving.api.dispute_schemas import ComplaintMade, Judgement
+    from serving.api.submission_schemas import Decision
     from serving.client import HuikaProblem
 
     print("   争议 A dispute about a physical card of ¥2,000")

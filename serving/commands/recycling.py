@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving.commands.recycling_disputes import answer, decided, flow_of, judge, list_disputes
 from serving.commands.recycling_papers import purge, receipt, suspicious
 from serving.commands.recycling_simulate import simulate_days
 from serving.options import DEFAULT_HOME, Home
@@ -44,6 +45,9 @@ recycling.command("simulate")(simulate_days)
 recycling.command("receipt")(receipt)
 recycling.command("suspicious")(suspicious)
 recycling.command("purge")(purge)
+recycling.command("disputes")(list_disputes)
+recycling.command("answer")(answer)
+recycling.command("judge")(judge)
 
 
 class Decided(StrEnum):
@@ -176,7 +180,7 @@ def list_trades(
         if not state
         else Table("submission", "seller", "payout ¥", "trouble", "since")
     )
-    with _opened(home).engine.connect() as connection:
+    with flow_of(home).engine.connect() as connection:
         if not state:
             counts = sa.select(submissions.c.state, sa.func.count()).group_by(submissions.c.state)
             for code, count in connection.execute(counts):
@@ -196,10 +200,10 @@ def show(submission_id: str, home: Home = DEFAULT_HOME) -> None:
     """A trade with every step it took, as JSON."""
     from pipelines.recycling.trades import UnknownSubmission, steps_of
 
-    opened = _opened(home)
-    with opened.engine.connect() as connection:
+    found_in = flow_of(home)
+    with found_in.engine.connect() as connection:
         try:
-            row = opened.flow.book.read(connection, submission_id)
+            row = found_in.flow.book.read(connection, submission_id)
         except UnknownSubmission:
             raise Refusal(f"there is no submission {submission_id}") from None
         found = dict(row) | {"steps": steps_of(connection, submission_id)}
@@ -215,11 +219,7 @@ def decide(
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Decide as a person: what waits for a review, a card looked at by hand, a held or failed payout."""
-    from pipelines.recycling.people import DecisionRefused
-    from pipelines.recycling.states import ForbiddenMove
-    from pipelines.recycling.trades import MovedMeanwhile, UnknownSubmission
-
-    people = _opened(home).people
+    people = flow_of(home).people
     work: dict[Decided, Any] = {
         Decided.approve: people.approve,
         Decided.reject: people.reject,
@@ -228,12 +228,7 @@ def decide(
         Decided.stop: people.stop_payout,
         Decided.pay_again: people.pay_again,
     }
-    try:
-        row = work[decision](submission_id, by=by, reason=reason)
-    except (DecisionRefused, ForbiddenMove, MovedMeanwhile) as refusal:
-        raise Refusal(str(refusal)) from None
-    except UnknownSubmission:
-        raise Refusal(f"there is no submission {submission_id}") from None
+    row = decided(lambda: work[decision](submission_id, by=by, reason=reason))
     print(f"{submission_id} is {row['state']}")
 
 
@@ -261,7 +256,7 @@ def numbers(
     from serving.output import console
 
     since = datetime.now(UTC) - timedelta(days=days) if days else None
-    with _opened(home).engine.connect() as connection:
+    with flow_of(home).engine.connect() as connection:
         found = {name: asdict(trade_numbers(connection, profile=name, since=since)) for name in PROFILES}
     if as_json:
         print(json.dumps(found, ensure_ascii=False))

@@ -17,6 +17,7 @@ from pipelines.recycling.adapters.issuer import CardCheck, PresentedCard, Redemp
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.blind_index import BlindIndex
 from pipelines.recycling.evidence import EvidenceLog
+from pipelines.recycling.disputes import Disputes
 from pipelines.recycling.flow import Flow
 from pipelines.recycling.intake import Intake, Offered
 from pipelines.recycling.payouts import Accepted, NeverHeard, PayoutDesk, Refused, Unknown
@@ -160,6 +161,10 @@ class World:
     people: People
 
     def submit(self, number: int = 1, **card: Any) -> str:
+    @property
+    def disputes(self) -> Disputes:
+        return Disputes(self.flow, self.engine)
+
         """Submit a card; its submission's id."""
         return self.intake.submit(offered(number, **card), by="seller-app")["submission_id"]
 

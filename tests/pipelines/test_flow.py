@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.recycling import bookings, ledger
 from pipelines.recycling.accounts import cash, seller
+from pipelines.recycling.disputes import Complained
 from pipelines.recycling.intake import IntakeRefused
 from pipelines.recycling.ledger import balance
 from pipelines.recycling.ledger_audit import audit, books_sum
@@ -298,13 +299,13 @@ def test_a_large_complaint_needs_two_people(world):
     world.work()
     world.accept(one)
     world.work()
-    world.people.complain(one, kind="already_redeemed", by="buyer-desk", reason="the buyer could not use it")
-    world.people.judge(one, verdict="against_trade", by="analyst-1", reason="issuer confirms")
+    world.disputes.complain(one, Complained("already_redeemed", "the buyer could not use it"), by="buyer-desk")
+    world.disputes.judge(one, verdict="against_trade", by="analyst-1", reason="issuer confirms")
     assert world.state(one) == "disputed"
     with pytest.raises(DecisionRefused) as refused:
-        world.people.judge(one, verdict="against_trade", by="analyst-1", reason="again")
+        world.disputes.judge(one, verdict="against_trade", by="analyst-1", reason="again")
     assert refused.value.code == "second_person"
-    world.people.judge(one, verdict="against_trade", by="analyst-2", reason="agreed")
+    world.disputes.judge(one, verdict="against_trade", by="analyst-2", reason="agreed")
     assert world.state(one) == "reversed"
     world.work()
     assert f"{one}-fraud_confirmed" in world.pricing.told

@@ -15,6 +15,7 @@ from pipelines.recycling.accounts import LOGISTICS, LOSSES, REVENUE, STOCK, cash
 from pipelines.recycling.adapters.logistics import Shipment
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.charges import charged, charges_of
+from pipelines.recycling.disputes import Complained
 from pipelines.recycling.ledger import balance
 from pipelines.recycling.ledger_audit import audit, books_sum
 from pipelines.recycling.people import People
@@ -243,8 +244,8 @@ def test_a_reversed_trade_writes_off_what_the_card_cost(world):
     world.work()
     world.accept(one)
     world.work()
-    world.people.complain(one, kind="already_redeemed", by="buyer-1", reason="test")
-    world.people.judge(one, verdict="against_trade", by="analyst-1", reason="test")
+    world.disputes.complain(one, Complained("already_redeemed", "test"), by="buyer-1")
+    world.disputes.judge(one, verdict="against_trade", by="analyst-1", reason="test")
     assert (fen(world, STOCK), fen(world, LOSSES)) == (0, 45_000)
     assert_books(world)
 

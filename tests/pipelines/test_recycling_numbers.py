@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from pipelines.recycling.disputes import Complained
 from pipelines.recycling.numbers import TradeNumbers, trade_numbers
 from tests.pipelines.recycling_world import World, open_world
 
@@ -103,8 +104,8 @@ def test_a_complaint_has_a_share_and_a_cost(world):
     """One complaint against the trade and one for it: half the trades complained about cost what was paid for them."""
     trades = [sold(world, number) for number in (1, 2, 3, 4)]
     for one, verdict in zip(trades[:2], ("against_trade", "for_trade"), strict=True):
-        world.people.complain(one, kind="already_redeemed", by="buyer-desk", reason="found it empty")
-        world.people.judge(one, verdict=verdict, by="analyst-1", reason="looked at the evidence")
+        world.disputes.complain(one, Complained("already_redeemed", "found it empty"), by="buyer-desk")
+        world.disputes.judge(one, verdict=verdict, by="analyst-1", reason="looked at the evidence")
     found = numbers(world)
     assert found.complaint_share == pytest.approx(1 / 2)
     assert found.lost_fen == 45_000
