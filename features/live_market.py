@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -186,16 +186,14 @@ def bids_of(believed: Mapping[str, Bid], moment: int) -> Bids:
 
 def rates_of(side: Side, level: Level | None, *, window: Window, moment: int) -> Rates:
     """Totals of the rates of one side in a window, near its level."""
-    sums = [0, 0, 0, 0]
-    for row in _rows_inside(side.rows[BID_WINDOWS.index(window)], level, window.first_bucket(moment)):
-        for place, amount in enumerate(row):
-            sums[place] += amount
-    return Rates(*map(float, sums))
-
-
-def _rows_inside(rows: Mapping[int, list[int]], level: Level | None, first: int) -> Iterator[list[int]]:
-    if level is None:
-        return
-    for key, row in rows.items():
-        if key >= first * POINTS and abs(key % POINTS - level.point) <= level.tolerance:
-            yield row
+    n = ppm = bp = bp_squared = 0
+    if level is not None:
+        point, tolerance = level
+        first = window.first_bucket(moment) * POINTS
+        for key, row in side.rows[BID_WINDOWS.index(window)].items():
+            if key >= first and -tolerance <= key % POINTS - point <= tolerance:
+                n += row[0]
+                ppm += row[1]
+                bp += row[2]
+                bp_squared += row[3]
+    return Rates(float(n), float(ppm), float(bp), float(bp_squared))

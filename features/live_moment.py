@@ -45,8 +45,9 @@ class LiveMoment(Moment):
     ) -> None:
         self.time = to_microseconds(trade["submitted_at"])
         self.face_fen = trade["face_value_fen"]
+        self.trade_id: str = trade["trade_id"]
         self._trade = trade
-        self._states = states
+        self.states = states
         self._links = links
         self._card = catalogue.types.get(trade["card_type"])
         self._totals: dict[tuple[str, str, str], tuple[float, ...]] = {}
@@ -92,7 +93,7 @@ class LiveMoment(Moment):
 
     def _sum(self, entity: str, name: str, window: str) -> tuple[float, ...]:
         check_series(entity, name, window)
-        state = self._states.get(entity)
+        state = self.states.get(entity)
         if state is None:
             return _UNKNOWN
         number, series = _SERIES[entity, name]
@@ -122,7 +123,7 @@ class LiveMoment(Moment):
         already."""
         found = self._tails.get(entity)
         if found is None:
-            own = self._trade["trade_id"]
+            own = self.trade_id
             moment = (self.time, own)
             found = self._tails[entity] = [[] for _ in KEPT[entity]]
             for item in state.tail:
@@ -138,7 +139,7 @@ class LiveMoment(Moment):
 
     def _edge_time(self, entity: str, choose, folded) -> float:
         check_series(entity, "submissions", ALL)
-        state = self._states.get(entity)
+        state = self.states.get(entity)
         if state is None:
             return NAN
         times = [item.time for item in self._tail(entity, state)[0]]
@@ -148,7 +149,7 @@ class LiveMoment(Moment):
 
     def distinct(self, entity: str, counted: str, window: str) -> float:
         check_counted(entity, counted, window)
-        state = self._states.get(entity)
+        state = self.states.get(entity)
         if state is None:
             return NAN
         place, (first, end) = COUNTED[entity].index(counted), self._span(window)
@@ -170,14 +171,14 @@ class LiveMoment(Moment):
     def rates(self, side: str, window: str) -> Rates:
         if (side, window) not in self._rates:
             asked, number = bid_window(window), SIDES.index(side)
-            seen, level = self._states["card_type"].market[number], self.believed.levels[number]
+            seen, level = self.states["card_type"].market[number], self.believed.levels[number]
             self._rates[side, window] = rates_of(seen, level, window=asked, moment=self.time)
         return self._rates[side, window]
 
     @cached_property
     def believed(self) -> Believed:
         """Whom of the card type's market to believe at the moment."""
-        return believe(self._states["card_type"].market, self.time)
+        return believe(self.states["card_type"].market, self.time)
 
 
 def _sum_rows(rows: list[list[int]], first: int, end: int, values: int, peak: int) -> list[int]:

@@ -14,6 +14,7 @@ from features.catalogue import Catalogue
 from features.channels import Channel, Extremes, channels_in, extremes_in
 from features.entities import COUNTED, ENTITIES, KEPT, network_of
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
+from features.live_code import LiveEvaluator
 from features.live_links import link_frauds, link_submission, links_of
 from features.live_market import Bid
 from features.live_moment import LiveMoment
@@ -65,7 +66,7 @@ class LiveFeatures:
 
     def __init__(self, *, states: StateStore, registry: Registry, catalogue: Catalogue) -> None:
         self._states = states
-        self._registry = registry
+        self._evaluator = LiveEvaluator(registry)
         self._catalogue = catalogue
         self._kept = _Kept()
 
@@ -118,7 +119,7 @@ class LiveFeatures:
         seen = {**trade, "submitted_at": at}
         links = links_of(seen, time=time, find=book.find)
         moment = LiveMoment(trade=seen, states=states, links=links, catalogue=self._catalogue)
-        values = self._registry.values(moment, names)
+        values = self._evaluator.values(moment, names)
         return Answer(values=values, seq=seq, moment=at, extremes=extremes_in(moment.believed))
 
     def channels(self, card_type: str, at: datetime) -> tuple[Channel, ...]:

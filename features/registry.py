@@ -18,6 +18,8 @@ from features.moment import Moment
 
 Compute = Callable[[Moment], Value]
 Kind = Literal["number", "category"]
+Plan = tuple[tuple[str, Compute, bool], ...]
+"""What to compute: each column's name, its function, and whether it is a category."""
 
 AS_OF = {
     "trade": "the trade itself",
@@ -140,7 +142,7 @@ class Registry:
     def __init__(self) -> None:
         self._features: dict[str, Feature] = {}
         self._retired: dict[str, Feature] = {}
-        self._plans: dict[tuple[str, ...], tuple[tuple[str, Compute, bool], ...]] = {}
+        self._plans: dict[tuple[str, ...], Plan] = {}
 
     def add(self, feature: Feature) -> None:
         """Define a feature. Raises ValueError at a second one of a name, or an unknown as-of rule or unit."""
@@ -253,14 +255,14 @@ class Registry:
         found: dict[str, float | str | None] = {}
         name = ""
         try:
-            for name, compute, is_category in self._plan(names):
+            for name, compute, is_category in self.plan(names):
                 value = compute(moment)
                 found[name] = value if is_category else float(value)
         except Exception as error:
             raise _failed(name, error) from error
         return found
 
-    def _plan(self, names: Sequence[str] | None) -> tuple[tuple[str, Compute, bool], ...]:
+    def plan(self, names: Sequence[str] | None = None) -> Plan:
         """What to compute for these columns, looked up once: a live quote asks for the same ones every time."""
         key = self.names() if names is None else tuple(names)
         plan = self._plans.get(key)
