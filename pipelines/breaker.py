@@ -22,6 +22,9 @@ class Patience:
 class Breaker:
     """Counts failures in a row, and says for how long nobody should ask.
 
+    A question that fails again and again while others are answered says nothing about whoever is asked: failures that
+    name what they are about count once for each of it.
+
     When the rest is over one question may try; what it finds closes the circuit or opens it again. ``clock``: seconds,
     monotonic. Safe to share between threads.
     """
@@ -33,6 +36,7 @@ class Breaker:
         self._clock = clock
         self._lock = threading.Lock()
         self._failures = 0
+        self._about: set[str] = set()
         self._rest = 0.0
         self._open_until = 0.0
 
@@ -49,9 +53,14 @@ class Breaker:
     def succeeded(self) -> None:
         with self._lock:
             self._failures, self._rest, self._open_until = 0, 0.0, 0.0
+            self._about.clear()
 
-    def failed(self) -> None:
+    def failed(self, *, about: str = "") -> None:
+        """Note a failure. about: the one thing that was asked about, where it alone may be the trouble."""
         with self._lock:
+            if about and about in self._about and not self._rest:
+                return
+            self._about.add(about)
             self._failures += 1
             if self._failures >= self._patience.failures:
                 self._rest = min(max(self._patience.first_rest, 2 * self._rest), self._patience.longest_rest)

@@ -32,6 +32,9 @@ _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count"
 """A peer that is gone without a word is noticed within 11 seconds, by both ends: a dead machine keeps no lock."""
 
 
+_READS = "huika_reads"
+"""Option of connections that only read, one statement at a time."""
+
 _JSON: dict[str, Any] = {
     "json_serializer": lambda value: msgspec.json.encode(value).decode(),
     "json_deserializer": msgspec.json.decode,
@@ -47,7 +50,7 @@ def open_engine(url: str, *, answer_seconds: float | None = None) -> sa.Engine:
     """Connections to a database. answer_seconds: after which a statement of PostgreSQL is given up; None: it may take
     long, as when all quotes are read."""
     if is_sqlite(url):
-        engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, **_JSON)
+        engine = sa.create_engine(url, hide_parameters=True, **_JSON)
         event.listen(engine, "connect", _configure_sqlite)
         return engine
     engine = sa.create_engine(
@@ -62,6 +65,31 @@ def open_engine(url: str, *, answer_seconds: float | None = None) -> sa.Engine:
     )
     event.listen(engine, "do_connect", _Gate(answer_seconds))
     return engine
+
+
+def immediate_engine(url: str) -> sa.Engine:
+    """Connections whose transactions take SQLite's write lock when they begin: what they read stays true until they
+    write. Those of :func:`reading` take no lock."""
+    engine = open_engine(url)
+    if is_sqlite(url):
+        event.listen(engine, "connect", _no_implicit_begin)
+        event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _no_implicit_begin(connection: Any, record: Any) -> None:
+    connection.isolation_level = None
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    if not options.get(_READS) and options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def reading(engine: sa.Engine) -> sa.Engine:
+    """The same connections for single statements that only read: they wait for nobody's lock."""
+    return engine.execution_options(**{_READS: True})
 
 
 class DatabaseAway(RuntimeError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from pipelines.application_data import one_at_a_time
+from pipelines.group_commit import GroupCommit
 from pipelines.recycling import evidence_tables as tables
 from pipelines.recycling.anchors import Anchor, AnchorFailed
 from pipelines.recycling.checkpoints import Checkpoint, VerifierKey, open_checkpoint, signed_checkpoint
@@ -86,6 +87,10 @@ class EvidenceLog:
     engine: sa.Engine
     keys: SigningKeys
     origin: str
+    _commits: GroupCommit = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_commits", GroupCommit(self.engine))
 
     @classmethod
     def open(cls, engine: sa.Engine, *, keys: SigningKeys, origin: str) -> EvidenceLog:
@@ -123,8 +128,8 @@ class EvidenceLog:
             at=at,
             commitment=commitment_to(written, salt=salt),
         )
-        if leaf_id and (kept := _kept(connection, leaf_id)) is not None:
-            return _same(kept, leaf, written)
+        if leaf_id and connection.execute(_KNOWN, {"leaf_id": leaf_id}).first() is not None:
+            return _same(_kept(connection, leaf_id), leaf, written)
         _insert(connection, leaf, salt=salt, written=written, at=at)
         return LeafRef(leaf.leaf_id, leaf.hash.hex())
 
@@ -140,8 +145,8 @@ class EvidenceLog:
         leaf_id: str = "",
     ) -> LeafRef:
         """Write a leaf in a transaction of its own. Raises as :meth:`append` does."""
-        with self.engine.begin() as connection:
-            return self.append(
+        return self._commits.run(
+            lambda connection: self.append(
                 connection,
                 kind=kind,
                 subject=subject,
@@ -151,6 +156,7 @@ class EvidenceLog:
                 at=at,
                 leaf_id=leaf_id,
             )
+        )
 
     def forget(self, *, before: datetime) -> int:
         """Delete what leaves from before then said; how many. The leaves and all proofs stay."""
@@ -290,8 +296,8 @@ def _holds(kept: KeptLeaf) -> bool:
     return commitment_to(said, salt=kept.salt or b"") == kept.leaf.commitment
 
 
-def _kept(connection: sa.Connection, leaf_id: str) -> KeptLeaf | None:
-    return next(iter(_read(connection, tables.leaves.c.leaf_id == leaf_id)), None)
+def _kept(connection: sa.Connection, leaf_id: str) -> KeptLeaf:
+    return _read(connection, tables.leaves.c.leaf_id == leaf_id)[0]
 
 
 def _same(kept: KeptLeaf, leaf: Leaf, written: bytes) -> LeafRef:
@@ -302,14 +308,18 @@ def _same(kept: KeptLeaf, leaf: Leaf, written: bytes) -> LeafRef:
     return LeafRef(kept.leaf.leaf_id, kept.leaf.hash.hex())
 
 
+_KNOWN = sa.select(tables.leaves.c.seq).where(tables.leaves.c.leaf_id == sa.bindparam("leaf_id"))
+_LEAF = sa.insert(tables.leaves).returning(tables.leaves.c.seq)
+_PAYLOAD, _WAITING = sa.insert(tables.payloads), sa.insert(tables.waiting)
+"""Built once: building them costs more than running them on SQLite."""
+
+
 def _insert(connection: sa.Connection, leaf: Leaf, *, salt: bytes, written: bytes, at: datetime) -> None:
     row = {name: getattr(leaf, name) for name in ("leaf_id", "kind", "subject", "actor", "source")}
     row |= {"commitment": leaf.commitment, "leaf_hash": leaf.hash, "at": at}
-    seq = connection.execute(sa.insert(tables.leaves).values(row).returning(tables.leaves.c.seq)).scalar_one()
-    connection.execute(
-        sa.insert(tables.payloads).values(seq=seq, salt=salt, payload=written.decode()),
-    )
-    connection.execute(sa.insert(tables.waiting).values(seq=seq))
+    seq = connection.execute(_LEAF, row).scalar_one()
+    connection.execute(_PAYLOAD, {"seq": seq, "salt": salt, "payload": written.decode()})
+    connection.execute(_WAITING, {"seq": seq})
 
 
 def _read(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[KeptLeaf]:

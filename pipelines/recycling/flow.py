@@ -2,8 +2,9 @@
 
 Each phase is a function of the :class:`Flow` and a :class:`Runner`. Whatever asks somebody outside is a *step*: it may
 be repeated after a crash, so it carries a key that makes repeating harmless. Whatever changes rows or money is a
-*transaction*: its rows and the note that it was done commit together. Steps and transactions hand on plain values
-without secrets.
+*transaction*: it changes the trade's version with them, so whoever repeats a phase finds that it was done. A phase that
+was cut off is begun anew from the trade as it stands; what it owes to somebody outside therefore comes before the
+transaction that moves the trade on.
 """
 
 from __future__ import annotations
@@ -37,12 +38,10 @@ DEAD = frozenset({"used", "fake", "wrong_secret", "format_error", "frozen", "uns
 """How a card may stand with its issuer so that nobody can buy it."""
 
 
-HANDED_ON = ("submission_id", "version", "state", "card_id", "asked", "profile", "facts", "quote_id")
-"""What a phase's steps know of their trade."""
-
-
 class Runner(Protocol):
-    """Runs the parts of a phase so that each is done once, whatever happens in between."""
+    """Runs the parts of a phase. What a transaction returns is on disk."""
+
+    def read(self, work: Callable[[sa.Connection], Row]) -> Row: ...
 
     def step(self, name: str, work: Callable[[], Facts]) -> Facts: ...
 
@@ -90,13 +89,9 @@ class Flow:
 
 
 def as_found(flow: Flow, run: Runner, submission_id: str, *, states: tuple[str, ...]) -> Row | None:
-    """The trade as its phase finds it, None in another state; what is handed on between steps is plain JSON."""
-
-    def read(connection: sa.Connection) -> Facts:
-        row = flow.book.read(connection, submission_id)
-        return {name: row[name] for name in HANDED_ON}
-
-    row = run.transaction("read", read)
+    """The trade as its phase finds it, None in another state. Its transaction reads it again: the version tells whether
+    somebody moved it meanwhile."""
+    row = run.read(lambda connection: flow.book.read(connection, submission_id))
     return row if row["state"] in states else None
 
 
@@ -117,25 +112,24 @@ def frozen_id(submission_id: str, quote_id: str) -> str:
 def freeze(flow: Flow, run: Runner, submission_id: str) -> Facts:
     """Reserve the payout of an accepted quote, with a label for a card that must be sent in, and let the models know
     that the seller accepted."""
-    done = run.transaction("reserve", lambda c: _reserved(flow, c, submission_id, None))
-    logistics = flow.logistics
-    if done.get("sent_by") and logistics is not None:
-        label = run.step("order_label", lambda: ordered_label(logistics, submission_id, done["sent_by"]))
-        done = run.transaction("reserve_sent", lambda c: _reserved(flow, c, submission_id, label))
-    if done["state"] in ("frozen", "shipping"):
-        run.step("tell_accepted", lambda: _tell(flow, done["priced_as"], kind="accepted"))
-    return done
+    row = as_found(flow, run, submission_id, states=("accepted",))
+    if row is None:
+        return {"state": "moved"}
+    known_as = priced_as(row, value_fen=value_fen(row))
+    run.step("tell_accepted", lambda: _tell(flow, known_as, kind="accepted"))
+    label, logistics = {}, flow.logistics
+    if must_be_sent(row) and logistics is not None:
+        label = run.step("order_label", lambda: ordered_label(logistics, submission_id, row["seller_id"]))
+    return run.transaction("reserve", lambda c: _reserved(flow, c, row, label))
 
 
-def _reserved(flow: Flow, connection: sa.Connection, submission_id: str, label: Facts | None) -> Facts:
-    """label: of a card that must be sent in, as :func:`ordered_label` tells; None: none was asked for yet."""
-    row, now = flow.book.read(connection, submission_id), flow.clock()
-    if row["state"] != "accepted":
+def _reserved(flow: Flow, connection: sa.Connection, seen: Row, label: Facts) -> Facts:
+    """label: of a card that must be sent in, as :func:`ordered_label` tells."""
+    row, now = flow.book.read(connection, seen["submission_id"]), flow.clock()
+    if row["version"] != seen["version"]:
         return {"state": row["state"]}
-    sent = must_be_sent(row)
-    if sent and label is None and flow.logistics is not None:
-        return {"state": "accepted", "sent_by": row["seller_id"]}
-    if label and label.get("trouble"):
+    submission_id = row["submission_id"]
+    if label.get("trouble"):
         return flow.failed(connection, row, label["trouble"], label.get("wait"))
     transfers = bookings.freeze_payout(
         transfer_id=frozen_id(submission_id, row["quote_id"]),
@@ -147,14 +141,13 @@ def _reserved(flow: Flow, connection: sa.Connection, submission_id: str, label: 
         ledger.post(connection, transfers, now=now)
     except ledger.Overdraft:
         return flow.failed(connection, row, "no_funds")
-    known = {"priced_as": priced_as(row, value_fen=value_fen(row))}
-    if not sent:
-        return flow.moved(connection, row, "frozen", "money_frozen") | known
-    shipment = (label or {}).get("shipment", {})
+    if not must_be_sent(row):
+        return flow.moved(connection, row, "frozen", "money_frozen")
+    shipment = label.get("shipment", {})
     facts = dict(row["facts"]) | {"shipment": shipment, "arrives_by": (now + ARRIVES_WITHIN).isoformat()}
     due = now + (LOOK_EVERY if shipment else ARRIVES_WITHIN)
     told = {"shipment_id": shipment.get("shipment_id", "")}
-    return flow.moved(connection, row, "shipping", "money_frozen", told=told, facts=facts, due_at=due) | known
+    return flow.moved(connection, row, "shipping", "money_frozen", told=told, facts=facts, due_at=due)
 
 
 def _tell(flow: Flow, trade_id: str, *, kind: str, **more: Any) -> Facts:
@@ -191,19 +184,15 @@ def channel_of(row: Row) -> Channel:
 
 def label(flow: Flow, run: Runner, submission_id: str) -> Facts:
     """Let the models know what a complaint came to."""
-
-    def read(connection: sa.Connection) -> Facts:
-        row = flow.book.read(connection, submission_id)
-        known = priced_as(row, value_fen=value_fen(row))
-        told = {"is_label": row["facts"].get("complaint", {}).get("is_label", False), "priced_as": known}
-        return {"state": row["state"], "version": row["version"], **told}
-
-    found = run.transaction("read", read)
-    if not found["is_label"]:
+    found = as_found(flow, run, submission_id, states=("closed", "reversed"))
+    if found is None:
+        return {"state": "moved"}
+    if not found["facts"].get("complaint", {}).get("is_label", False):
         told = {"told": "ok"}
     else:
         kind = "fraud_confirmed" if found["state"] == "reversed" else "fraud_cleared"
-        told = run.step("tell_label", lambda: _tell(flow, found["priced_as"], kind=kind, source="analyst"))
+        known_as = priced_as(found, value_fen=value_fen(found))
+        told = run.step("tell_label", lambda: _tell(flow, known_as, kind=kind, source="analyst"))
 
     def end(connection: sa.Connection) -> Facts:
         row = flow.book.read(connection, submission_id)
@@ -233,17 +222,14 @@ def close(flow: Flow, run: Runner, submission_id: str) -> Facts:
 def track(flow: Flow, run: Runner, submission_id: str) -> Facts:
     """Ask the carrier where a physical card is. One that is lost, came back or never arrived frees its money; one that
     was delivered waits to be unpacked."""
-    shipment_id = run.transaction("read", lambda c: _shipment_of(flow, c, submission_id))["shipment_id"]
-    logistics = flow.logistics
+    row = as_found(flow, run, submission_id, states=("shipping",))
+    if row is None:
+        return {"state": "moved"}
+    shipment_id, logistics = row["facts"].get("shipment", {}).get("shipment_id", ""), flow.logistics
     found: Facts = {}
     if shipment_id and logistics is not None:
         found = run.step("track", lambda: whereabouts(logistics, shipment_id))
     return run.transaction("conclude", lambda c: _tracked(flow, c, submission_id, found))
-
-
-def _shipment_of(flow: Flow, connection: sa.Connection, submission_id: str) -> Facts:
-    row = flow.book.read(connection, submission_id)
-    return {"shipment_id": row["facts"].get("shipment", {}).get("shipment_id", "")}
 
 
 def _tracked(flow: Flow, connection: sa.Connection, submission_id: str, found: Facts) -> Facts:

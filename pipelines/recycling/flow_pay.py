@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from pipelines.recycling import ledger
+from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.charges import charges_of_trade, settlement
 from pipelines.recycling.flow import (
     DEAD,
@@ -20,7 +21,7 @@ from pipelines.recycling.flow import (
     value_fen,
 )
 from pipelines.recycling.flow_review import NOT_CONNECTED, look, price, quote_columns
-from pipelines.recycling.payouts import Payout, create_payout
+from pipelines.recycling.payouts import Errand, Payout, create_payout
 from pipelines.recycling.trades import Step
 
 BY_HAND = "look_by_hand"
@@ -32,13 +33,21 @@ def verify(flow: Flow, run: Runner, submission_id: str) -> Facts:
     row = as_found(flow, run, submission_id, states=("frozen", "received"))
     if row is None:
         return {"state": "moved"}
-    looked = run.step("look_again", lambda: look(flow, row))
-    if looked["standing"] in ("active", "expired") and looked["balance_fen"] in (None, value_fen(row)):
-        looked = run.step("take", lambda: _take(flow, row))
+    looked = run.step("take_over", lambda: _take_over(flow, row))
     requoted: Facts = {}
     if _holds_other(looked, row):
         requoted = run.step("price_again", lambda: price(flow, row, looked))
-    return run.transaction("conclude", lambda c: _verified(flow, c, row, looked, requoted))
+    done = run.transaction("conclude", lambda c: _verified(flow, c, row, looked, requoted))
+    return _sent(flow, run, done)
+
+
+def _take_over(flow: Flow, row: Row) -> Facts:
+    """Look at the card once more, and take it if it is what was said."""
+    card = presented(flow, row, step="take_over")
+    looked = look(flow, card)
+    if looked["standing"] in ("active", "expired") and looked["balance_fen"] in (None, value_fen(row)):
+        return _take(flow, row, card)
+    return looked
 
 
 def _holds_other(looked: Facts, row: Row) -> bool:
@@ -48,10 +57,9 @@ def _holds_other(looked: Facts, row: Row) -> bool:
     return alive and balance not in (None, 0) and balance != value_fen(row) and not looked.get("taken")
 
 
-def _take(flow: Flow, row: Row) -> Facts:
+def _take(flow: Flow, row: Row, card: PresentedCard) -> Facts:
     """Have the issuer move the balance to the platform, once."""
     redemption_id, fen = f"{row['submission_id']}-take", value_fen(row)
-    card = presented(flow, row, step="take")
     outcome = flow.issuer.redeem(card, redemption_id=redemption_id, amount_fen=fen)
     if outcome.value is None and outcome.maybe_done:
         outcome = flow.issuer.redemption(redemption_id)
@@ -81,7 +89,8 @@ def _verified(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, r
     if looked.get("taken"):
         now = flow.clock()
         due = flow.policy(row).pay_at(decision=row["decision"], verified_at=now)
-        return flow.moved(connection, row, "verified", "card_taken", told=looked, due_at=due)
+        moved = flow.moved(connection, row, "verified", "card_taken", told=looked, due_at=due)
+        return settle(flow, connection, row["submission_id"]) if due <= now else moved
     unfreeze(flow, connection, row)
     if requoted and not requoted["no_offer"] and requoted["payout_fen"] > 0:
         facts = dict(row["facts"]) | {"balance_fen": looked["balance_fen"], "requoted": True}
@@ -110,6 +119,11 @@ def payout_id_of(row: Row, *, number: int | None = None) -> str:
     return f"{row['submission_id']}-payout-{number or row['facts'].get('payouts', 1)}"
 
 
+def sent_fen(row: Row) -> int:
+    """What the newest payout of a trade sends: its quote's payout, or what a dispute found to be owed."""
+    return row["facts"].get("award_fen") or row["payout_fen"]
+
+
 def order_payout(flow: Flow, connection: sa.Connection, row: Row, *, payout_id: str) -> None:
     """Keep the order to pay the seller, whose money is under way already."""
     order = Payout(
@@ -119,53 +133,65 @@ def order_payout(flow: Flow, connection: sa.Connection, row: Row, *, payout_id: 
         channel=channel_of(row),
         account_ref=row["payee_ref"],
         name_ref=row["payee_ref"],
-def sent_fen(row: Row) -> int:
-    """What the newest payout of a trade sends: its quote's payout, or what a dispute found to be owed."""
-    return row["facts"].get("award_fen") or row["payout_fen"]
-
-
         amount_fen=sent_fen(row),
     )
     create_payout(connection, order, now=flow.clock())
 
 
 def pay(flow: Flow, run: Runner, submission_id: str) -> Facts:
-    """Settle what was frozen and order the payout, in one transaction."""
+    """Settle what was frozen and order the payout, in one transaction; then send it."""
+    return _sent(flow, run, run.transaction("settle", lambda c: settle(flow, c, submission_id)))
 
-    def settle(connection: sa.Connection) -> Facts:
-        row = flow.book.read(connection, submission_id)
-        if row["state"] != "verified" or row["due_at"] is None or row["due_at"] > flow.clock():
-            return {"state": row["state"]}
-        frozen, now = frozen_id(submission_id, row["quote_id"]), flow.clock()
-        ledger.post(connection, settlement(row, frozen_id=frozen, rates=flow.rates, now=now), now=now)
-        order_payout(flow, connection, row, payout_id=payout_id_of(row))
-        charges = charges_of_trade(row)
-        told = {"payout_fen": row["payout_fen"], "price_fen": charges.price_fen, "fee_fen": charges.fee_fen}
-        told |= {"postage_fen": charges.postage_fen, "tax_fen": charges.tax_fen}
-        return flow.moved(connection, row, "paying", "settled", told=told)
 
-    return run.transaction("settle", settle)
+def settle(flow: Flow, connection: sa.Connection, submission_id: str) -> Facts:
+    """Book a verified trade whose time has come, and take up its payout: with ``errand`` it is ours to send."""
+    row, now = flow.book.read(connection, submission_id), flow.clock()
+    if row["state"] != "verified" or row["due_at"] is None or row["due_at"] > now:
+        return {"state": row["state"]}
+    frozen = frozen_id(submission_id, row["quote_id"])
+    ledger.post(connection, settlement(row, frozen_id=frozen, rates=flow.rates, now=now), now=now)
+    order_payout(flow, connection, row, payout_id=payout_id_of(row))
+    charges = charges_of_trade(row)
+    told = {"payout_fen": row["payout_fen"], "price_fen": charges.price_fen, "fee_fen": charges.fee_fen}
+    told |= {"postage_fen": charges.postage_fen, "tax_fen": charges.tax_fen}
+    flow.moved(connection, row, "paying", "settled", told=told)
+    return _taken_up(flow, connection, submission_id)
 
 
 def resolve(flow: Flow, run: Runner, submission_id: str) -> Facts:
     """Send the payout, or find out what became of it, until it is paid or failed."""
-    row = as_found(flow, run, submission_id, states=("paying",))
-    if row is None:
-        return {"state": "moved"}
-    sent = run.step("advance_payout", lambda: {"payout": flow.payouts.advance(payout_id_of(row))})
-    return run.transaction("conclude", lambda c: _paid(flow, c, row, sent["payout"]))
+    return _sent(flow, run, run.transaction("take_up", lambda c: _taken_up(flow, c, submission_id)))
 
 
-def _paid(flow: Flow, connection: sa.Connection, seen: Row, payout: str) -> Facts:
+def _taken_up(flow: Flow, connection: sa.Connection, submission_id: str) -> Facts:
+    row = flow.book.read(connection, submission_id)
+    if row["state"] != "paying":
+        return {"state": row["state"]}
+    errand = flow.payouts.take(connection, payout_id_of(row))
+    return {"state": "paying", "errand": errand, "trade": row}
+
+
+def _sent(flow: Flow, run: Runner, taken: Facts) -> Facts:
+    """Run the errand that was taken up, if one was, and conclude the trade with what was heard."""
+    if "errand" not in taken:
+        return taken
+    errand: Errand = taken["errand"]
+    heard: Facts = {}
+    if not errand.ended:
+        heard = run.step("pay_out", lambda: {"answer": flow.payouts.run(errand)})
+    return run.transaction("conclude", lambda c: _paid(flow, c, taken["trade"], errand, heard))
+
+
+def _paid(flow: Flow, connection: sa.Connection, seen: Row, errand: Errand, heard: Facts) -> Facts:
+    """What was heard of a payout is kept in any case; the trade moves unless somebody else moved it meanwhile."""
+    payout = flow.payouts.note(connection, errand, heard["answer"]) if heard else errand.row["state"]
     row = flow.book.read(connection, seen["submission_id"])
     if row["version"] != seen["version"]:
         return {"state": row["state"]}
     now = flow.clock()
     if payout == "paid":
         due = now + flow.policy(row).confirm_window
-        step = Step(
-            "paid", "provider", flow.worker, "paid", {"due_at": due}, {"payout_fen": sent_fen(row)}
-        )
+        step = Step("paid", "provider", flow.worker, "paid", {"due_at": due}, {"payout_fen": sent_fen(row)})
     elif payout == "failed":
         step = Step("payout_failed", "provider", flow.worker, "not_paid", {}, {})
     else:

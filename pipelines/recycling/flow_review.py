@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.charges import charged, charges_of
 from pipelines.recycling.flow import (
     DEAD,
@@ -30,7 +31,7 @@ def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
     row = as_found(flow, run, submission_id, states=("submitted",))
     if row is None:
         return {"state": "moved"}
-    looked = run.step("look", lambda: look(flow, row))
+    looked = run.step("look", lambda: look(flow, presented(flow, row, step="look")))
     vouched = run.step("vouch", lambda: _vouch(flow, row))
     trouble = looked.get("trouble") or vouched.get("trouble")
     if trouble or looked["standing"] in (*DEAD, EMPTY, "expired_for_good"):
@@ -39,9 +40,9 @@ def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
     return run.transaction("conclude", lambda c: _conclude(flow, c, row, looked, vouched, priced))
 
 
-def look(flow: Flow, row: Row) -> Facts:
+def look(flow: Flow, card: PresentedCard) -> Facts:
     """What the issuer says of a card now: ``standing`` and ``balance_fen``, or the trouble of asking."""
-    outcome = flow.issuer.check(presented(flow, row, step="look"))
+    outcome = flow.issuer.check(card)
     if outcome.state == NOT_CONNECTED:
         return {"standing": NOT_CONNECTED, "balance_fen": None}
     if outcome.state == "refused" and outcome.code in DEAD:

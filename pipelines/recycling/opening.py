@@ -9,15 +9,14 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
-from sqlalchemy import event
 
 from features.catalogue import workspace_catalogue
 from pipelines.application_data import ApplicationData
-from pipelines.databases import is_sqlite, open_engine
+from pipelines.databases import immediate_engine
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.outcomes import Outcome
-from pipelines.recycling.disputes import Disputes
 from pipelines.recycling.adapters.partners import connect
+from pipelines.recycling.disputes import Disputes
 from pipelines.recycling.flow import Flow
 from pipelines.recycling.intake import Intake
 from pipelines.recycling.payout_http import http_payouts
@@ -31,6 +30,8 @@ from pipelines.recycling.payouts import (
     Unknown,
 )
 from pipelines.recycling.people import People
+from pipelines.recycling.photo_readers import PhotoReaders
+from pipelines.recycling.photos import PhotoDesk
 from pipelines.recycling.policy import PROFILES, FlowPolicy, Name
 from pipelines.recycling.ports import Priced, Pricing
 from pipelines.recycling.safekeeping import leaf_of_reveal, open_evidence, open_vault
@@ -50,17 +51,18 @@ class Recycling:
     flow: Flow
     intake: Intake
     people: People
+    photos: PhotoDesk
     books: BooksSettings
+
     @property
     def disputes(self) -> Disputes:
         return Disputes(self.flow, self.engine)
 
 
-
 def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[], datetime]) -> Recycling:
     """The flow of a workspace. pricing: the pricing API, for whoever lets trades move on. Raises TaxFileError."""
     ApplicationData(workspace.application_url)  # makes the tables
-    engine = flow_engine(workspace.application_url)
+    engine = immediate_engine(workspace.application_url)
     settings = workspace.settings
     evidence = open_evidence(workspace, engine=engine)
     vault = open_vault(workspace, on_reveal=leaf_of_reveal(evidence))
@@ -73,7 +75,6 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
         issuer=partners.issuer,
         identity=partners.identity,
         payouts=PayoutDesk(
-            transaction=engine.begin,
             provider=_provider(workspace),
             clock=clock,
             quiet_seconds=settings.books.payout_quiet_seconds,
@@ -86,7 +87,12 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
     catalogue = workspace_catalogue(workspace.tables)
     intake = Intake(engine, book, vault, catalogue, settings.profile, clock)
     return Recycling(
-        engine=engine, flow=flow, intake=intake, people=People(flow, engine), books=settings.books
+        engine=engine,
+        flow=flow,
+        intake=intake,
+        people=People(flow, engine),
+        photos=PhotoDesk(intake, PhotoReaders(workspace.home), clock),
+        books=settings.books,
     )
 
 
@@ -94,31 +100,13 @@ def policies_of(settings: RecyclingSettings) -> Mapping[Name, FlowPolicy]:
     """The profiles with the platform's fees and what its disputes follow."""
     fees = {
         "fee_bps": settings.fee_bps,
+        "physical_fee_bps": settings.physical_fee_bps,
+        "postage_fen": settings.postage_fen,
         "answer_days": settings.dispute_answer_days,
         "decide_days": settings.dispute_decide_days,
         "stake_bps": settings.dispute_stake_bps,
-        "physical_fee_bps": settings.physical_fee_bps,
-        "postage_fen": settings.postage_fen,
     }
     return {name: replace(policy, **fees) for name, policy in PROFILES.items()}
-
-
-def flow_engine(url: str) -> sa.Engine:
-    """Connections whose transactions take SQLite's write lock when they begin: what they read stays true until they
-    write."""
-    engine = open_engine(url)
-    if is_sqlite(url):
-        event.listen(engine, "connect", _no_implicit_begin)
-        event.listen(engine, "begin", _begin_immediate)
-    return engine
-
-
-def _no_implicit_begin(connection: Any, record: Any) -> None:
-    connection.isolation_level = None
-
-
-def _begin_immediate(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _provider(workspace: Workspace) -> PayoutProvider:
@@ -138,7 +126,7 @@ class _NobodyPays:
     ) -> Submission:
         return NotSent(NOT_CONNECTED)
 
-    def query(self, payout_id: str, *, amount_fen: int) -> Found:
+    def query(self, payout_id: str, *, channel: Channel, amount_fen: int) -> Found:
         return Unknown(NOT_CONNECTED)
 
     def statement(self, day: str, *, channel: Channel) -> list[StatementLine]:

@@ -12,10 +12,12 @@ refusal counts only where it is said in that form: an error page in front of the
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
 import httpx
@@ -34,7 +36,11 @@ from pipelines.recycling.payouts import (
 )
 from pipelines.recycling.statements import StatementLine, parse_statement
 
-PATIENCE = Patience(failures=1, first_rest=0.5, longest_rest=30.0)
+PATIENCE = Patience(failures=3, first_rest=2.0, longest_rest=30.0)
+"""Three tries that found nobody, or three payouts without an answer: then the channel is left alone."""
+AT_ONCE, ROOM_SECONDS = 8, 1.0
+"""Requests on their way in one channel, and how long another waits for its turn: a channel that hangs holds up no more
+than those, and nothing of the others."""
 TRIES = 3
 """How often a question is asked, and a payout whose request could not leave is tried, within one call."""
 MAX_BYTES = 16 << 20
@@ -70,55 +76,73 @@ class HttpPayouts:
     answer_seconds: float
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
-    breaker: Breaker = field(init=False)
+    breakers: Mapping[Channel, Breaker] = field(init=False)
+    _room: Mapping[Channel, threading.Semaphore] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "breaker", Breaker(patience=PATIENCE, clock=self.clock))
+        channels: tuple[Channel, ...] = get_args(Channel)
+        breakers = {channel: Breaker(patience=PATIENCE, clock=self.clock) for channel in channels}
+        object.__setattr__(self, "breakers", breakers)
+        object.__setattr__(self, "_room", {channel: threading.Semaphore(AT_ONCE) for channel in channels})
 
     def submit(
         self, *, payout_id: str, channel: Channel, account_ref: str, amount_fen: int, name_ref: str
     ) -> Submission:
         body = {"payout_id": payout_id, "channel": channel, "account_ref": account_ref}
         body |= {"amount_fen": amount_fen, "name_ref": name_ref}
-        if self.breaker.rest_seconds():
-            return NotSent("left_alone")
-        for number in range(TRIES):
-            self._rest_before(number)
-            try:
-                status, text = self._send(
-                    "POST", "payouts", json=body, headers={"Idempotency-Key": payout_id}
-                )
-            except NOT_SENT:
-                continue
-            except httpx.HTTPError as error:
-                return Unknown(_word(error))
-            found = self._said(status, text, payout_id=payout_id, amount_fen=amount_fen)
-            return Unknown("never_heard_on_submit") if isinstance(found, NeverHeard) else found
+        request = {"json": body, "headers": {"Idempotency-Key": payout_id}}
+        with self._turn(channel) as why_not:
+            if why_not:
+                return NotSent(why_not)
+            for number in range(TRIES):
+                self._rest_before(number)
+                try:
+                    status, text = self._send(channel, "POST", "payouts", about=payout_id, **request)
+                except NOT_SENT:
+                    continue
+                except httpx.HTTPError as error:
+                    return Unknown(_word(error))
+                found = self._said(status, text, payout_id=payout_id, amount_fen=amount_fen)
+                return Unknown("never_heard_on_submit") if isinstance(found, NeverHeard) else found
         return NotSent("unreachable")
 
-    def query(self, payout_id: str, *, amount_fen: int) -> Found:
-        if self.breaker.rest_seconds():
-            return Unknown("left_alone")
-        word = "no_answer"
-        for number in range(TRIES):
-            self._rest_before(number)
-            try:
-                status, text = self._send("GET", f"payouts/{quote(payout_id, safe='')}")
-            except httpx.HTTPError as error:
-                word = _word(error)
-                continue
-            return self._said(status, text, payout_id=payout_id, amount_fen=amount_fen)
+    def query(self, payout_id: str, *, channel: Channel, amount_fen: int) -> Found:
+        word, path = "no_answer", f"payouts/{quote(payout_id, safe='')}"
+        with self._turn(channel) as why_not:
+            if why_not:
+                return Unknown(why_not)
+            for number in range(TRIES):
+                self._rest_before(number)
+                try:
+                    status, text = self._send(channel, "GET", path, about=payout_id)
+                except httpx.HTTPError as error:
+                    word = _word(error)
+                    continue
+                return self._said(status, text, payout_id=payout_id, amount_fen=amount_fen)
         return Unknown(word)
+
+    @contextmanager
+    def _turn(self, channel: Channel) -> Iterator[str]:
+        """A place among the requests of a channel; why there is none, or empty."""
+        room = self._room[channel]
+        if self.breakers[channel].rest_seconds():
+            yield "left_alone"
+        elif not room.acquire(timeout=ROOM_SECONDS):
+            yield "crowded"
+        else:
+            try:
+                yield ""
+            finally:
+                room.release()
 
     def statement(self, day: str, *, channel: Channel) -> list[StatementLine]:
         """The payments of a day in China. Raises ProviderUnavailable, StatementError."""
         word = "left_alone"
-        for number in range(0 if self.breaker.rest_seconds() else TRIES):
+        for number in range(0 if self.breakers[channel].rest_seconds() else TRIES):
             self._rest_before(number)
             try:
-                status, text = self._send(
-                    "GET", f"statements/{quote(day, safe='')}", params={"channel": channel}
-                )
+                path = f"statements/{quote(day, safe='')}"
+                status, text = self._send(channel, "GET", path, about=path, params={"channel": channel})
             except httpx.HTTPError as error:
                 word = _word(error)
                 continue
@@ -131,17 +155,23 @@ class HttpPayouts:
         if number:
             self.pause(0.1 * 2**number)
 
-    def _send(self, method: str, path: str, **request: Any) -> tuple[int, str]:
-        """Status and text. Raises httpx.HTTPError; a failure of the transport or the server opens the breaker."""
+    def _send(
+        self, channel: Channel, method: str, path: str, *, about: str, **request: Any
+    ) -> tuple[int, str]:
+        """Status and text. Raises httpx.HTTPError; failures of the transport or the server open the breaker."""
+        breaker = self.breakers[channel]
         try:
             status, text = self._exchange(method, path, **request)
+        except NOT_SENT:
+            breaker.failed()
+            raise
         except httpx.HTTPError:
-            self.breaker.failed()
+            breaker.failed(about=about)
             raise
         if status >= 500 or status == 429:
-            self.breaker.failed()
+            breaker.failed(about=about)
         else:
-            self.breaker.succeeded()
+            breaker.succeeded()
         return status, text
 
     def _exchange(self, method: str, path: str, **request: Any) -> tuple[int, str]:

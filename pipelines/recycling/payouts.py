@@ -91,7 +91,7 @@ class PayoutProvider(Protocol):
         self, *, payout_id: str, channel: Channel, account_ref: str, amount_fen: int, name_ref: str
     ) -> Submission: ...
 
-    def query(self, payout_id: str, *, amount_fen: int) -> Found: ...
+    def query(self, payout_id: str, *, channel: Channel, amount_fen: int) -> Found: ...
 
     def statement(self, day: str, *, channel: Channel) -> list[StatementLine]: ...
 
@@ -148,42 +148,48 @@ def _free_fen(connection: sa.Connection, payout: Payout, account: str) -> int:
 
 
 @dataclass(frozen=True)
-class PayoutDesk:
-    """Sends payouts and finds out what became of them.
+class Errand:
+    """The next thing to do about a payout, as its row was when it was taken up. sends: it is ours to send; otherwise it
+    is asked about, or has ended."""
 
-    quiet_seconds: how long after the last attempt a provider that "never heard of it" is believed; longer than any
-    request can be on its way.
+    row: Mapping[str, Any]
+    sends: bool
+
+    @property
+    def ended(self) -> bool:
+        return self.row["state"] in ("paid", "failed")
+
+
+@dataclass(frozen=True)
+class PayoutDesk:
+    """Sends payouts and finds out what became of them: takes an errand, runs it, and notes what it heard.
+
+    Taking and noting happen in transactions of the caller's; between the two no connection is held. quiet_seconds: how
+    long after the last attempt a provider that "never heard of it" is believed; longer than any request can be on its
+    way.
     """
 
-    transaction: Transaction
     provider: PayoutProvider
     clock: Callable[[], datetime]
     quiet_seconds: float = 120.0
 
-    def advance(self, payout_id: str) -> State:
-        """Do the next thing about a payout: send it, or ask what became of it. Safe to repeat, also after a crash.
-
+    def take(self, connection: sa.Connection, payout_id: str) -> Errand:
+        """The next errand. A payout that was not sent is taken so that nobody else sends it: commit before it is run.
         Raises UnknownPayout."""
-        claimed = self._claim(payout_id)
-        if claimed is not None:
-            return self._submitted(claimed, self._submit(claimed))
-        row = self._row(payout_id)
-        return self._asked(row) if row["state"] in ("submitted", "unknown") else row["state"]
+        row = read_payout(connection, payout_id, lock=True)
+        if row is None:
+            raise UnknownPayout(f"{payout_id}: there is no payout of this id")
+        if row["state"] != "created":
+            return Errand(row, sends=False)
+        attempt = {"submissions": row["submissions"] + 1, "submitted_at": self.clock()}
+        self._set(connection, row, "submitted", "", attempt)
+        return Errand({**row, **attempt, "state": "submitted"}, sends=True)
 
-    def _claim(self, payout_id: str) -> Mapping[str, Any] | None:
-        """Take a payout that was not sent, so that nobody else sends it; None where there is nothing to send."""
-        now = self.clock()
-        with self.transaction() as connection:
-            row = read_payout(connection, payout_id, lock=True)
-            if row is None:
-                raise UnknownPayout(f"{payout_id}: there is no payout of this id")
-            if row["state"] != "created":
-                return None
-            attempt = {"submissions": row["submissions"] + 1, "submitted_at": now}
-            self._set(connection, row, "submitted", "", attempt)
-            return {**row, **attempt}
-
-    def _submit(self, row: Mapping[str, Any]) -> Submission:
+    def run(self, errand: Errand) -> Submission | Found:
+        """Send the payout, or ask the provider what became of it."""
+        row = errand.row
+        if not errand.sends:
+            return self.provider.query(row["payout_id"], channel=row["channel"], amount_fen=row["amount_fen"])
         return self.provider.submit(
             payout_id=row["payout_id"],
             channel=row["channel"],
@@ -192,40 +198,45 @@ class PayoutDesk:
             name_ref=row["name_ref"],
         )
 
-    def _submitted(self, claimed: Mapping[str, Any], answer: Submission) -> State:
-        if isinstance(answer, NotSent):
-            # Only the first attempt may go back: an earlier one may be on its way still.
-            state: State = "created" if claimed["submissions"] == 1 else "unknown"
-            return self._note(claimed, state, answer.reason, {"submissions": claimed["submissions"] - 1})
-        return self._heard(claimed, answer)
+    def note(self, connection: sa.Connection, errand: Errand, answer: Submission | Found) -> State:
+        """Keep what was heard, and change the books with it; the payout's state then."""
+        state, reason, values = self._heard(errand.row, answer)
+        return self._note(connection, errand.row, state, reason, values)
 
-    def _asked(self, row: Mapping[str, Any]) -> State:
-        found = self.provider.query(row["payout_id"], amount_fen=row["amount_fen"])
-        if not isinstance(found, NeverHeard):
-            return self._heard(row, found)
-        if self.clock() - row["submitted_at"] < timedelta(seconds=self.quiet_seconds):
-            return self._note(row, "unknown", "never_heard_yet", {})
-        return self._note(row, "created", "never_heard", {})
+    def _heard(self, row: Mapping[str, Any], answer: Submission | Found) -> tuple[State, str, dict[str, Any]]:
+        """State, reason and further columns of a payout after an answer."""
+        match answer:
+            case NotSent(reason):
+                # Only the first attempt may go back: an earlier one may be on its way still.
+                state: State = "created" if row["submissions"] == 1 else "unknown"
+                return state, reason, {"submissions": row["submissions"] - 1}
+            case NeverHeard():
+                is_quiet = self.clock() - row["submitted_at"] >= timedelta(seconds=self.quiet_seconds)
+                return ("created", "never_heard", {}) if is_quiet else ("unknown", "never_heard_yet", {})
+            case Unknown(reason):
+                return "unknown", reason, {}
+            case Refused(reason):
+                return "failed", reason, {}
+            case Accepted(provider_ref, paid):
+                known = {"provider_ref": provider_ref}
+                return ("paid", "", known) if paid else ("submitted", "under_way", known)
 
-    def _heard(self, row: Mapping[str, Any], answer: Accepted | Refused | Unknown) -> State:
-        if isinstance(answer, Unknown):
-            return self._note(row, "unknown", answer.reason, {})
-        if isinstance(answer, Refused):
-            return self._note(row, "failed", answer.reason, {})
-        if answer.paid:
-            return self._note(row, "paid", "", {"provider_ref": answer.provider_ref})
-        return self._note(row, "submitted", "under_way", {"provider_ref": answer.provider_ref})
-
-    def _note(self, seen: Mapping[str, Any], state: State, reason: str, values: dict[str, Any]) -> State:
+    def _note(
+        self,
+        connection: sa.Connection,
+        seen: Mapping[str, Any],
+        state: State,
+        reason: str,
+        values: dict[str, Any],
+    ) -> State:
         """Change the state, and the books with it; nothing where it ended or was sent anew since it was seen."""
-        with self.transaction() as connection:
-            row = read_payout(connection, seen["payout_id"], lock=True)
-            assert row is not None
-            if row["state"] in ("paid", "failed", "created") or row["submitted_at"] != seen["submitted_at"]:
-                return row["state"]
-            if (row["state"], row["reason"]) != (state, reason):
-                self._set(connection, row, state, reason, values)
-            self._book(connection, row, state)
+        row = read_payout(connection, seen["payout_id"], lock=True)
+        assert row is not None
+        if row["state"] in ("paid", "failed", "created") or row["submitted_at"] != seen["submitted_at"]:
+            return row["state"]
+        if (row["state"], row["reason"]) != (state, reason):
+            self._set(connection, row, state, reason, values)
+        self._book(connection, row, state)
         return state
 
     def _set(
@@ -256,9 +267,3 @@ class PayoutDesk:
         elif state == "failed":
             back = return_payout(transfer_id=name, trade_id=trade, channel=channel, amount_fen=fen)
             post(connection, back, now=self.clock())
-
-    def _row(self, payout_id: str) -> Mapping[str, Any]:
-        with self.transaction() as connection:
-            row = read_payout(connection, payout_id)
-        assert row is not None
-        return row

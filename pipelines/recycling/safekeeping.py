@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from pipelines.databases import open_engine
+from pipelines.databases import immediate_engine
 from pipelines.recycling.anchors import Anchor, FileWitness, StampRefused, TimeStamps, certificates_of
 from pipelines.recycling.blind_index import KEY_BYTES, BlindIndex
 from pipelines.recycling.checkpoints import checked_name
@@ -31,7 +31,7 @@ def open_evidence(workspace: Workspace, *, engine: sa.Engine | None = None) -> E
     """The evidence log, in the application database. engine: connections to it that are there already."""
     settings = workspace.settings.evidence
     keys = SigningKeys(folder=workspace.home / "keys" / "evidence", given=settings.key_file)
-    opened = engine if engine is not None else open_engine(workspace.application_url)
+    opened = engine if engine is not None else immediate_engine(workspace.application_url)
     return EvidenceLog.open(opened, keys=keys, origin=checked_name(settings.origin))
 
 

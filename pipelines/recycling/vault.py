@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipelines.application_data import one_at_a_time
+from pipelines.databases import reading
+from pipelines.group_commit import GroupCommit
 from pipelines.recycling import vault_tables as tables
 from pipelines.recycling.blind_index import BlindIndex
 from pipelines.recycling.secret import Secret
@@ -105,6 +108,10 @@ class Vault:
     index: BlindIndex
     two_person_fen: int
     on_reveal: OnReveal
+    _commits: GroupCommit = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_commits", GroupCommit(self.engine))
 
     def blind_index(self, brand: str, number: str) -> str:
         """The card's blind index, in hex. Raises NotACard."""
@@ -286,14 +293,13 @@ class Vault:
             return [CardRef(*row) for row in connection.execute(ordered)]
 
     def _row(self, card_id: str) -> Mapping[str, Any] | None:
-        with self.engine.connect() as connection:
+        with reading(self.engine).connect() as connection:
             chosen = sa.select(tables.cards).where(tables.cards.c.card_id == card_id)
             row = connection.execute(chosen).mappings().first()
         return None if row is None else dict(row)
 
     def _keep(self, note: Mapping[str, Any]) -> None:
-        with self.engine.begin() as connection:
-            _note(connection, note)
+        self._commits.run(partial(_note, row=note))
 
 
 def _bound_card(row: Mapping[str, Any]) -> bytes:

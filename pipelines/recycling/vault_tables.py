@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from pipelines.application_data import TABLES_LOCK, UtcTime, one_at_a_time
-from pipelines.databases import open_engine
+from pipelines.databases import immediate_engine
 from pipelines.recycling.append_only import guard
 
 metadata = sa.MetaData()
@@ -53,7 +53,7 @@ guard(audit)
 
 def open_vault_database(url: str) -> sa.Engine:
     """Connections to the vault's database; its tables are made where they are missing."""
-    engine = open_engine(url)
+    engine = immediate_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _overwrite_what_is_deleted)
     with engine.begin() as connection:

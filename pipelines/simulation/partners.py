@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipelines.databases import reading
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.checks import Verified
 from pipelines.recycling.adapters.issuer import CardCheck, PresentedCard, Redemption, Standing
@@ -46,6 +47,10 @@ class PlainRunner:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+
+    def read(self, work: Callable[[sa.Connection], Mapping[str, Any]]) -> Mapping[str, Any]:
+        with reading(self._engine).connect() as connection:
+            return work(connection)
 
     def step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return work()
@@ -135,7 +140,7 @@ class SimulatedProvider:
         self.paid.setdefault(payout_id, amount_fen)
         return Accepted(f"sim-{payout_id}", paid=payout_id not in self.under_way)
 
-    def query(self, payout_id: str, *, amount_fen: int) -> Found:
+    def query(self, payout_id: str, *, channel: Channel, amount_fen: int) -> Found:
         self.under_way.discard(payout_id)
         return Accepted(f"sim-{payout_id}", paid=True) if payout_id in self.paid else NeverHeard()
 

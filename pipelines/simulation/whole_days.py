@@ -96,7 +96,7 @@ class WholeDays:
             pricing=self.pricing,
             issuer=SimulatedIssuer(clock, offers),
             identity=SimulatedIdentity(self.seed),
-            payouts=PayoutDesk(transaction=engine.begin, provider=SimulatedProvider(self.seed), clock=clock),
+            payouts=PayoutDesk(provider=SimulatedProvider(self.seed), clock=clock),
             clock=clock,
         )
         self._flow, self._people, self._disputes = flow, People(flow, engine), Disputes(flow, engine)

@@ -101,10 +101,10 @@ def staged(workspace: Workspace, client: HuikaClient, url: str) -> Iterator[Stag
     opened = open_recycling(_connected(workspace, url), pricing=HttpPricing(worker), clock=clock)
     _fund(opened)
     flow_url = f"sqlite:///{workspace.home / 'flow.db'}"
-    launch(opened.flow, system_url=flow_url, engine=opened.engine, executor="worker")
+    machine = launch(opened.flow, system_url=flow_url, engine=opened.engine, executor="worker")
 
     def work() -> None:
-        Worker(opened.flow, opened.engine).run(until_idle=True)
+        Worker(machine, opened.engine).run(until_idle=True)
 
     try:
         yield Stage(client, (analysts[0], analysts[1]), opened, clock, url, work)

@@ -47,9 +47,11 @@ def work(home: Path) -> None:
     from pipelines.recycling.opening import open_recycling
     from pipelines.workspace import Workspace
 
-    opened = open_recycling(Workspace.open(home), pricing=DrillPricing(), clock=lambda: datetime.now(UTC))
-    launch(opened.flow, system_url=f"sqlite:///{home / 'flow.db'}", engine=opened.engine, executor="worker")
-    Worker(opened.flow, opened.engine).run()
+    workspace = Workspace.open(home)
+    opened = open_recycling(workspace, pricing=DrillPricing(), clock=lambda: datetime.now(UTC))
+    system_url = workspace.settings.storage.application_url or f"sqlite:///{home / 'flow.db'}"
+    machine = launch(opened.flow, system_url=system_url, engine=opened.engine, executor="worker")
+    Worker(machine, opened.engine).run()
 
 
 def main() -> None:

@@ -85,14 +85,14 @@ def run(
         key = make_key(workspace, name=WORKER_KEY, roles=roles, now=datetime.now(UTC))
         client = stack.enter_context(HuikaClient(url, key))
         opened = open_recycling(workspace, pricing=HttpPricing(client), clock=lambda: datetime.now(UTC))
-        launch(
+        machine = launch(
             opened.flow,
             system_url=workspace.settings.storage.application_url
             or f"sqlite:///{workspace.home / 'flow.db'}",
             engine=opened.engine,
             executor="worker",
         )
-        worker = Worker(opened.flow, opened.engine)
+        worker = Worker(machine, opened.engine)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stopping.set())
         sender = _sender(workspace, opened)
@@ -117,7 +117,7 @@ def run(
             worker.stopping.set()
             stop()
             end_keys(workspace, WORKER_KEY, now=datetime.now(UTC))
-    print(f"{worker.ended} phases done")
+    print(f"{machine.phases} phases done")
 
 
 def _sender(workspace: Workspace, opened: Recycling) -> Sender:
@@ -274,11 +274,3 @@ def _shown(name: str, value: float) -> str:
     if name.endswith("_fen"):
         return f"¥{value / 100:,.2f}"
     return f"{value:.1%}" if isinstance(value, float) and "seconds" not in name else f"{value:,.6g}"
-
-
-def _opened(home: Path) -> Recycling:
-    from pipelines.recycling.opening import PricingElsewhere, open_recycling
-    from pipelines.workspace import Workspace
-
-    workspace = Workspace.open(home)
-    return open_recycling(workspace, pricing=PricingElsewhere(), clock=lambda: datetime.now(UTC))

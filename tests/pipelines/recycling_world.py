@@ -12,12 +12,13 @@ import sqlalchemy as sa
 
 from features.catalogue import load_catalogue
 from pipelines.application_data import ApplicationData
+from pipelines.databases import immediate_engine
 from pipelines.recycling import bookings, ledger
 from pipelines.recycling.adapters.issuer import CardCheck, PresentedCard, Redemption
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.blind_index import BlindIndex
-from pipelines.recycling.evidence import EvidenceLog
 from pipelines.recycling.disputes import Disputes
+from pipelines.recycling.evidence import EvidenceLog
 from pipelines.recycling.flow import Flow
 from pipelines.recycling.intake import Intake, Offered
 from pipelines.recycling.payouts import Accepted, NeverHeard, PayoutDesk, Refused, Unknown
@@ -136,7 +137,7 @@ class FakeProvider:
         self.paid.setdefault(payout_id, amount_fen)
         return Unknown("timeout") if self.mood == "silent" else Accepted(f"p-{payout_id}", paid=True)
 
-    def query(self, payout_id: str, *, amount_fen: int) -> Any:
+    def query(self, payout_id: str, *, channel: str, amount_fen: int) -> Any:
         if self.mood == "silent":
             return Unknown("timeout")
         return Accepted(f"p-{payout_id}", paid=True) if payout_id in self.paid else NeverHeard()
@@ -160,11 +161,11 @@ class World:
     intake: Intake
     people: People
 
-    def submit(self, number: int = 1, **card: Any) -> str:
     @property
     def disputes(self) -> Disputes:
         return Disputes(self.flow, self.engine)
 
+    def submit(self, number: int = 1, **card: Any) -> str:
         """Submit a card; its submission's id."""
         return self.intake.submit(offered(number, **card), by="seller-app")["submission_id"]
 
@@ -211,7 +212,7 @@ def offered(number: int = 1, *, submission_id: str = "", face_fen: int = 50_000,
 def open_world(folder: Path, *, profile: str = "head") -> World:
     """A platform in a folder, with money in the bank."""
     data = ApplicationData(f"sqlite:///{folder / 'huika.db'}")
-    engine = data._engine
+    engine = immediate_engine(f"sqlite:///{folder / 'huika.db'}")
     clock = Clock()
     evidence = EvidenceLog.open(engine, keys=SigningKeys(folder=folder / "keys"), origin="test.example/huika")
     vault = Vault(
@@ -230,7 +231,7 @@ def open_world(folder: Path, *, profile: str = "head") -> World:
         pricing=pricing,
         issuer=issuer,
         identity=identity,
-        payouts=PayoutDesk(transaction=engine.begin, provider=provider, clock=clock),
+        payouts=PayoutDesk(provider=provider, clock=clock),
         policies=PROFILES,
         clock=clock,
     )

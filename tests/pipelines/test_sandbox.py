@@ -235,8 +235,8 @@ def test_the_payout_adapter_and_the_sandbox_understand_each_other(world):
     order: dict[str, Any] = {"channel": "bank", "account_ref": "a-1", "amount_fen": 500, "name_ref": "n-1"}
     paid = provider.submit(payout_id="q-1", **order)
     assert paid == Accepted("SBP00000001", paid=True) == provider.submit(payout_id="q-1", **order)
-    assert provider.query("q-1", amount_fen=500) == paid
-    assert provider.query("q-9", amount_fen=500) == NeverHeard()
+    assert provider.query("q-1", channel="bank", amount_fen=500) == paid
+    assert provider.query("q-9", channel="bank", amount_fen=500) == NeverHeard()
     assert provider.submit(payout_id="q-2", **{**order, "account_ref": "a-82"}) == PayoutRefused(
         "name_mismatch"
     )

@@ -15,9 +15,10 @@ from pipelines.recycling import bookings
 from pipelines.recycling.ledger import post
 from pipelines.recycling.ledger_tables import ledger_accounts, make_ledger_tables
 from pipelines.recycling.payout_tables import make_payout_tables
-from pipelines.recycling.payouts import Accepted, Payout, PayoutDesk, Unknown, create_payout
+from pipelines.recycling.payouts import Accepted, Payout, Unknown, create_payout
 from pipelines.workspace import Workspace
 from serving.cli import main
+from tests.pipelines.payout_desk import LoneDesk
 
 NOW = datetime(2026, 10, 3, 6, 30, tzinfo=UTC)
 
@@ -28,7 +29,7 @@ class Provider:
     def submit(self, *, payout_id, channel, account_ref, amount_fen, name_ref):
         return Accepted(f"ref-{payout_id}", paid=True) if amount_fen < 1_000 else Unknown("timeout")
 
-    def query(self, payout_id, *, amount_fen):
+    def query(self, payout_id, *, channel, amount_fen):
         return Unknown("timeout")
 
     def statement(self, day, *, channel):
@@ -40,7 +41,7 @@ def home(tmp_path: Path) -> Path:
     """A workspace with two trades of one seller: 9.00 yuan paid, 12.00 yuan nobody knows."""
     home = tmp_path / "home"
     data = ApplicationData(Workspace.open(home).application_url)
-    desk = PayoutDesk(data.transaction, Provider(), lambda: NOW)
+    desk = LoneDesk(Provider(), lambda: NOW, transaction=data.transaction)
     with data.transaction() as connection:
         make_ledger_tables(connection)
         make_payout_tables(connection)

@@ -46,7 +46,7 @@ def seller(client: TestClient, clock, issuer: FakeIssuer, provider: FakeProvider
         pricing=HttpPricing(HuikaClient("http://testserver", http=client)),
         issuer=issuer,
         identity=FakeIdentity(),
-        payouts=PayoutDesk(transaction=opened.engine.begin, provider=provider, clock=clock),
+        payouts=PayoutDesk(provider=provider, clock=clock),
     )
     state.recycling = replace(opened, flow=flow, people=People(flow, opened.engine))
     with opened.engine.begin() as connection:

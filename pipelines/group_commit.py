@@ -1,0 +1,95 @@
+"""Transactions of many threads, committed together: one wait for the disk acknowledges them all.
+
+Each one's work runs in a savepoint of its own, so that one which is refused takes nothing of the others with it. Nobody
+hears that its work is done before it is on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+Done = TypeVar("Done")
+
+MOST_TOGETHER = 32
+"""Works in one transaction at most: others who write to the database wait that long."""
+
+
+@dataclass(eq=False)
+class _Asked:
+    work: Callable[[sa.Connection], Any]
+    answer: Future[Any] = field(default_factory=Future)
+
+
+class GroupCommit:
+    """Runs transactions on a database. Whoever finds nobody committing commits for all who wait by then."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._waiting: list[_Asked] = []
+        self._list = threading.Lock()
+        self._turn = threading.Lock()
+        self.commits = 0
+
+    def run(self, work: Callable[[sa.Connection], Done]) -> Done:
+        """What the work returns, once it is committed. Raises what the work raises, and what ends a transaction."""
+        mine = _Asked(work)
+        with self._list:
+            self._waiting.append(mine)
+        while not mine.answer.done():
+            with self._turn:
+                if not mine.answer.done():
+                    self._commit(self._taken())
+        return mine.answer.result()
+
+    def _taken(self) -> list[_Asked]:
+        with self._list:
+            taken, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+        return taken
+
+    def _commit(self, asked: Sequence[_Asked]) -> None:
+        try:
+            with self._engine.begin() as connection:
+                _begin_writing(connection)
+                ends = [_done(connection, one, alone=len(asked) == 1) for one in asked]
+        except BaseException as error:
+            for one in asked:
+                one.answer.set_exception(error)
+            return
+        self.commits += 1
+        for end in ends:
+            end()
+
+
+def _done(connection: sa.Connection, asked: _Asked, *, alone: bool) -> Callable[[], None]:
+    """Do one's work; how to tell it once all is committed. Raises where the whole transaction is at an end."""
+    try:
+        with nullcontext() if alone else connection.begin_nested():
+            result = asked.work(connection)
+    except Exception as error:
+        if alone or not _goes_on(connection):
+            raise
+        return partial(asked.answer.set_exception, error)
+    return partial(asked.answer.set_result, result)
+
+
+def _begin_writing(connection: sa.Connection) -> None:
+    """Take SQLite's write lock first: what the works read stays true until they write."""
+    raw: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite" and not raw.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _goes_on(connection: sa.Connection) -> bool:
+    """Whether the transaction is still there: SQLite ends it by itself where the disk is full or broken."""
+    if connection.invalidated:
+        return False
+    raw: Any = connection.connection.dbapi_connection
+    return connection.dialect.name != "sqlite" or raw.in_transaction
