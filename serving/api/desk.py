@@ -57,10 +57,8 @@ class Desk(QuotingDesk):
         body = event.model_dump(mode="json")
         if self._is_known(event.event_id, body):
             return {"event_id": event.event_id, "status": "known"}
-        if not EARLIEST <= event.happened_at <= now + CLOCK_SKEW:
-            detail = "happened_at lies in the future or before 2000"
-            raise Problem(422, "impossible_time", detail, field="happened_at")
         trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event, now=now)
+        _check_time(event, trade, now=now)
         self._check_card_type(event)
         known_at = self._known_at(event, now=now if trade is None else max(now, trade["submitted_at"]))
         record = self._live_event(event, trade, known_at=known_at)
@@ -124,10 +122,6 @@ class Desk(QuotingDesk):
         trade = self.trades.find(event.trade_id)
         if trade is None:
             raise Problem(404, "trade_not_found", "there is no trade with this id", field="trade_id")
-        # A quote's moment may lie a little ahead: behind what was told while a clock was fast.
-        if event.happened_at < min(trade["submitted_at"], now):
-            detail = "happened_at lies before the trade was submitted"
-            raise Problem(422, "impossible_time", detail, field="happened_at")
         if isinstance(event, schemas.Accepted | schemas.Declined) and self._bought_at(event.trade_id):
             raise Problem(409, "already_accepted", "this trade was accepted before", field="trade_id")
         if isinstance(event, schemas.Accepted):
@@ -187,6 +181,16 @@ class Desk(QuotingDesk):
 def _as_told_today(body: dict[str, Any]) -> dict[str, Any]:
     """A recorded event's body as it would be told now: labels once came without a source."""
     return {"source": DEFAULT_SOURCE} | body if body["kind"] in LABEL_KINDS else body
+
+
+def _check_time(event: Told, trade: Trade | None, *, now: datetime) -> None:
+    """Clocks differ, and a quote's moment lies ahead of now where it stands behind what was told while a clock was
+    fast. Raises Problem."""
+    moments = (now,) if trade is None else (now, trade["submitted_at"])
+    earliest = EARLIEST if trade is None else max(EARLIEST, min(moments) - CLOCK_SKEW)
+    if not earliest <= event.happened_at <= max(moments) + CLOCK_SKEW:
+        detail = "happened_at lies in the future, before 2000, or before the trade was submitted"
+        raise Problem(422, "impossible_time", detail, field="happened_at")
 
 
 def _once(event: Told, now: datetime) -> str:

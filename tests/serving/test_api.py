@@ -260,6 +260,17 @@ def test_events_at_impossible_times_are_refused(client, clock):
     assert client.post("/v1/events", json=event("accepted", quote, clock)).json()["code"] == "quote_expired"
 
 
+def test_a_clock_that_was_fast_refuses_no_outcome(client, clock):
+    """A quote given under a clock ten minutes fast is accepted when the clock is right, at its own moment or now."""
+    clock.forward(minutes=10)
+    quotes = [ask(client, submission()) for _ in range(2)]
+    ahead = Clock(clock.now)
+    clock.forward(minutes=-10)
+    for quote, at in zip(quotes, (ahead, clock), strict=True):
+        answer = client.post("/v1/events", json=event("accepted", quote, at, event_id=quote["trade_id"]))
+        assert answer.json()["status"] == "recorded"
+
+
 @pytest.mark.both_storages
 def test_outcomes_of_imported_trades_are_taken(client, desk, clock, live_workspace):
     """A label for a trade that came in by import updates that trade."""
