@@ -151,12 +151,15 @@ def test_who_may_ask_is_described(client, document):
 
 
 class Service:
-    """The app that is asked: the document is read before there is one."""
+    """The app that is asked: the document is read before there is one.
+
+    It hides from schemathesis that it can be started, which would start the whole service again for each operation."""
 
     app: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.app(scope, receive, send)
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
 
 
 @asynccontextmanager
