@@ -11,6 +11,7 @@ import pytest
 from pipelines.process import prepare_process
 from pipelines.workspace import Workspace
 from tests.postgres_server import postgres_server, postgres_url
+from tests.shared_folders import made_once
 
 __all__ = ["postgres_server", "postgres_url"]  # fixtures: pytest finds them by their names here
 
@@ -25,9 +26,10 @@ def market_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of a small synthetic market that ends on TODAY."""
     from pipelines.demo import make_market
 
-    folder = tmp_path_factory.mktemp("market")
-    make_market(folder, trades=8_000, seed=11, today=TODAY.date())
-    return folder
+    def make(folder: Path) -> None:
+        make_market(folder, trades=8_000, seed=11, today=TODAY.date())
+
+    return made_once(tmp_path_factory, "market", make)
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +38,13 @@ def trained_home(market_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     from pipelines.demo import import_market
     from pipelines.training.training import Job, Listener, train
 
-    workspace = Workspace.open(tmp_path_factory.mktemp("trained"))
-    import_market(workspace, market_folder, now=TODAY)
-    listener = Listener(say=lambda step: None, features=lambda done, total: None)
-    train(workspace, job=Job(models=("discount", "fraud")), listener=listener)
-    return workspace.home
+    def make(folder: Path) -> None:
+        workspace = Workspace.open(folder)
+        import_market(workspace, market_folder, now=TODAY)
+        listener = Listener(say=lambda step: None, features=lambda done, total: None)
+        train(workspace, job=Job(models=("discount", "fraud")), listener=listener)
+
+    return made_once(tmp_path_factory, "trained", make)
 
 
 @pytest.fixture

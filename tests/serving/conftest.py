@@ -31,6 +31,7 @@ from serving.api.wiring import build_desk
 from tests.conftest import TODAY
 from tests.redis_server import redis_url
 from tests.serving.clients import asking, headers_of, one_of_each_role
+from tests.shared_folders import made_once
 
 __all__ = ["redis_url"]  # a fixture: pytest finds it by its name here
 
@@ -106,10 +107,12 @@ def prepared_home(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The trained workspace with its live state built; models stay where they are registered."""
     from serving.commands.serve import prepare
 
-    home = tmp_path_factory.mktemp("prepared") / "home"
-    shutil.copytree(trained_home, home, ignore=shutil.ignore_patterns("training_sets", "mlflow"))
-    prepare(Workspace.open(home), progress=lambda done, total: None, now=TODAY)
-    return home
+    def make(home: Path) -> None:
+        left = shutil.ignore_patterns("training_sets", "mlflow")
+        shutil.copytree(trained_home, home, ignore=left, dirs_exist_ok=True)
+        prepare(Workspace.open(home), progress=lambda done, total: None, now=TODAY)
+
+    return made_once(tmp_path_factory, "prepared", make)
 
 
 @pytest.fixture
