@@ -6,12 +6,24 @@ an attachment carries the submission that made it, so a moment climbs only what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from features.entities import LINK_CAPS, LINK_EPOCH
 from features.events import Trade
 from features.moment import Links
 from features.state import AFTER, LAG, NEVER, LinkNode, State
+
+
+class StateBook(Protocol):
+    """States at hand (:class:`features.state_book.StateBook`)."""
+
+    def find(self, key: str) -> State: ...
+
+    def read(self, keys: Iterable[str]) -> None: ...
+
+    def __contains__(self, key: str) -> bool: ...
+
 
 Find = Callable[[str], State]
 """Entity key -> its state, read where it is not at hand."""
@@ -67,6 +79,16 @@ def links_of(trade: Trade, *, time: int, find: Find) -> Links:
     joined = find(own).links.get(pair)
     itself = joined is not None and joined.joined[0] != NEVER and joined.joined < moment
     return Links(float(sellers - itself), float(frauds))
+
+
+def read_links(book: StateBook, keys: Iterable[str]) -> None:
+    """Read what the entities of these keys are attached to, all of a level of the forest at once: asked for one by one
+    while links are followed, each would be a read of its own."""
+    level = set(keys)
+    while level:
+        parents = {node.parent for key in level for node in book.find(key).links.values() if node.parent}
+        level = {key for key in parents if key not in book}
+        book.read(level)
 
 
 def forget_old_links(state: State, *, time: int) -> None:

@@ -7,9 +7,10 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
+from typing import Any
 
 from features.catalogue import Attribute, Catalogue
-from features.credibility import SIDES
+from features.credibility import FRESH, SIDES
 from features.entities import COUNTED, KEPT, MOST_COUNTED, Series, bid_window, check_counted, check_series
 from features.events import Trade
 from features.live_market import Believed, believe, bids_of, rates_of
@@ -36,12 +37,23 @@ _VALUE = {
 }
 _UNKNOWN = (NAN,) * 5
 
+Markets = dict[tuple[Any, ...], Any]
+"""What was worked out of the markets of card types, by card type and the hours it holds for: two trades of one hour see
+the same, as long as no rate is told."""
+
 
 class LiveMoment(Moment):
-    """One trade. states: entity -> its state, absent where the trade has no such entity."""
+    """One trade. states: entity -> its state, absent where the trade has no such entity. markets: what other trades
+    found out of the same states' markets; None: nothing."""
 
     def __init__(
-        self, *, trade: Trade, states: Mapping[str, State], links: Links, catalogue: Catalogue
+        self,
+        *,
+        trade: Trade,
+        states: Mapping[str, State],
+        links: Links,
+        catalogue: Catalogue,
+        markets: Markets | None = None,
     ) -> None:
         self.time = to_microseconds(trade["submitted_at"])
         self.face_fen = trade["face_value_fen"]
@@ -54,7 +66,7 @@ class LiveMoment(Moment):
         self._tails: dict[str, list[list[Increment]]] = {}
         self._spans: dict[str, tuple[int, int]] = {}
         self._bids: dict[str, Bids] = {}
-        self._rates: dict[tuple[str, str], Rates] = {}
+        self._markets: Markets = {} if markets is None else markets
 
     def text(self, column: str) -> str | None:
         return self._trade[column]
@@ -169,16 +181,28 @@ class LiveMoment(Moment):
         return self._bids[side]
 
     def rates(self, side: str, window: str) -> Rates:
-        if (side, window) not in self._rates:
-            asked, number = bid_window(window), SIDES.index(side)
+        asked = bid_window(window)
+        key = (self._trade["card_type"], side, window, asked.first_bucket(self.time), self._fresh)
+        found = self._markets.get(key)
+        if found is None:
+            number = SIDES.index(side)
             seen, level = self.states["card_type"].market[number], self.believed.levels[number]
-            self._rates[side, window] = rates_of(seen, level, window=asked, moment=self.time)
-        return self._rates[side, window]
+            found = self._markets[key] = rates_of(seen, level, window=asked, moment=self.time)
+        return found
 
     @cached_property
     def believed(self) -> Believed:
         """Whom of the card type's market to believe at the moment."""
-        return believe(self.states["card_type"].market, self.time)
+        key = (self._trade["card_type"], self._fresh)
+        found = self._markets.get(key)
+        if found is None:
+            found = self._markets[key] = believe(self.states["card_type"].market, self.time)
+        return found
+
+    @cached_property
+    def _fresh(self) -> int:
+        """Number of the oldest hop of fresh rates: what the moment decides about whom to believe."""
+        return FRESH.first_bucket(self.time)
 
 
 def _sum_rows(rows: list[list[int]], first: int, end: int, values: int, peak: int) -> list[int]:

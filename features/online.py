@@ -15,9 +15,10 @@ from features.channels import Channel, Extremes, channels_in, extremes_in
 from features.entities import COUNTED, ENTITIES, KEPT, network_of
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
 from features.live_code import LiveEvaluator
-from features.live_links import link_frauds, link_submission, links_of
+from features.live_links import link_frauds, link_submission, links_of, read_links
 from features.live_market import Bid
-from features.live_moment import LiveMoment
+from features.live_moment import LiveMoment, Markets
+from features.live_round import Round
 from features.registry import Registry
 from features.rows import band_of, rate_to_ppm, to_microseconds
 from features.state import AFTER, State, add_rate
@@ -30,6 +31,9 @@ from features.state_book import (
     first_marks,
     number_of,
 )
+
+MARKETS_MOST = 10_000
+"""Answers about markets that are kept: an hour has a few for each card type."""
 
 KEPT_AT_HAND = ("card_type=", "card_category=")
 """Keys of the states that are kept between rounds."""
@@ -52,13 +56,15 @@ class Answer:
 @dataclass
 class _Kept:
     """States of card kinds at hand from the last round: nearly every trade asks for them, and they are the largest.
-    They hold what the store holds for as long as its marks (cursor and generation) are ``marks``."""
+    They hold what the store holds for as long as its marks (cursor and generation) are ``marks``; so long the markets
+    in them are the same too."""
 
     states: dict[str, State] = field(default_factory=dict)
     marks: tuple[bytes | None, bytes | None] = (None, None)
+    markets: Markets = field(default_factory=dict)
 
     def forget(self) -> None:
-        self.states, self.marks = {}, (None, None)
+        self.states, self.marks, self.markets = {}, (None, None), {}
 
 
 class LiveFeatures:
@@ -82,7 +88,8 @@ class LiveFeatures:
         book = StateBook(self._states)
         keys = dict.fromkeys(key for trade in trades for key in self.keys(trade))
         seq = self._open(book, keys)
-        return Round(live=self, book=book, seq=seq)
+        read_links(book, keys)
+        return Round(live=self, book=book, seq=seq, markets=self._kept.markets)
 
     def _open(self, book: StateBook, keys: Iterable[str]) -> int:
         """Fill a book with states, from those at hand where the store still holds them; the cursor."""
@@ -91,6 +98,8 @@ class LiveFeatures:
         if kept.marks != (cursor, generation):
             kept.forget()
             kept.marks = (cursor, generation)
+        if len(kept.markets) > MARKETS_MOST:
+            kept.markets = {}
         book.take(asked, found)
         book.share(kept.states)
         book.read(keys)
@@ -109,8 +118,16 @@ class LiveFeatures:
         """Features of a trade as if nothing else were known: what is left when the states cannot be read."""
         return self.answer_from(trade, StateBook(Nothing()), 0, names)
 
-    def answer_from(self, trade: Trade, book: StateBook, seq: int, names: Sequence[str] | None) -> Answer:
-        """Features of a trade from the states of a book, which stand for the log up to record ``seq``."""
+    def answer_from(
+        self,
+        trade: Trade,
+        book: StateBook,
+        seq: int,
+        names: Sequence[str] | None,
+        markets: Markets | None = None,
+    ) -> Answer:
+        """Features of a trade from the states of a book, which stand for the log up to record ``seq``. markets: what
+        was worked out of the markets in them so far."""
         keys = self._keys(trade)
         states = {entity: book.find(key) for entity, key in keys.items()}
         asked = to_microseconds(trade["submitted_at"])
@@ -118,7 +135,9 @@ class LiveFeatures:
         at = trade["submitted_at"] + timedelta(microseconds=time - asked)
         seen = {**trade, "submitted_at": at}
         links = links_of(seen, time=time, find=book.find)
-        moment = LiveMoment(trade=seen, states=states, links=links, catalogue=self._catalogue)
+        moment = LiveMoment(
+            trade=seen, states=states, links=links, catalogue=self._catalogue, markets=markets
+        )
         values = self._evaluator.values(moment, names)
         return Answer(values=values, seq=seq, moment=at, extremes=extremes_in(moment.believed))
 
@@ -205,38 +224,6 @@ class LiveFeatures:
                 book.add(key, "submissions", (time, trade["trade_id"]), time, values, counted)
         if book.untold(keys["seller"]):
             link_submission(trade, time=time, find=book.change)
-
-
-class Round:
-    """Trades answered one after another from one book; each sees the submissions told before it.
-
-    What is told changes the book alone, until :meth:`write`.
-    """
-
-    def __init__(self, *, live: LiveFeatures, book: StateBook, seq: int) -> None:
-        self._live, self._book = live, book
-        self.first = self.last = seq
-
-    def answer(self, trade: Trade, *, names: Sequence[str] | None = None) -> Answer:
-        """Features of one of the round's trades as of its ``submitted_at``."""
-        return self._live.answer_from(trade, self._book, self.last, names)
-
-    def submit(self, trade: Trade) -> None:
-        """Let the trades that follow see this one. It takes the number after the last in the live log."""
-        self.last += 1
-        self._book.begin(self.last)
-        self._live.tell(Submitted(trade), self._book)
-
-    def write(self, *, now: datetime) -> None:
-        """Write all that was told, in one write. Call it when the live log holds just these records behind ``first``;
-        else, or when this fails, call :meth:`drop`. Raises OnlineStoreUnavailable."""
-        if self.last > self.first:
-            self._book.write(last=self.last, now=now)
-            self._live.wrote(last=self.last)
-
-    def drop(self) -> None:
-        """Forget all that was told: it is not in the live log, or not alone."""
-        self._live.forget()
 
 
 def entity_keys(trade: Trade, category: str | None) -> dict[str, str]:

@@ -8,13 +8,18 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 PROJECT = "huika"
 STATE_KEY = "entity_key"
+STATE_FIELD = "state"
+CACHED_KEYS = 20_000
+"""Entity keys kept ready in Feast's form: what is written was mostly read just before."""
 SCANNED_KEYS = 5_000
 """Keys of Redis asked for, and deleted, at a time."""
 BUSY_MS = 10_000
@@ -97,6 +102,93 @@ def faults(*, redis: bool) -> tuple[type[Exception], ...]:
     from redis.exceptions import RedisError
 
     return (RedisError, OSError)
+
+
+class FeastStates:
+    """States by key, read and written by Feast. bulk: millions of keys pass once and must not push out the hot ones."""
+
+    def __init__(self, online: Any, config: Any, view: Any) -> None:
+        self._online, self._config, self._view = online, config, view
+        self._value = _value_maker()
+        self._key = lru_cache(maxsize=CACHED_KEYS)(_entity_key_maker())
+
+    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        asked = [self._key(key) for key in keys]
+        found = self._online.online_read(self._config, self._view, asked, [STATE_FIELD])
+        return [_state_of(values) for _, values in found]
+
+    def write(self, states: Iterable[tuple[str, bytes]], *, now: datetime, bulk: bool = False) -> None:
+        key_of = self._key.__wrapped__ if bulk else self._key
+        rows = [(key_of(key), {STATE_FIELD: self._value(bytes_val=data)}, now, None) for key, data in states]
+        self._online.online_write_batch(self._config, self._view, rows, None)
+
+
+class SqliteStates:
+    """The same in the rows that Feast's SQLite store keeps, for a third of its time: of a row only the value is read,
+    keys are serialized once, and many rows are one statement. Feast reads what is written here, and the other way."""
+
+    def __init__(self, online: Any, config: Any, view: Any) -> None:
+        from feast.infra.online_stores.sqlite import _quote_id, _table_id
+
+        self._online, self._config = online, config
+        self._value = _value_maker()
+        self._key = lru_cache(maxsize=CACHED_KEYS)(_serialized_key_maker(config))
+        table = _quote_id(
+            _table_id(config.project, view, config.registry.enable_online_feature_view_versioning)
+        )
+        self._read = f"SELECT entity_key, value FROM {table} WHERE feature_name = ? AND entity_key IN"
+        self._write = (
+            f"INSERT INTO {table} (entity_key, feature_name, value, event_ts) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT(entity_key, feature_name) DO UPDATE SET value = excluded.value, event_ts = excluded.event_ts"
+        )
+
+    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        asked = [self._key(key) for key in keys]
+        statement = f"{self._read} ({','.join('?' * len(asked))})"
+        rows = dict(self._online._get_conn(self._config).execute(statement, [STATE_FIELD, *asked]))
+        parse = self._value.FromString
+        return [parse(rows[key]).bytes_val if key in rows else None for key in asked]
+
+    def write(self, states: Iterable[tuple[str, bytes]], *, now: datetime, bulk: bool = False) -> None:
+        key_of = self._key.__wrapped__ if bulk else self._key
+        time = int(
+            now.astimezone(UTC).replace(tzinfo=None).timestamp()
+        )  # as Feast writes it, local zone and all
+        rows = [
+            (key_of(key), STATE_FIELD, self._value(bytes_val=data).SerializeToString(), time)
+            for key, data in states
+        ]
+        connection = self._online._get_conn(self._config)
+        with connection:
+            connection.executemany(self._write, rows)
+
+
+def _entity_key_maker() -> Callable[[str], Any]:
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+
+    value = _value_maker()
+    return lambda key: EntityKey(join_keys=[STATE_KEY], entity_values=[value(string_val=key)])
+
+
+def _serialized_key_maker(config: Any) -> Callable[[str], bytes]:
+    from feast.infra.key_encoding_utils import serialize_entity_key
+
+    entity_key, version = _entity_key_maker(), config.entity_key_serialization_version
+    return lambda key: serialize_entity_key(entity_key(key), entity_key_serialization_version=version)
+
+
+def _value_maker() -> Any:
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    return Value
+
+
+def _state_of(values: Mapping[str, Any] | None) -> bytes | None:
+    """The stored bytes; Redis answers a missing field with an empty value."""
+    if not values:
+        return None
+    value = values[STATE_FIELD]
+    return value.bytes_val if value.WhichOneof("val") else None
 
 
 def prepare_sqlite(online: Any, config: Any, view: Any) -> None:

@@ -63,6 +63,10 @@ class StateBook:
         for key, data in zip(keys, found, strict=True):
             self._states[key] = empty_state(key.partition("=")[0]) if data is None else decode(data)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether a state is at hand."""
+        return key in self._states
+
     def find(self, key: str) -> State:
         if key not in self._states:
             self.read([key])

@@ -15,7 +15,6 @@ import fcntl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -27,8 +26,11 @@ import pyarrow.compute as pc
 
 from features.online_store import (
     PROJECT,
+    STATE_FIELD,
     STATE_KEY,
+    FeastStates,
     OnlineUrlError,
+    SqliteStates,
     clear_redis,
     clear_sqlite,
     faults,
@@ -43,15 +45,12 @@ from features.online_store import (
 from features.registry import Registry
 
 STATE_VIEW = "entity_state"
-STATE_FIELD = "state"
 SERVICES = ("discount", "fraud")
 SPINE = ("trade_id", "submitted_at")
 BULK_STATES = 20_000
 """States in one transaction of a bulk load: a third cheaper than 5,000; another writer waits a second or two."""
 MOST_KEYS = 20_000
 """Keys in one read; SQLite takes at most 32,766 parameters."""
-CACHED_KEYS = 20_000
-"""Entity keys kept ready in Feast's form: what is written was mostly read just before."""
 
 
 class RowsLost(RuntimeError):
@@ -80,12 +79,12 @@ class FeatureStore:
         self._config = self._store.config
         self._online = self._store._get_provider().online_store
         self._entity, self._view = _state_view(folder)
-        self._key = lru_cache(maxsize=CACHED_KEYS)(_entity_key_maker())
-        self._value = _value_maker()
         self._redis = bool(online_url)
         self._faults = faults(redis=self._redis)
         with self._named_faults():
             (prepare_redis if self._redis else prepare_sqlite)(self._online, self._config, self._view)
+        states = FeastStates if self._redis else SqliteStates
+        self._states = states(self._online, self._config, self._view)
 
     # --- catalogue ---------------------------------------------------------------------------------------
 
@@ -203,28 +202,26 @@ class FeatureStore:
         if len(keys) > MOST_KEYS:
             return self.read_states(keys[:MOST_KEYS]) + self.read_states(keys[MOST_KEYS:])
         with self._named_faults():
-            found = self._online.online_read(
-                self._config, self._view, [self._key(key) for key in keys], [STATE_FIELD]
-            )
-        return [_state_of(values) for _, values in found]
+            return self._states.read(keys)
 
     def write_states(self, states: Mapping[str, bytes], *, now: datetime) -> None:
         """Replace states: one transaction (SQLite) or pipeline (Redis). ``now`` is stored as their time.
 
         Raises OnlineStoreUnavailable.
         """
-        self._write([(self._key(key), self._row(state), now, None) for key, state in states.items()])
+        with self._named_faults():
+            self._states.write(states.items(), now=now)
 
     def write_many(self, states: Iterable[tuple[str, bytes]], *, now: datetime) -> int:
         """Replace many states, ``BULK_STATES`` at a time, as when all are rebuilt; returns how many.
 
         What was written before an OnlineStoreUnavailable stays written.
         """
-        entity_key = self._key.__wrapped__  # millions of keys pass once: they must not push out the hot ones
         rest, written = iter(states), 0
         while chunk := list(islice(rest, BULK_STATES)):
             chunk.sort(key=itemgetter(0))  # in the index's order each of its pages is changed once
-            self._write([(entity_key(key), self._row(state), now, None) for key, state in chunk])
+            with self._named_faults():
+                self._states.write(chunk, now=now, bulk=True)
             written += len(chunk)
         return written
 
@@ -237,13 +234,6 @@ class FeatureStore:
         """Forget all online state, before it is rebuilt from history. Raises OnlineStoreUnavailable."""
         with self._named_faults():
             (clear_redis if self._redis else clear_sqlite)(self._online, self._config, self._view)
-
-    def _row(self, state: bytes) -> dict[str, Any]:
-        return {STATE_FIELD: self._value(bytes_val=state)}
-
-    def _write(self, rows: list[tuple[Any, dict[str, Any], datetime, None]]) -> None:
-        with self._named_faults():
-            self._online.online_write_batch(self._config, self._view, rows, None)
 
     @contextmanager
     def _named_faults(self) -> Iterator[None]:
@@ -305,27 +295,6 @@ def _state_view(folder: Path) -> tuple[Any, Any]:
         description="Recent events of one entity",
     )
     return entity, view
-
-
-def _entity_key_maker() -> Any:
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-
-    value = _value_maker()
-    return lambda key: EntityKey(join_keys=[STATE_KEY], entity_values=[value(string_val=key)])
-
-
-def _value_maker() -> Any:
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    return Value
-
-
-def _state_of(values: Mapping[str, Any] | None) -> bytes | None:
-    """The stored bytes; Redis answers a missing field with an empty value, SQLite with nothing."""
-    if not values:
-        return None
-    value = values[STATE_FIELD]
-    return value.bytes_val if value.WhichOneof("val") else None
 
 
 def _write_empty_state(path: Path) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
-from features.online import LiveFeatures, Round
+from features.live_round import Round
+from features.online import LiveFeatures
 from features.rows import SPINE_COLUMNS
 from features.state_book import StatesMissing
 from features.store import OnlineStoreUnavailable

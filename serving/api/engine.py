@@ -14,7 +14,8 @@ import numpy as np
 
 from features.catalogue import CardType, Catalogue, UnknownCardType
 from features.extras import ExtrasError, extras_text
-from features.online import Answer, LiveFeatures, Round
+from features.live_round import Round
+from features.online import Answer, LiveFeatures
 from features.registry import Registry
 from features.rows import SPINE_COLUMNS, to_microseconds
 from features.state_book import StatesMissing

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from features.online_store import FeastStates
 from features.store import (
     BULK_STATES,
     MOST_KEYS,
@@ -127,6 +128,15 @@ def test_states_come_back_in_the_order_of_their_keys(store):
     keys = ["a=b=c", "device=none", *reversed(states), "a=b=c"]
     assert store.read_states(keys) == [states.get(key) for key in keys]
     assert store.read_states([]) == []
+
+
+def test_feast_reads_what_is_written_and_its_writes_are_read(store):
+    """States stand in the store as Feast keeps them, whoever wrote them."""
+    feasts = FeastStates(store._online, store._config, store._view)
+    store.write_states({"seller=a": b"ours"}, now=NOW)
+    feasts.write([("seller=b", b"theirs")], now=NOW)
+    keys = ["seller=b", "seller=a", "seller=c"]
+    assert feasts.read(keys) == store.read_states(keys) == [b"theirs", b"ours", None]
 
 
 def test_a_later_write_wins_also_at_the_same_or_an_earlier_time(store):

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from features.definitions import FEATURES
-from features.online import Round
+from features.live_round import Round
 from features.store import FeatureStore, OnlineStoreUnavailable
 from pipelines import live_state
 from pipelines.application_data import ApplicationData, quote_features
