@@ -1,4 +1,5 @@
-"""What the flow deletes when its time is over: secrets of ended trades, what evidence leaves said, heard callbacks.
+"""What the flow deletes when its time is over: secrets of ended trades, what evidence leaves said, heard callbacks,
+readings of photos.
 
 The trade's row, its steps, the money and the leaves with their proofs stay.
 """
@@ -62,6 +63,8 @@ def purge(opened: Recycling, found: Overdue, *, actor: str, now: datetime) -> No
     opened.flow.book.evidence.forget(before=found.evidence_before)
     with opened.engine.begin() as connection:
         connection.execute(sa.delete(outbox).where(*_heard(found.secrets_before)))
+    while opened.photos.drop_overdue(now=now):
+        pass
 
 
 def _earlier(moment: datetime, other: datetime | None) -> datetime:

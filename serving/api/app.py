@@ -28,6 +28,7 @@ from serving.api.explanations import QuoteExplanation, explanation_body
 from serving.api.metrics import MEDIA_TYPE as METRICS_TYPE
 from serving.api.model_routes import router as model_routes
 from serving.api.observing import Observing
+from serving.api.photos import router as photo_routes
 from serving.api.problems import Problem, install_problem_handlers
 from serving.api.quote_queue import QuoteQueue
 from serving.api.receipts import router as receipt_routes
@@ -58,6 +59,7 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     _add_event_route(app)
     _add_price_routes(app)
     app.include_router(signature_routes)
+    app.include_router(photo_routes)
     app.include_router(submission_routes)
     app.include_router(receipt_routes)
     app.include_router(dispute_routes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -204,12 +204,21 @@ def _document(app: FastAPI) -> Part:
 
 def _put_back_answers(document: Part, app: FastAPI) -> None:
     """FastAPI leaves out what is null, also in examples: put the whole answers back."""
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.include_in_schema and 200 in route.responses:
+    for route in _api_routes(app):
+        if route.include_in_schema and 200 in route.responses:
             whole = route.responses[200]["content"]["application/json"]
             for method in route.methods or ():
                 operation = document["paths"][route.path_format][method.lower()]
                 operation["responses"]["200"]["content"]["application/json"]["example"] = whole["example"]
+
+
+def _api_routes(app: FastAPI) -> Iterator[APIRoute]:
+    """The routes of an app and of the routers that were included in it."""
+    for route in app.routes:
+        included = getattr(route, "original_router", None)
+        for one in (route,) if included is None else included.routes:
+            if isinstance(one, APIRoute):
+                yield one
 
 
 def _drop_unused(responses: Part) -> None:

@@ -183,3 +183,4 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await keeper
     metrics.tracing.close()
+    app.state.recycling.photos.readers.close()

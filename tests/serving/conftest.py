@@ -76,6 +76,8 @@ def client_of(desk: Desk, home: Path | None = None) -> TestClient:
             app.state.recycling = open_recycling(workspace, pricing=PricingElsewhere(), clock=desk.clock)
         app.state.metrics = Metrics(category_of=lambda name: desk.engine.catalogue.get(name).category)
         yield
+        if home is not None:
+            app.state.recycling.photos.readers.close()
 
     return TestClient(create_app(lifespan), raise_server_exceptions=True, headers=headers_of(Role.ADMIN))
 

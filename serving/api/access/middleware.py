@@ -62,7 +62,8 @@ class Guard:
             held["request_id"] = answer.request_id
             held[CLIENT] = await _admitted(access, answer, scope)
             if scope["method"] in _WITH_BODY:
-                receive = await bounded(scope, receive, most_bytes=access.settings.max_body_kb * KIB)
+                most_kb = answer.body_kb or access.settings.max_body_kb
+                receive = await bounded(scope, receive, most_bytes=most_kb * KIB)
             await self._app(scope, receive, answer.send)
         except Problem as problem:
             await _refuse(problem, answer, scope, receive)
@@ -107,13 +108,14 @@ class OuterGuard:
 class _Answer:
     """What is sent, and what is known of it."""
 
-    __slots__ = ("_send", "began", "begun", "client_id", "private", "request_id", "route", "status")
+    __slots__ = ("_send", "began", "begun", "body_kb", "client_id", "private", "request_id", "route", "status")
 
     def __init__(self, send: Send, *, request_id: str) -> None:
         self._send = send
         self.request_id = request_id
         self.began = time.perf_counter()
         self.begun = False
+        self.body_kb = 0
         self.client_id = ""
         self.private = True
         self.route = NO_ROUTE
@@ -139,7 +141,7 @@ async def _admitted(access: AccessControl, answer: _Answer, scope: Scope) -> Cli
     row, object_id = access.table.find(scope["method"], scope["path"])
     is_open = row is not None and access.is_open(row)
     if row is not None:
-        answer.route, answer.private = row.path, not is_open
+        answer.route, answer.private, answer.body_kb = row.path, not is_open, row.body_kb
         if row.path in PROBES:
             return None
     client, refused = await _known(access, scope)
