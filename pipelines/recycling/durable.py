@@ -65,6 +65,10 @@ class GroupRunner:
         self._commits = GroupCommit(engine)
         self.counted = {"read": 0, "step": 0, "transaction": 0}
 
+    @property
+    def commits(self) -> int:
+        return self._commits.commits
+
     def read(self, work: Callable[[sa.Connection], Row]) -> Row:
         self.counted["read"] += 1
         with self._reader.connect() as connection:

@@ -22,6 +22,7 @@ from serving.commands.bench_reasons import bench_reasons
 from serving.commands.bench_replay import bench_replay
 from serving.commands.bench_serving import bench_quote
 from serving.commands.bench_swaps import bench_swaps
+from serving.commands.bench_trades import bench_trades
 from serving.commands.bench_workspace import import_market, market
 from serving.commands.bench_worlds import bench_worlds
 
@@ -49,6 +50,7 @@ bench.command("quote")(bench_quote)
 bench.command("equality")(bench_equality)
 bench.command("swaps")(bench_swaps)
 bench.command("kills")(bench_kills)
+bench.command("trades")(bench_trades)
 
 Trades = Annotated[int, typer.Option(help="Trades of the synthetic market.", min=2_000)]
 

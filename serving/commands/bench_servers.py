@@ -54,6 +54,13 @@ class Process:
             self._running.wait()
             self._running = None
 
+    def stop_at_once(self) -> None:
+        """PostgreSQL's immediate shutdown: sessions are cut, and the next start recovers from the log."""
+        if self._running is not None:
+            self._running.send_signal(signal.SIGQUIT)
+            self._running.wait(START_SECONDS)
+            self._running = None
+
     def pause(self) -> None:
         """Stand still: connections stay open and nothing is answered."""
         self._signal(signal.SIGSTOP)

@@ -6,9 +6,12 @@ It prices by a fixed rate, so that a drill measures the flow and not the models.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,17 +44,30 @@ class DrillPricing:
         return Outcome("ok", "recorded")
 
 
+QUIET_SECONDS = 5.0
+"""After which a provider that "never heard of it" is believed. The sandbox hangs for a second at most."""
+
+
 def work(home: Path) -> None:
-    """Run a worker on a workspace until the process is killed."""
-    from pipelines.recycling.durable import Worker, launch
+    """Run a worker on a workspace until the process is killed; asked to end, it writes what it counted."""
+    from pipelines.databases import await_database
+    from pipelines.recycling.durable import Worker, launch, stop
     from pipelines.recycling.opening import open_recycling
     from pipelines.workspace import Workspace
 
     workspace = Workspace.open(home)
+    await_database(workspace.application_url)
     opened = open_recycling(workspace, pricing=DrillPricing(), clock=lambda: datetime.now(UTC))
     system_url = workspace.settings.storage.application_url or f"sqlite:///{home / 'flow.db'}"
-    machine = launch(opened.flow, system_url=system_url, engine=opened.engine, executor="worker")
-    Worker(machine, opened.engine).run()
+    flow = replace(opened.flow, payouts=replace(opened.flow.payouts, quiet_seconds=QUIET_SECONDS))
+    machine = launch(flow, system_url=system_url, engine=opened.engine, executor="worker")
+    worker = Worker(machine, opened.engine)
+    signal.signal(signal.SIGTERM, lambda *_: worker.stopping.set())
+    worker.run()
+    stop()
+    counted = machine.runner.counted | {"phases": machine.phases, "batches": worker.batches}
+    counted |= {"commits": machine.runner.commits}
+    (home / "counted.json").write_text(json.dumps(counted))
 
 
 def main() -> None:
