@@ -10,12 +10,14 @@ import pytest
 
 from pipelines.process import prepare_process
 from pipelines.workspace import Workspace
+from tests.hasty import hurry
 from tests.postgres_server import postgres_server, postgres_url
 from tests.shared_folders import made_once
 
 __all__ = ["postgres_server", "postgres_url"]  # fixtures: pytest finds them by their names here
 
 prepare_process()  # as `huika` does: telemetry off, threads that sleep while they wait
+hurry()
 
 TODAY = datetime(2026, 3, 1, tzinfo=UTC)
 """The day on which the shared market ends."""

@@ -33,7 +33,6 @@ from pipelines.recycling.evidence_leaves import PayloadRefused
 from pipelines.recycling.secret import Secret
 from pipelines.signing import canonical_json
 from pipelines.signing_keys import SigningKeys
-from tests.hasty import hasty
 from tests.pipelines.time_stamps import Authority
 
 NOW = datetime.now(UTC)
@@ -61,7 +60,7 @@ json_values = st.recursive(
 
 
 def made(folder: Path, url: str) -> EvidenceLog:
-    return EvidenceLog.open(hasty(open_engine(url)), keys=SigningKeys(folder / "keys"), origin=ORIGIN)
+    return EvidenceLog.open(open_engine(url), keys=SigningKeys(folder / "keys"), origin=ORIGIN)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from pipelines.training.collecting import with_collected
 from pipelines.wiring import feature_store
 from serving.commands.bench_servers import PostgresServer, free_port
 from tests.conftest import TODAY
+from tests.hasty import as_careful_as_ever
 
 NOWHERE = "postgresql://nobody:secret-marker@127.0.0.1:{port}/none"
 
@@ -52,6 +53,15 @@ def test_addresses_mean_the_installed_driver(given, meant, tmp_path):
     storage = load_settings(path).storage
     assert (storage.application_url, storage.mlflow_url) == (meant, meant)
     assert "u:p" not in repr(storage)
+
+
+def test_what_was_acknowledged_survives_a_power_cut(tmp_path):
+    """SQLite answers a commit when its write-ahead log is on the disk (``synchronous=FULL``, which is 2)."""
+    with as_careful_as_ever(), open_engine(f"sqlite:///{tmp_path / 'huika.db'}").connect() as connection:
+        told = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
+        ]
+    assert told == ["wal", 2]
 
 
 def test_records_of_one_snapshot_belong_together(data):

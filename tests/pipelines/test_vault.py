@@ -48,7 +48,6 @@ from pipelines.recycling.vault_rules import RevealRefused
 from pipelines.recycling.vault_tables import open_vault_database
 from pipelines.workspace import Workspace
 from tests.canaries import Canaries, new_marker
-from tests.hasty import hasty
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
@@ -80,7 +79,7 @@ def shared_vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
 def made(folder: Path, url: str) -> Vault:
     """A vault in a folder of its own; its hook remembers."""
     return Vault(
-        engine=hasty(open_vault_database(url)),
+        engine=open_vault_database(url),
         keys=LocalKeys(folder / "keys"),
         index=BlindIndex(bytes(range(32))),
         two_person_fen=100_000,
