@@ -1,6 +1,6 @@
 """Every feature of Huika. To add one, write a function here: its name is the column, its docstring the meaning.
 (Those of the market and the card kind are in :mod:`features.kind_definitions`, those that repeat for each entity in
-:mod:`features.entity_definitions`.)
+:mod:`features.entity_definitions`, links and batches in :mod:`features.link_definitions`.)
 
 The same functions run over the columns of a training set and over one live trade (see
 :class:`features.moment.Moment` for what they can ask, :mod:`features.arithmetic` for what they can do with it), so
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 
-from features import kind_definitions
-from features.arithmetic import Value, pick, ratio, smoothed_rate
+from features import kind_definitions, link_definitions
+from features.arithmetic import Value, pick, ratio
 from features.dictionary import FEATURES, define
 from features.entity_definitions import entity_features
 from features.moment import FEN_PER_YUAN, Moment
 from features.retired import retire_all
 
-__all__ = ["FEATURES", "kind_definitions"]
+__all__ = ["FEATURES", "kind_definitions", "link_definitions"]
 
 NO_CATALOGUE_VALUE = "the catalogue has no value for the card type"
 BEYOND_CALENDAR = "beyond the known calendar"
@@ -238,39 +238,6 @@ def seller_accepted_all(m: Moment) -> Value:
 
 for _feature in entity_features():
     FEATURES.add(_feature)
-
-
-# --- links, and the same card ---------------------------------------------------------------------------
-
-LINK_PRIOR = 0.01
-LINK_STRENGTH = 5.0
-
-
-@define(family="links", unit="count", zh="关联卖家数", as_of="submission")
-def link_sellers(m: Moment) -> Value:
-    """Other sellers linked through shared devices, accounts, batches and addresses, over one another too."""
-    return m.links().sellers
-
-
-@define(family="links", unit="count", zh="关联团体欺诈数", as_of="label")
-def link_frauds(m: Moment) -> Value:
-    """Known frauds of the seller and of all linked sellers."""
-    return m.links().frauds
-
-
-@define(family="links", unit="ratio", zh="关联团体欺诈率", as_of="label")
-def link_frauds_per_seller(m: Moment) -> Value:
-    """Smoothed known frauds for each of them."""
-    links = m.links()
-    return smoothed_rate(links.frauds, links.sellers + 1.0, prior=LINK_PRIOR, strength=LINK_STRENGTH)
-
-
-@define(
-    family="duplicate", unit="count", zh="同一张卡提交次数", as_of="submission", null="no fingerprint given"
-)
-def fingerprint_count_all(m: Moment) -> Value:
-    """Earlier submissions of the same card."""
-    return m.count("card_fingerprint", "all")
 
 
 retire_all(FEATURES)

@@ -205,6 +205,7 @@ SHARING = (
     ("device", "seller", "30d"),
     ("ip", "seller", "24h"),
     ("payout_account", "seller", "30d"),
+    ("card_prefix", "seller", "24h"),
     ("card_prefix", "seller", "7d"),
     ("seller", "device", "30d"),
     ("seller", "payout_account", "30d"),

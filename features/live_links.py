@@ -32,13 +32,11 @@ CHANGES_MOST = 32
 _COLUMNS = {
     "device": "device_id",
     "payout_account": "payout_account",
-    "card_prefix": "card_prefix",
-    "ip": "ip",
 }
 
 
 def link_submission(trade: Trade, *, time: int, find: Find) -> None:
-    """A submission links its seller to its device, account, batch and address, in both pairs of epochs it is in."""
+    """A submission links its seller to its device and account, in both pairs of epochs it is in."""
     epoch = time // LINK_EPOCH
     for pair in (epoch - 1, epoch):
         for kind, value in _values(trade):

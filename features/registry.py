@@ -60,6 +60,7 @@ COMPUTING_MODULES = (
     "history.py",
     "kernel.py",
     "kind_definitions.py",
+    "link_definitions.py",
     "links.py",
     "market_history.py",
     "market_index.py",
