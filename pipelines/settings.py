@@ -226,9 +226,14 @@ class AdapterSettings(Policy):
     credit_token: str = Field(default="", repr=False)
     logistics_url: str = Field(default="", description="labels and tracking of physical cards")
     logistics_token: str = Field(default="", repr=False)
+    wallet_url: str = Field(default="", description="transfers of wallet balances, such as e-CNY, to the platform")
+    wallet_token: str = Field(default="", repr=False)
 
     @field_validator(
-        *(f"{name}_url" for name in ("issuer", "identity", "device", "bureau", "credit", "logistics"))
+        *(
+            f"{name}_url"
+            for name in ("issuer", "identity", "device", "bureau", "credit", "logistics", "wallet")
+        )
     )
     @classmethod
     def _is_safe(cls, url: str) -> str:

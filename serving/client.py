@@ -131,7 +131,8 @@ class HuikaClient:
         """Submit a card for sale. Its number and secret leave this process in the request's body alone."""
         body = _body(card)
         for name in ("number", "secret"):
-            body["card"][name] = getattr(card.card, name).get_secret_value()
+            if (code := getattr(card.card, name)) is not None:
+                body["card"][name] = code.get_secret_value()
         return self._flow("", body)
 
     def submission(self, submission_id: str) -> SubmissionView:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from features.catalogue import Catalogue
 from pipelines.recycling.accounts import Channel
+from pipelines.recycling.adapters.wallets import WALLET, wallet_number
 from pipelines.recycling.formats import check_number, check_secret
 from pipelines.recycling.policy import Name
 from pipelines.recycling.secret import Secret
@@ -20,6 +21,9 @@ from pipelines.recycling.trades import Step, TradeBook, UnknownSubmission
 from pipelines.recycling.vault import DuplicateCard, SecretDiffers, Vault
 
 Row = Mapping[str, Any]
+
+BY_TRANSFER = "by transfer"
+"""Stands in the vault where a wallet balance has no secret."""
 
 
 class IntakeRefused(ValueError):
@@ -34,7 +38,8 @@ class IntakeRefused(ValueError):
 @dataclass(frozen=True)
 class Offered:
     """A card as its seller submits it. asked: card and seller as the pricing API takes them, with nothing secret.
-    payee_ref: whom to pay, as the payout provider knows the seller; never an account number."""
+    payee_ref: whom to pay, as the payout provider knows the seller; never an account number. wallet_ref: of a wallet
+    balance, which has neither number nor secret: the wallet that will transfer it, as its provider knows it."""
 
     number: Secret
     secret: Secret
@@ -42,6 +47,13 @@ class Offered:
     payee_ref: str
     channel: Channel
     submission_id: str = ""
+    wallet_ref: str = ""
+
+    def codes(self, submission_id: str) -> tuple[Secret, Secret]:
+        """What the vault keeps: number and secret, or what stands in their place."""
+        if self.wallet_ref:
+            return Secret(wallet_number(self.wallet_ref, submission_id)), Secret(BY_TRANSFER)
+        return self.number, self.secret
 
 
 @dataclass(frozen=True)
@@ -65,16 +77,17 @@ class Intake:
         card_type = offered.asked["card"]["card_type"]
         self._check_format(offered)
         now = self.clock()
+        number, secret = offered.codes(submission_id)
         try:
             ref = self.vault.store(
                 trade_id=submission_id,
-                number=offered.number.open(),
-                secret=offered.secret.open(),
+                number=number.open(),
+                secret=secret.open(),
                 brand=card_type,
                 face_value_fen=offered.asked["card"]["face_value"]["amount_fen"],
                 actor=by,
                 now=now,
-                accepted_duplicates=self._over(card_type, offered.number),
+                accepted_duplicates=self._over(card_type, number),
             )
         except DuplicateCard:
             raise IntakeRefused("card_known", "this card is in another trade", field="number") from None
@@ -106,7 +119,8 @@ class Intake:
                 return None
 
     def _same(self, known: Row, offered: Offered) -> Row:
-        index = self.vault.blind_index(offered.asked["card"]["card_type"], offered.number.open())
+        number, _ = offered.codes(known["submission_id"])
+        index = self.vault.blind_index(offered.asked["card"]["card_type"], number.open())
         card = {**offered.asked["card"], "card_fingerprint": index}
         if known["asked"] != {**offered.asked, "card": card} or known["payee_ref"] != offered.payee_ref:
             raise IntakeRefused("submission_reused", "this submission_id came with another card before")
@@ -128,6 +142,15 @@ class Intake:
             raise IntakeRefused(
                 "unknown_card_type", "this card type is not in the catalogue", field="card_type"
             )
+        is_wallet = card_type.category == WALLET
+        if is_wallet != bool(offered.wallet_ref):
+            raise IntakeRefused(
+                "wallet_ref_missing" if is_wallet else "no_wallet",
+                "a wallet balance, and nothing else, is sold by naming its wallet",
+                field="wallet_ref",
+            )
+        if is_wallet:
+            return
         for field, found in (
             ("number", check_number(offered.number.open(), card=card_type)),
             ("secret", check_secret(offered.secret.open(), card=card_type)),

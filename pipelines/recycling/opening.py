@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import httpx
 import sqlalchemy as sa
 
-from features.catalogue import workspace_catalogue
+from features.catalogue import Catalogue, workspace_catalogue
 from pipelines.application_data import ApplicationData
 from pipelines.databases import immediate_engine
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.adapters.partners import connect
+from pipelines.recycling.adapters.wallets import WALLET, IssuerByKind, WalletIssuer
 from pipelines.recycling.disputes import Disputes
 from pipelines.recycling.flow import Flow
 from pipelines.recycling.intake import Intake
@@ -34,6 +36,7 @@ from pipelines.recycling.photo_readers import PhotoReaders
 from pipelines.recycling.photos import PhotoDesk
 from pipelines.recycling.policy import PROFILES, FlowPolicy, Name
 from pipelines.recycling.ports import Priced, Pricing
+from pipelines.recycling.reveals import Reveals
 from pipelines.recycling.safekeeping import leaf_of_reveal, open_evidence, open_vault
 from pipelines.recycling.taxes import TAXES_FILE, load_rates
 from pipelines.recycling.trades import TradeBook
@@ -58,6 +61,10 @@ class Recycling:
     def disputes(self) -> Disputes:
         return Disputes(self.flow, self.engine)
 
+    @property
+    def reveals(self) -> Reveals:
+        return Reveals(self.engine, self.flow.book, self.flow.vault, self.flow.clock)
+
 
 def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[], datetime]) -> Recycling:
     """The flow of a workspace. pricing: the pricing API, for whoever lets trades move on. Raises TaxFileError."""
@@ -68,11 +75,12 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
     vault = open_vault(workspace, on_reveal=leaf_of_reveal(evidence))
     partners = connect(settings.adapters, client=httpx.Client(trust_env=False))
     book = TradeBook(evidence)
+    catalogue = workspace_catalogue(workspace.tables)
     flow = Flow(
         book=book,
         vault=vault,
         pricing=pricing,
-        issuer=partners.issuer,
+        issuer=IssuerByKind(partners.issuer, WalletIssuer(partners.wallets), partial(_is_wallet, catalogue)),
         identity=partners.identity,
         payouts=PayoutDesk(
             provider=_provider(workspace),
@@ -84,7 +92,6 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
         logistics=partners.logistics,
         rates=load_rates(workspace.home / TAXES_FILE),
     )
-    catalogue = workspace_catalogue(workspace.tables)
     intake = Intake(engine, book, vault, catalogue, settings.profile, clock)
     return Recycling(
         engine=engine,
@@ -94,6 +101,11 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
         photos=PhotoDesk(intake, PhotoReaders(workspace.home), clock),
         books=settings.books,
     )
+
+
+def _is_wallet(catalogue: Catalogue, card_type: str) -> bool:
+    found = catalogue.types.get(card_type)
+    return found is not None and found.category == WALLET
 
 
 def policies_of(settings: RecyclingSettings) -> Mapping[Name, FlowPolicy]:

@@ -26,7 +26,13 @@ from pipelines.recycling import vault_tables as tables
 from pipelines.recycling.blind_index import BlindIndex
 from pipelines.recycling.secret import Secret
 from pipelines.recycling.vault_keys import NONCE_BYTES, CannotUnwrap, KeyProvider, Wrapped
-from pipelines.recycling.vault_rules import RevealAsked, RevealRefused, check_reason, check_reveal
+from pipelines.recycling.vault_rules import (
+    RevealAsked,
+    RevealRefused,
+    check_length,
+    check_reason,
+    check_reveal,
+)
 
 FORMAT = 1
 """How cards are sealed now; bound into each, so that a later way can stand beside it."""
@@ -197,6 +203,16 @@ class Vault:
         """The secret for a step of the trade itself, such as asking the issuer for its balance. It leaves what a reveal
         leaves. Raises as :meth:`reveal` does."""
         return self._shown("used", card_id, RevealAsked(FLOW_ROLE, FLOW_ROLE, step, ""), now=now)
+
+    def check_reason(self, card_id: str, reason: str) -> None:
+        """A reason that is kept before anything is shown. Raises RevealRefused where it holds the card's codes, or has
+        not the length of one; NoSuchCard, CardShredded, CardDamaged, VaultKeyError."""
+        row = self._row(card_id)
+        if row is None:
+            raise NoSuchCard("there is no such card in the vault")
+        check_length(reason)
+        held = self._opened(row)
+        check_reason(reason, (held.number.open(), held.secret.open()))
 
     def _shown(self, action: str, card_id: str, asked: RevealAsked, *, now: datetime) -> CardSecrets:
         row = self._row(card_id)

@@ -38,12 +38,17 @@ def check_reveal(asked: RevealAsked, *, face_value_fen: int | None, limit_fen: i
         raise RevealRefused("role", f"a secret is shown to {' and '.join(sorted(REVEALING_ROLES))} alone")
     if not asked.actor.strip():
         raise RevealRefused("role", "nobody is named who wants to see it")
-    if not SHORTEST_REASON <= len(asked.reason.strip()) <= LONGEST_REASON:
+    check_length(asked.reason)
+    if face_value_fen is not None and face_value_fen >= limit_fen:
+        _check_second(asked)
+
+
+def check_length(reason: str) -> None:
+    """Raises RevealRefused."""
+    if not SHORTEST_REASON <= len(reason.strip()) <= LONGEST_REASON:
         raise RevealRefused(
             "reason", f"a reveal needs a reason of {SHORTEST_REASON} to {LONGEST_REASON} characters"
         )
-    if face_value_fen is not None and face_value_fen >= limit_fen:
-        _check_second(asked)
 
 
 def _check_second(asked: RevealAsked) -> None:

@@ -32,6 +32,7 @@ from serving.api.photos import router as photo_routes
 from serving.api.problems import Problem, install_problem_handlers
 from serving.api.quote_queue import QuoteQueue
 from serving.api.receipts import router as receipt_routes
+from serving.api.reveals import router as reveal_routes
 from serving.api.signatures import router as signature_routes
 from serving.api.submissions import router as submission_routes
 from serving.api.trade_numbers import router as trade_number_routes
@@ -63,6 +64,7 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     app.include_router(submission_routes)
     app.include_router(receipt_routes)
     app.include_router(dispute_routes)
+    app.include_router(reveal_routes)
     app.include_router(callback_routes)
     app.include_router(trade_number_routes)
     app.include_router(model_routes)

@@ -18,7 +18,17 @@ NEW: dict[str, Any] = {
         "seller": {"seller_id": "s-1001", "device_id": "d-77"},
         "payee_ref": "payee-1001",
         "channel": "bank",
-    }
+    },
+    "an e-CNY wallet balance": {
+        "card": {
+            "card_type": "ecny_balance",
+            "face_value": {"amount_fen": 20_000},
+            "wallet_ref": "wallet-1001",
+        },
+        "seller": {"seller_id": "s-1001", "device_id": "d-77"},
+        "payee_ref": "payee-1001",
+        "channel": "ecny",
+    },
 }
 ACCEPTANCE: dict[str, Any] = {"the quote that was read": {"quote_id": "q-0123456789abcdef0123456789abcdef"}}
 DECISIONS: dict[str, Any] = {"approved": {"decision": "approve", "reason": "known customer, card seen"}}

@@ -13,10 +13,12 @@ Channel = Literal["bank", "alipay", "wechat", "ecny"]
 
 
 class OfferedCard(Card):
-    """The card with what it is redeemed with. Number and secret go into the vault and nowhere else."""
+    """The card with what it is redeemed with. Number and secret go into the vault and nowhere else. A wallet balance
+    has neither, but a ``wallet_ref``: the wallet that will transfer it, as the wallet provider knows it."""
 
-    number: SecretStr = Field(min_length=1, max_length=128)
-    secret: SecretStr = Field(min_length=1, max_length=128)
+    number: SecretStr | None = Field(default=None, min_length=1, max_length=128)
+    secret: SecretStr | None = Field(default=None, min_length=1, max_length=128)
+    wallet_ref: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")
 
 
 class NewSubmission(Body):

@@ -221,10 +221,13 @@ def decide(submission_id: str, asked: Decision, flow: TheFlow, asker: TheAsker) 
 
 
 def _offered(asked: NewSubmission) -> Offered:
-    card = asked.card.model_dump(mode="json", exclude={"number", "secret"}, exclude_none=True)
+    codes = {"number", "secret", "wallet_ref"}
+    card = asked.card.model_dump(mode="json", exclude=codes, exclude_none=True)
+    number, secret = asked.card.number, asked.card.secret
     return Offered(
-        number=Secret(asked.card.number.get_secret_value()),
-        secret=Secret(asked.card.secret.get_secret_value()),
+        number=Secret(number.get_secret_value() if number else ""),
+        secret=Secret(secret.get_secret_value() if secret else ""),
+        wallet_ref=asked.card.wallet_ref or "",
         asked={"card": card, "seller": asked.seller.model_dump(mode="json", exclude_none=True)},
         payee_ref=asked.payee_ref,
         channel=asked.channel,

@@ -23,7 +23,7 @@ def sandbox(
 
     base = f"http://127.0.0.1:{port}"
     print(f"sandbox at {base}; GET {base}/sandbox/log shows what it was asked. For huika.toml:\n\n[adapters]")
-    for name in ("issuer", "identity", "device", "bureau", "credit", "logistics"):
+    for name in ("issuer", "identity", "device", "bureau", "credit", "logistics", "wallet"):
         print(f'{name}_url = "{base}/{name}"')
     print(f'\n[books]\npayout_url = "{base}"', flush=True)
     uvicorn.run(create_app(seed=seed, hang_seconds=hang), host="127.0.0.1", port=port, log_level="warning")

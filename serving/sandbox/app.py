@@ -19,6 +19,7 @@ from serving.sandbox.desk import Answer, Desk, Refused, Sleep, body_of, problem,
 from serving.sandbox.issuer import SandboxIssuer
 from serving.sandbox.payouts import SandboxPayouts
 from serving.sandbox.scenarios import DEFAULT_HANG_SECONDS, BadScenario, Scenario, last_two
+from serving.sandbox.wallets import SandboxWallets
 
 Post = Callable[[str, dict[str, Any]], Awaitable[None]]
 TWICE = "97"
@@ -35,7 +36,7 @@ def create_app(
 ) -> Starlette:
     """A sandbox with empty books. ``sleep``, ``now`` and ``post`` (how a callback is sent) can be a test's own."""
     desk = Desk(seed=seed, sleep=sleep, hang_seconds=hang_seconds)
-    issuer, carrier = SandboxIssuer(), checks.SandboxCarrier()
+    issuer, carrier, wallets = SandboxIssuer(), checks.SandboxCarrier(), SandboxWallets()
     asked = (
         ("issuer", "/issuer/cards/check", "number", issuer.check),
         ("issuer", "/issuer/redemptions", "number", issuer.redeem),
@@ -44,10 +45,13 @@ def create_app(
         ("bureau", "/bureau/grades/check", "reference", checks.grade),
         ("credit", "/credit/grades/check", "reference", checks.grade),
         ("logistics", "/logistics/shipments", "shipment_id", carrier.order),
+        ("wallet", "/wallet/wallets/check", "wallet_ref", wallets.check),
+        ("wallet", "/wallet/collections", "wallet_ref", wallets.collect),
     )
     looked_up = (
         ("issuer", "/issuer/redemptions/{id}", issuer.redemption),
         ("logistics", "/logistics/shipments/{id}", carrier.track),
+        ("wallet", "/wallet/collections/{id}", wallets.look),
     )
     return Starlette(
         routes=[

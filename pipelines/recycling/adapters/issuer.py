@@ -26,8 +26,10 @@ Standing = Literal[
     "wrong_secret",
     "format_error",
     "unsupported",
+    "not_transferred",
 ]
-"""How a card stands with its issuer. ``in_process``: another redemption of it is under way."""
+"""How a card stands with its issuer. ``in_process``: another redemption of it is under way. ``not_transferred``: a
+wallet balance whose holder did not transfer it."""
 
 RedemptionState = Literal["done", "in_process", "refused"]
 

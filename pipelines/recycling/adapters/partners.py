@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from pipelines.recycling.adapters import checks, issuer, logistics
+from pipelines.recycling.adapters import checks, issuer, logistics, wallets
 from pipelines.recycling.adapters.http_adapter import HttpAdapter, Limits, Sleep
 from pipelines.settings import AdapterSettings
 
@@ -24,6 +24,7 @@ class Partners:
     bureau: checks.Grades
     credit: checks.Grades
     logistics: logistics.Logistics
+    wallets: wallets.Wallets
 
 
 def connect(
@@ -62,5 +63,8 @@ def connect(
         credit=checks.HttpGrades(http("credit", settings.credit_url, settings.credit_token, checks.REFUSALS)),
         logistics=logistics.HttpLogistics(
             http("logistics", settings.logistics_url, settings.logistics_token, logistics.REFUSALS)
+        ),
+        wallets=wallets.HttpWallets(
+            http("wallet", settings.wallet_url, settings.wallet_token, wallets.REFUSALS)
         ),
     )

@@ -93,6 +93,11 @@ TABLE: tuple[Row, ...] = (
     _row("GET", "/v1/submissions/{submission_id}/evidence", _ANALYST, _OPERATOR, audit="evidence_exported"),
     _row("GET", "/v1/disputes", _ANALYST, _OPERATOR),
     _row("POST", "/v1/submissions/{submission_id}/judgement", _ANALYST, audit="complaint_judged"),
+    # A secret is seen by one operator after another one agreed.
+    _row("POST", "/v1/submissions/{submission_id}/reveals", _OPERATOR, audit="reveal_asked"),
+    _row("GET", "/v1/reveals", _OPERATOR),
+    _row("POST", "/v1/reveals/{reveal_id}/approval", _OPERATOR, audit="reveal_approved"),
+    _row("POST", "/v1/reveals/{reveal_id}/look", _OPERATOR, audit="secret_revealed"),
     _row("GET", "/v1/callbacks", _PRICING, _OPERATOR),
     _row("POST", "/v1/callbacks/{callback_id}/replay", _PRICING, _OPERATOR),
     _row("GET", "/v1/recycling/numbers", _ANALYST, _OPERATOR),
