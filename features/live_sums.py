@@ -79,12 +79,15 @@ def _of_entity(entity: str, words: Sequence[SummedWord]) -> list[str]:
         elif word.what == "last_time":
             lines.append(f"        {word.name} = last_of(s.last, tails[0])")
         elif word.what == "distinct":
-            place = COUNTED[entity].index(word.one)
-            until = f"until_{word.two}" if WINDOWS[word.two].delay else "time"
-            lines.append(
-                f"        {word.name} = different(s.counted[{place}], tails[0], {place}, from_{word.two}, {until})"
-            )
+            lines.append(f"        {word.name} = {_distinct(word)}")
     return lines
+
+
+def _distinct(word: SummedWord) -> str:
+    if WINDOWS[word.two].delay:
+        return f"m.distinct({word.entity!r}, {word.one!r}, {word.two!r})"
+    place = COUNTED[word.entity].index(word.one)
+    return f"different(s.counted[{place}], tails[0], {place}, from_{word.two})"
 
 
 def _of_series(number: int, series: Series, words: Sequence[SummedWord]) -> list[str]:
@@ -188,17 +191,16 @@ def last_of(folded: int, tail: Sequence[Increment]) -> float:
     return float(max(tail[-1].time, folded))
 
 
-def different(
-    folded: Mapping[str, int], tail: Sequence[Increment], place: int, first: int, until: int
-) -> float:
-    """Different counted entities among submissions in ``[first, until)``."""
-    seen: set[str | None] = (
-        {name for name, time in folded.items() if first <= time < until} if folded else set()
-    )
-    for item in tail:
-        if first <= item.time < until:
-            seen.add(item.names[place])
-    seen.discard(None)
+def different(folded: Mapping[str, int], tail: Sequence[Increment], place: int, first: int) -> float:
+    """Different counted entities among submissions from a time on."""
+    seen: set[str | None] = set()
+    if folded:
+        whole = min(folded.values()) >= first
+        seen = set(folded) if whole else {name for name, time in folded.items() if time >= first}
+    if tail:
+        recent = tail if tail[0].time >= first else [item for item in tail if item.time >= first]
+        seen.update([item.names[place] for item in recent])
+        seen.discard(None)
     return float(min(len(seen), MOST_COUNTED))
 
 

@@ -11,11 +11,14 @@ from pydantic import ValidationError
 from serving.api.access.asking import Asker
 from serving.api.desk import Asking, Desk, Receipt
 from serving.api.problems import Problem, invalid_body
-from serving.api.quote_queue import AT_ONCE
 from serving.api.schemas import Submission
 from serving.api.swaps import swaps_of
 
 Result = dict[str, Any]
+
+AT_ONCE = 32
+"""Submissions of a batch answered together: a fifth less work for each than with half as many, and a quote that comes
+in between waits for no more than these."""
 
 
 async def answer_batch(

@@ -20,8 +20,10 @@ log = logging.getLogger("huika")
 
 REFRESH = timedelta(minutes=1)
 HISTORY = timedelta(days=90)
-SLICE = 8
-"""Card types that are priced at once: a quote waits no longer than for so many."""
+SLICE = 4
+REST_SECONDS = 0.02
+"""Card types that are priced at once, and how long quotes come first between two such slices: one that comes in a
+slice waits for no more than that one."""
 
 
 class PriceBoards:
@@ -65,7 +67,7 @@ class PriceBoards:
         while True:
             try:
                 for _ in self.refreshed(now=self._engine.clock()):
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(REST_SECONDS)
             except Exception:
                 log.exception("the price board could not be made anew; trying again in a minute")
             await asyncio.sleep(REFRESH.total_seconds())

@@ -12,6 +12,7 @@ import bentoml
 
 from serving.api.access.middleware import OuterGuard
 from serving.api.app import create_app
+from serving.api.direct import Direct
 from serving.api.wiring import lifespan
 
 app = create_app(lifespan)
@@ -30,4 +31,6 @@ class Huika:
     """Pricing and fraud scoring of gift cards."""
 
 
-Huika.add_asgi_middleware(OuterGuard, state=app.state)  # pyright: ignore[reportArgumentType]  # Bento's type is wrong
+# The first stands around the second. Bento's type of what it takes is wrong.
+Huika.add_asgi_middleware(OuterGuard, state=app.state)  # pyright: ignore[reportArgumentType]
+Huika.add_asgi_middleware(Direct, ours=app)  # pyright: ignore[reportArgumentType]

@@ -284,7 +284,8 @@ def test_reading_the_history_costs_no_query_a_quote(client, steady, clock, monke
 def test_the_service_starts_keeping_boards_and_stops(live_workspace, monkeypatch):
     """The real service has a board from its first moment, answers beside its keeper, and shuts down at once."""
     monkeypatch.setenv("HUIKA_HOME", str(live_workspace.home))
-    monkeypatch.setattr("gc.freeze", lambda: None)  # of a process that serves, not of one that tests
+    for setting in ("gc.freeze", "gc.set_threshold"):  # of a process that serves, not of one that tests
+        monkeypatch.setattr(setting, lambda *_: None)
     key = make_key(live_workspace, name="site", roles=[Role.PRICING_CLIENT], now=TODAY)
     with TestClient(create_app(lifespan), headers={"Authorization": f"Bearer {key}"}) as client:
         quote = ask(client, submission())
