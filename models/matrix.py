@@ -42,31 +42,27 @@ class Encoding:
 
     def matrix(self, columns: Columns) -> np.ndarray:
         """Columns -> float64 matrix (n, len(names)). Raises MissingFeature naming what is absent."""
-        absent = [name for name in self.names if name not in columns]
-        if absent:
-            raise MissingFeature(f"features missing: {', '.join(absent)}")
-        rows = len(columns[self.names[0]]) if self.names else 0
-        inputs = (self._input(name, columns[name]) for name in self.names)
+        try:
+            inputs = [columns[name] for name in self.names]
+        except KeyError:
+            absent = [name for name in self.names if name not in columns]
+            raise MissingFeature(f"features missing: {', '.join(absent)}") from None
+        rows = len(inputs[0]) if inputs else 0
+        for place, codes in self._codes.items():
+            inputs[place] = np.array([codes.get(value, np.nan) for value in inputs[place].tolist()])
         if 0 < rows <= FEW_ROWS:
-            flat = np.concatenate(tuple(inputs), dtype=np.float64)
+            flat = np.concatenate(inputs, dtype=np.float64)
             return np.ascontiguousarray(flat.reshape(len(self.names), rows).T)
         matrix = np.empty((rows, len(self.names)), dtype=np.float64)
         for position, column in enumerate(inputs):
             matrix[:, position] = column
         return matrix
 
-    def _input(self, name: str, column: np.ndarray) -> np.ndarray:
-        """A column as numbers: a category as its code."""
-        codes = self._codes.get(name)
-        if codes is None:
-            return column
-        return np.array([codes.get(value, np.nan) for value in column.tolist()], dtype=np.float64)
-
     @cached_property
-    def _codes(self) -> dict[str, dict[str, float]]:
-        """Categorical name -> value -> code."""
+    def _codes(self) -> dict[int, dict[str, float]]:
+        """Place of a categorical input -> value -> code."""
         return {
-            name: {value: float(code) for code, value in enumerate(vocabulary)}
+            self.names.index(name): {value: float(code) for code, value in enumerate(vocabulary)}
             for name, vocabulary in self.vocabularies.items()
         }
 

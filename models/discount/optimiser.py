@@ -132,17 +132,28 @@ class WholeBand:
     high: np.ndarray
     competitor_move: np.ndarray
 
-    @cached_property
+    @property
     def free_rate(self) -> np.ndarray:
         """Best rate (n,) of the band."""
-        return self._best(self.curve)
+        return self._best[0]
 
-    @cached_property
+    @property
     def usual_rate(self) -> np.ndarray:
         """Best rate (n,) of the band if the best competitor bid what it usually bids."""
+        return self._best[1]
+
+    @cached_property
+    def _best(self) -> np.ndarray:
+        """Both (2, n), searched for at once: for one card two searches take twice as long as one of two rows."""
+        size = len(self.low)
         if not self.competitor_move.any():
-            return self.free_rate
-        return self._best(replace(self.curve, location=self.curve.location - self.competitor_move))
+            best = best_rates(economics=self.economics, curve=self.curve, low=self.low, high=self.high)
+            return np.stack([best, best])
+        twice = self.rows(np.tile(np.arange(size), 2))
+        move = np.concatenate([np.zeros(size), self.competitor_move])
+        curve = replace(twice.curve, location=twice.curve.location - move)
+        best = best_rates(economics=twice.economics, curve=curve, low=twice.low, high=twice.high)
+        return best.reshape(2, size)
 
     def rows(self, rows: slice | np.ndarray) -> WholeBand:
         return WholeBand(
@@ -152,6 +163,3 @@ class WholeBand:
             high=self.high[rows],
             competitor_move=self.competitor_move[rows],
         )
-
-    def _best(self, curve: AcceptanceCurve) -> np.ndarray:
-        return best_rates(economics=self.economics, curve=curve, low=self.low, high=self.high)
