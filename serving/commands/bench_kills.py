@@ -22,8 +22,10 @@ from serving.commands.trade_drill import (
 from serving.refusals import Refusal
 
 LONGEST_SECONDS = 3_600.0
-LIFE_SECONDS = (0.1, 2.0)
+LIFE_SECONDS = (0.05, 1.0)
 """How long a worker lives before it or its database is killed."""
+STARTED_SHARE, LONGEST_START_SECONDS = 0.8, 30.0
+"""The share of kills that come while it works; the others may come while it starts."""
 AWAY_SECONDS = (0.0, 1.5)
 """How long a killed database stays away."""
 SPECIAL_SHARE = 0.15
@@ -81,6 +83,9 @@ def _kill(drilled: Drill, worker: WorkerProcess, trades: int, victims: list[str]
     rng.shuffle(victims)
     for number, victim in enumerate(victims, start=1):
         wanted = trades * number // len(victims)
+        until, started = time.monotonic() + LONGEST_START_SECONDS, rng.random() < STARTED_SHARE
+        while started and not worker.is_ready and time.monotonic() < until:
+            _live(drilled, until=time.monotonic() + 0.05, wanted=wanted)
         _live(drilled, until=time.monotonic() + rng.uniform(*LIFE_SECONDS), wanted=wanted)
         if victim == "worker":
             worker.kill()

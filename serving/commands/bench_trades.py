@@ -55,7 +55,8 @@ def run_trades(*, trades: int, storage: str, seed: int) -> TradesFound:
     """Let trades run; what was found. Raises Refusal."""
     with drill(seed=seed, storage=storage, special_share=0.0, payees=PROMPT_PAYEES) as drilled:
         with worker_process(drilled.home) as worker:
-            time.sleep(2)  # until it has started
+            while not worker.is_ready:
+                time.sleep(0.05)
             before = _cpu(drilled, worker.pid)
             began = time.monotonic()
             _drive(drilled, trades)

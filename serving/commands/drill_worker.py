@@ -10,14 +10,18 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.ports import Priced
+
+if TYPE_CHECKING:
+    from pipelines.recycling.durable import Worker
 
 RATE_PERCENT = 90
 
@@ -44,14 +48,45 @@ class DrillPricing:
         return Outcome("ok", "recorded")
 
 
+READY = "worker.ready"
+"""A file of the workspace that is there once a worker runs."""
 QUIET_SECONDS = 5.0
 """After which a provider that "never heard of it" is believed. The sandbox hangs for a second at most."""
 
 
 def work(home: Path) -> None:
     """Run a worker on a workspace until the process is killed; asked to end, it writes what it counted."""
+    from pipelines.recycling.durable import stop
+
+    worker = _started(home)
+    signal.signal(signal.SIGTERM, lambda *_: worker.stopping.set())
+    (home / READY).touch()
+    worker.run()
+    stop()
+    machine = worker.machine
+    counted = machine.runner.counted | {"phases": machine.phases, "batches": worker.batches}
+    counted |= {"commits": machine.runner.commits}
+    (home / "counted.json").write_text(json.dumps(counted))
+
+
+def _started(home: Path) -> Worker:
+    """A worker that is about to run. What its database refuses while it starts is tried again, as whoever watches over
+    processes does by starting them again."""
+    from sqlalchemy.exc import DBAPIError
+
+    from pipelines.recycling.durable import stop
+
+    while True:
+        try:
+            return _start(home)
+        except DBAPIError:
+            stop()
+            time.sleep(0.2)
+
+
+def _start(home: Path) -> Worker:
     from pipelines.databases import await_database
-    from pipelines.recycling.durable import Worker, launch, stop
+    from pipelines.recycling.durable import Worker, launch
     from pipelines.recycling.opening import open_recycling
     from pipelines.workspace import Workspace
 
@@ -61,13 +96,7 @@ def work(home: Path) -> None:
     system_url = workspace.settings.storage.application_url or f"sqlite:///{home / 'flow.db'}"
     flow = replace(opened.flow, payouts=replace(opened.flow.payouts, quiet_seconds=QUIET_SECONDS))
     machine = launch(flow, system_url=system_url, engine=opened.engine, executor="worker")
-    worker = Worker(machine, opened.engine)
-    signal.signal(signal.SIGTERM, lambda *_: worker.stopping.set())
-    worker.run()
-    stop()
-    counted = machine.runner.counted | {"phases": machine.phases, "batches": worker.batches}
-    counted |= {"commits": machine.runner.commits}
-    (home / "counted.json").write_text(json.dumps(counted))
+    return Worker(machine, opened.engine)
 
 
 def main() -> None:

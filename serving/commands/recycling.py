@@ -69,6 +69,7 @@ def run(
 ) -> None:
     """Let trades move on until stopped: review, quote, freeze, verify, pay, timers. It may be killed at any point; the
     next start goes on. One worker for a workspace."""
+    from pipelines.databases import await_database
     from pipelines.recycling.durable import Worker, launch, stop
     from pipelines.recycling.opening import open_recycling
     from pipelines.workspace import Workspace
@@ -84,6 +85,7 @@ def run(
         end_keys(workspace, WORKER_KEY, now=datetime.now(UTC))  # of a worker that was killed
         key = make_key(workspace, name=WORKER_KEY, roles=roles, now=datetime.now(UTC))
         client = stack.enter_context(HuikaClient(url, key))
+        await_database(workspace.application_url)
         opened = open_recycling(workspace, pricing=HttpPricing(client), clock=lambda: datetime.now(UTC))
         machine = launch(
             opened.flow,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from serving.commands.bench_servers import PostgresServer, free_port
+from serving.commands.drill_worker import READY, DrillPricing
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -108,7 +109,6 @@ def drill(*, seed: int, storage: str, special_share: float, payees: tuple[str, .
     for the disk. Raises Refusal."""
     from pipelines.recycling.opening import open_recycling
     from pipelines.workspace import Workspace
-    from serving.commands.drill_worker import DrillPricing
 
     if storage not in ("sqlite", "postgresql"):
         raise Refusal(f"there is no storage {storage}: sqlite, postgresql")
@@ -197,10 +197,16 @@ class WorkerProcess:
         self._parent = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
+        self._ready = home / READY
         self.pid = 0
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready.exists()
 
     def start(self) -> None:
         assert self._parent.stdin is not None
+        self._ready.unlink(missing_ok=True)
         self._parent.stdin.write("start\n")
         self._parent.stdin.flush()
         self.pid = int(self._said())
