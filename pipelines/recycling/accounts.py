@@ -48,6 +48,7 @@ CHART: dict[str, Heading] = {
         Heading("partner", "应付合作方分成", "owed to a partner", "credit", of="partner"),
         Heading("tax", "税款准备", "set aside for tax", "credit", of="kind of tax"),
         Heading("logistics", "应付物流费", "logistics fees owed", "credit"),
+        Heading("carriage", "运费差额", "carriage not covered by postage", "debit"),
         Heading("deposit", "争议保证金", "deposit held for disputes", "credit", of="party and whose"),
         Heading("capital", "投入资金", "money put in", "credit"),
         Heading("suspense", "暂记", "suspense: to be explained", "both"),
@@ -88,6 +89,7 @@ STOCK = Account("stock", "debit")
 LOSSES = Account("losses", "debit")
 REVENUE = Account("revenue", "credit")
 LOGISTICS = Account("logistics", "credit")
+CARRIAGE = Account("carriage", "debit")
 CAPITAL = Account("capital", "credit")
 SUSPENSE = Account("suspense", "both")
 

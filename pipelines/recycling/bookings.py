@@ -127,6 +127,11 @@ def charge_logistics(*, transfer_id: str, trade_id: str, seller_ref: str, amount
     ]
 
 
+def pay_carrier(*, transfer_id: str, channel: Channel, amount_fen: int) -> list[Transfer]:
+    """The carrier's invoice is paid out of a channel's cash."""
+    return [Transfer(transfer_id, "pay_carrier", amount_fen, LOGISTICS, cash(channel))]
+
+
 def sell_card(
     *, transfer_id: str, trade_id: str, channel: Channel, cost_fen: int, proceeds_fen: int
 ) -> list[Transfer]:

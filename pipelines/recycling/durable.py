@@ -28,6 +28,7 @@ from pipelines.recycling.disputes import rule
 from pipelines.recycling.flow import Facts, Flow, Row, close, freeze, label, lapse, track
 from pipelines.recycling.flow_pay import pay, resolve, verify
 from pipelines.recycling.flow_review import review
+from pipelines.recycling.returns import SENDING_BACK, send_back
 from pipelines.recycling.trades import MovedMeanwhile, due
 
 log = logging.getLogger("huika")
@@ -47,6 +48,7 @@ PHASES: Mapping[str, Callable[[Flow, Any, str], Facts]] = {
     "quoted": lapse,
     "paid": close,
     "disputed": rule,
+    **dict.fromkeys(SENDING_BACK, send_back),
     "closed": label,
     "reversed": label,
 }

@@ -174,8 +174,8 @@ def is_physical(row: Row) -> bool:
 
 
 def must_be_sent(row: Row) -> bool:
-    """Whether the card is still with its seller: one that was quoted again when it was unpacked is here."""
-    return is_physical(row) and not row["facts"].get("requoted")
+    """Whether the card is still with its seller: one that was unpacked is here until it goes back."""
+    return is_physical(row) and not row["facts"].get("here")
 
 
 def channel_of(row: Row) -> Channel:

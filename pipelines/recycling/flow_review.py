@@ -23,6 +23,8 @@ from pipelines.recycling.flow import (
 
 NOT_CONNECTED = "not_connected"
 EMPTY = "empty"
+STAYS_TRUE = ("here", "shipment", "requoted")
+"""What an earlier round found out about a physical card and a new quote does not change."""
 """How a card stands that is valid and holds nothing."""
 
 
@@ -111,7 +113,8 @@ def _without_quote(flow: Flow, connection: sa.Connection, seen: Row, looked: Fac
     for found in (looked, vouched):
         if found.get("trouble"):
             return flow.failed(connection, row, found["trouble"], found.get("wait"))
-    facts = {"card": looked["standing"], **vouched}
+    facts = {name: row["facts"][name] for name in STAYS_TRUE if name in row["facts"]}
+    facts |= {"card": looked["standing"], **vouched}
     return flow.moved(connection, row, "rejected", f"card_{looked['standing']}", told=facts, facts=facts)
 
 
@@ -138,7 +141,8 @@ def _conclude(
         return flow.failed(connection, row, priced["trouble"], priced.get("wait"))
     target, why = _verdict(flow, row, looked, vouched, priced)
     columns = quote_columns(priced)
-    facts = {"card": looked["standing"], "balance_fen": looked["balance_fen"], **vouched}
+    facts = {name: row["facts"][name] for name in STAYS_TRUE if name in row["facts"]}
+    facts |= {"card": looked["standing"], "balance_fen": looked["balance_fen"], **vouched}
     facts |= {"reasons": priced["reasons"], "degraded": priced["degraded"]}
     facts["charges"] = priced["charges"]
     due = columns["valid_until"] if target == "quoted" else None

@@ -187,11 +187,11 @@ class Intake:
 
     def ask_again(self, submission_id: str, *, by: str) -> Row:
         """A new quote in place of one that lapsed."""
-        return self._wish(submission_id, "submitted", "asks_again", by=by)
+        return self._wish(submission_id, "submitted", "asks_again", by=by, check=_still_here)
 
     def ask_person(self, submission_id: str, *, by: str) -> Row:
         """A person's review of a refusal."""
-        return self._wish(submission_id, "person_needed", "asks_for_review", by=by)
+        return self._wish(submission_id, "person_needed", "asks_for_review", by=by, check=_still_here)
 
     def _wish(
         self,
@@ -209,3 +209,10 @@ class Intake:
                 return row
             step = Step(target, "seller", by, why, check(row), {"quote_id": row["quote_id"]})
             return self.book.move(connection, row, step, now=self.clock())
+
+
+def _still_here(row: Row) -> dict[str, Any]:
+    """Raises IntakeRefused for a card that is on its way back to its seller."""
+    if row["facts"].get("return"):
+        raise IntakeRefused("sent_back", "the card is on its way back; submit it anew")
+    return {}

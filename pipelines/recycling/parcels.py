@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from pipelines.recycling.adapters.logistics import Logistics
+from pipelines.recycling.adapters.logistics import Logistics, Shipment
 from pipelines.recycling.adapters.outcomes import Outcome
 
 Facts = dict[str, Any]
@@ -23,7 +23,18 @@ NEVER_COMES = {"lost": "parcel_lost", "returned": "parcel_came_back"}
 def ordered_label(logistics: Logistics, submission_id: str, seller_ref: str) -> Facts:
     """The label of a trade's parcel, ordered once; empty without a carrier, or the trouble of ordering. The carrier
     knows the seller's address by the seller's reference."""
-    outcome = logistics.order(shipment_id=f"{submission_id}-in", address_ref=seller_ref, direction="to_us")
+    return _label(
+        logistics.order(shipment_id=f"{submission_id}-in", address_ref=seller_ref, direction="to_us")
+    )
+
+
+def label_back(logistics: Logistics, submission_id: str, seller_ref: str, *, number: int) -> Facts:
+    """The label for the way back, ordered once for each number; otherwise as :func:`ordered_label`."""
+    shipment_id = f"{submission_id}-back" + ("" if number == 1 else f"-{number}")
+    return _label(logistics.order(shipment_id=shipment_id, address_ref=seller_ref, direction="to_seller"))
+
+
+def _label(outcome: Outcome[Shipment]) -> Facts:
     if outcome.state == "not_connected":
         return {}
     shipment = outcome.value

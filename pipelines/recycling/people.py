@@ -12,9 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipelines.databases import reading
 from pipelines.recycling import bookings, ledger
 from pipelines.recycling.flow import Flow, channel_of, unfreeze
 from pipelines.recycling.flow_pay import order_payout, payout_id_of, sent_fen
+from pipelines.recycling.returns import BY_HAND, SENDING_BACK, STUCK, keep
 from pipelines.recycling.trades import Step
 
 Row = Mapping[str, Any]
@@ -36,13 +38,18 @@ class People:
     engine: sa.Engine
 
     def approve(self, submission_id: str, *, by: str, reason: str) -> Row:
-        """Let the seller have the quote that waits; one that is no longer valid is priced again first."""
+        """Let the seller have the quote that waits; where none is valid any more the card is looked at and quoted anew,
+        and the seller gets that quote."""
+        with reading(self.engine).connect() as connection:
+            valid_until = self.flow.book.read(connection, submission_id)["valid_until"]
+        is_valid = valid_until is not None and valid_until > self.flow.clock()
 
         def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
             facts = dict(row["facts"]) | {"approved_by": by}
-            return {"facts": facts, "due_at": row["valid_until"]}
+            return {"facts": facts} | ({"due_at": row["valid_until"]} if is_valid else {})
 
-        return self._decide(submission_id, "person_needed", "quoted", "approved", by, reason, change)
+        target, why = ("quoted", "approved") if is_valid else ("submitted", "approved_late")
+        return self._decide(submission_id, "person_needed", target, why, by, reason, change)
 
     def reject(self, submission_id: str, *, by: str, reason: str) -> Row:
         return self._decide(submission_id, "person_needed", "rejected", "rejected_by_person", by, reason)
@@ -62,6 +69,10 @@ class People:
 
     def unpacked(self, submission_id: str, *, by: str, film_sha256: str) -> Row:
         """A physical card arrived and was unpacked on film; the film's hash goes into the evidence."""
+
+        def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
+            return {"facts": dict(row["facts"]) | {"here": True}}
+
         return self._decide(
             submission_id,
             "shipping",
@@ -69,8 +80,19 @@ class People:
             "unpacked",
             by,
             "unpacked",
+            change,
             told={"film_sha256": film_sha256},
         )
+
+    def sent_back(self, submission_id: str, *, by: str, tracking_number: str) -> Row:
+        """A card went back by hand. Raises DecisionRefused ``wrong_state`` where nobody waits for that."""
+        with self.engine.begin() as connection:
+            row = self._read(connection, submission_id, SENDING_BACK)
+            if row["trouble"] not in (BY_HAND, *STUCK.values()):
+                raise DecisionRefused("wrong_state", "this card does not wait to be sent back by hand")
+            shipment = {"shipment_id": "", "tracking_number": tracking_number, "label_url": ""}
+            shipment |= {"whereabouts": "on_the_way", "carrier_fee_fen": None}
+            return keep(self.flow, connection, row, shipment, kind="return_by_hand", by=by)
 
     def stop_payout(self, submission_id: str, *, by: str, reason: str) -> Row:
         """A payout that is still held is not made: the card turned out wrong."""

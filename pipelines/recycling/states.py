@@ -23,13 +23,14 @@ ACTORS: dict[Actor, tuple[str, str]] = {
 @dataclass(frozen=True)
 class State:
     """A state of a trade. phase: the work that the machine owes it, empty where it waits for somebody; is_end: nothing
-    follows by itself."""
+    follows by itself. sends_back_after: after how many days a physical card that is here goes back; None: it stays."""
 
     code: str
     zh: str
     en: str
     phase: str = ""
     is_end: bool = False
+    sends_back_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ _STATES = (
     State("paid", "已打款", "paid"),
     State("disputed", "争议中", "in dispute", phase="rule"),
     State("closed", "已完成", "closed", is_end=True),
-    State("rejected", "未收", "not taken", is_end=True),
-    State("declined", "卖家未接受", "declined by the seller", is_end=True),
-    State("lapsed", "报价过期", "quote lapsed", is_end=True),
-    State("cancelled", "已取消", "cancelled", is_end=True),
-    State("returned", "已退回", "returned", is_end=True),
+    State("rejected", "未收", "not taken", is_end=True, sends_back_after=3),
+    State("declined", "卖家未接受", "declined by the seller", is_end=True, sends_back_after=0),
+    State("lapsed", "报价过期", "quote lapsed", is_end=True, sends_back_after=3),
+    State("cancelled", "已取消", "cancelled", is_end=True, sends_back_after=0),
+    State("returned", "已退回", "returned", is_end=True, sends_back_after=0),
     State("reversed", "争议退款", "reversed after a dispute", is_end=True),
 )
 STATES: dict[str, State] = {state.code: state for state in _STATES}
@@ -71,6 +72,7 @@ MOVES = (
     Move("submitted", "rejected", "machine", "wrong format, known card, dead card, or refused"),
     Move("submitted", "cancelled", "seller", "taken back"),
     Move("person_needed", "quoted", "person", "approved"),
+    Move("person_needed", "submitted", "person", "approved; the quote is too old: made anew"),
     Move("person_needed", "rejected", "person", "not approved"),
     Move("person_needed", "cancelled", "seller", "taken back"),
     Move("rejected", "person_needed", "seller", "asks for a person's review"),

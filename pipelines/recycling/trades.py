@@ -90,6 +90,9 @@ class TradeBook:
         check_move(row["state"], step.target, step.actor)
         phase = STATES[step.target].phase
         values = {"due_at": now if phase else None, "failures": 0, "trouble": ""} | dict(step.changes)
+        wait = STATES[step.target].sends_back_after
+        if wait is not None and values.get("facts", row["facts"]).get("here"):
+            values["due_at"] = now + timedelta(days=wait)
         after = self._change(connection, row, values | {"state": step.target, "moved_at": now})
         self._note(connection, after, source=row["state"], step=step, version=after["version"], now=now)
         note_move(connection, after, now=now)

@@ -52,6 +52,7 @@ CODES: dict[str, tuple[int, str]] = {
     "card_known": (409, "this card is in another trade"),
     "callback_waiting": (409, "this callback waits to be sent already"),
     "not_settled": (409, "this trade was not paid; there is no receipt"),
+    "sent_back": (409, "the card is on its way back; submit it anew"),
     "moved_meanwhile": (409, "the trade changed a moment ago; look again"),
     "submission_reused": (409, "this submission_id came with another card before"),
     "wrong_state": (409, "this cannot be done in the trade's state"),

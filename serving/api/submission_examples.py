@@ -44,6 +44,8 @@ SUBMISSION: dict[str, Any] = {
     "fee": {"amount_fen": 0, "currency": "CNY"},
     "postage": {"amount_fen": 0, "currency": "CNY"},
     "tax": {"amount_fen": 0, "currency": "CNY"},
+    "parcel": None,
+    "return_parcel": None,
     "decision": "pay",
     "valid_until": "2026-03-01T10:30:00+00:00",
     "trouble": "",

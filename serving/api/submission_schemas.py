@@ -40,12 +40,13 @@ class Acceptance(Body):
 
 class Decision(Body):
     """What a person decides. approve, reject: a submission that waits for a person. good, bad: a card looked at by hand
-    after its money was frozen. unpacked: a parcel, with the SHA-256 of its film. stop: a payout that is still held.
-    pay_again: a payout that failed."""
+    after its money was frozen. unpacked: a parcel, with the SHA-256 of its film. sent_back: a card that went back by
+    hand, with its tracking number. stop: a payout that is still held. pay_again: a payout that failed."""
 
-    decision: Literal["approve", "reject", "good", "bad", "unpacked", "stop", "pay_again"]
+    decision: Literal["approve", "reject", "good", "bad", "unpacked", "sent_back", "stop", "pay_again"]
     reason: str = Field(min_length=1, max_length=500)
     film_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    tracking_number: Text | None = None
 
 
 class StepTaken(Body):
@@ -58,9 +59,18 @@ class StepTaken(Body):
     at: datetime
 
 
+class ParcelView(Body):
+    """A parcel of a physical card. ``whereabouts``: ordered, picked_up, on_the_way, delivered, returned or lost."""
+
+    tracking_number: str
+    label_url: str
+    whereabouts: str
+
+
 class SubmissionView(Body):
     """A trade as it stands. ``quote_id``: read it at ``/v1/quotes/{quote_id}``; ``payout``: what the seller gets:
     ``price`` less ``fee``, ``postage`` (of a physical card's label) and ``tax`` (set aside).
+    ``parcel``: of a physical card on its way here; ``return_parcel``: on its way back, free of charge.
     ``trouble``: why the machine could not go on yet, empty where it could; it tries again by itself at ``due_at``."""
 
     submission_id: str
@@ -73,6 +83,8 @@ class SubmissionView(Body):
     fee: Money
     postage: Money
     tax: Money
+    parcel: ParcelView | None
+    return_parcel: ParcelView | None
     decision: str
     valid_until: datetime | None
     trouble: str

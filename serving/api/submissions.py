@@ -40,7 +40,7 @@ from serving.api.submission_schemas import (
 
 MOST_LISTED = 200
 STATUS = {"submission_reused": 409, "card_known": 409, "quote_replaced": 409, "quote_expired": 409}
-STATUS |= {"bad_claim": 422, "bad_award": 422}
+STATUS |= {"bad_claim": 422, "bad_award": 422, "sent_back": 409}
 
 LOT_BODY = {
     "requestBody": {
@@ -252,6 +252,12 @@ def _decided(flow: Recycling, submission_id: str, asked: Decision, *, by: str) -
             if asked.film_sha256 is None:
                 raise Problem(422, "invalid_request", "the film's SHA-256 is missing", field="film_sha256")
             return people.unpacked(submission_id, by=by, film_sha256=asked.film_sha256)
+        case "sent_back":
+            if asked.tracking_number is None:
+                raise Problem(
+                    422, "invalid_request", "the tracking number is missing", field="tracking_number"
+                )
+            return people.sent_back(submission_id, by=by, tracking_number=asked.tracking_number)
 
 
 def _take_lot(
@@ -335,6 +341,8 @@ def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
         "fee": money(charges.fee_fen),
         "postage": money(charges.postage_fen),
         "tax": money(charges.tax_fen),
+        "parcel": _parcel(row["facts"].get("shipment")),
+        "return_parcel": _parcel(row["facts"].get("return")),
         "decision": row["decision"],
         "valid_until": told_time(row["valid_until"]),
         "trouble": row["trouble"],
@@ -349,3 +357,9 @@ def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
 
 def told_time(moment: Any) -> str | None:
     return None if moment is None else moment.isoformat()
+
+
+def _parcel(shipment: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a seller needs of a parcel; None where there is none."""
+    names = ("tracking_number", "label_url", "whereabouts")
+    return {name: shipment[name] for name in names} if shipment else None

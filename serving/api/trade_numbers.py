@@ -107,12 +107,12 @@ class TradeWatch:
             await asyncio.sleep(LOOK_SECONDS)
 
     def look(self) -> None:
-        """Tell once. Troubles are counted among the trades that have not ended."""
+        """Tell once. Troubles are counted among the trades that have not ended, and of cards on their way back."""
         columns = submissions.c
         with self.data.transaction() as connection:
             states = _counts(connection, sa.select(columns.state, sa.func.count()).group_by(columns.state))
             troubled = sa.select(columns.trouble, sa.func.count()).where(
-                columns.state.in_(OPEN), columns.trouble != ""
+                sa.or_(columns.state.in_(OPEN), columns.trouble.startswith("return_")), columns.trouble != ""
             )
             troubles = _counts(connection, troubled.group_by(columns.trouble))
         self.metrics.trades(states={code: states[code] for code in STATES}, troubles=troubles)
