@@ -27,7 +27,7 @@ from pipelines.recycling.policy import FlowPolicy, Name
 from pipelines.recycling.ports import Pricing
 from pipelines.recycling.taxes import Rates
 from pipelines.recycling.trades import Step, TradeBook
-from pipelines.recycling.vault import Vault
+from pipelines.recycling.vault import CardShredded, NoSuchCard, Vault
 
 Row = Mapping[str, Any]
 Facts = dict[str, Any]
@@ -95,9 +95,16 @@ def as_found(flow: Flow, run: Runner, submission_id: str, *, states: tuple[str, 
     return row if row["state"] in states else None
 
 
-def presented(flow: Flow, row: Row, *, step: str) -> PresentedCard:
-    """The trade's card for one request to its issuer."""
-    secrets = flow.vault.use(row["card_id"], step=step, now=flow.clock())
+SECRET_GONE = "secret_gone"
+"""How a card stands whose secret was destroyed after its time: nobody can look at it any more."""
+
+
+def presented(flow: Flow, row: Row, *, step: str) -> PresentedCard | None:
+    """The trade's card for requests to its issuer; None where its secret was destroyed."""
+    try:
+        secrets = flow.vault.use(row["card_id"], step=step, now=flow.clock())
+    except (CardShredded, NoSuchCard):
+        return None
     return PresentedCard(row["asked"]["card"]["card_type"], secrets.number, secrets.secret)
 
 

@@ -9,6 +9,7 @@ from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.charges import charges_of_trade, settlement
 from pipelines.recycling.flow import (
     DEAD,
+    SECRET_GONE,
     Facts,
     Flow,
     Row,
@@ -45,9 +46,8 @@ def _take_over(flow: Flow, row: Row) -> Facts:
     """Look at the card once more, and take it if it is what was said."""
     card = presented(flow, row, step="take_over")
     looked = look(flow, card)
-    if looked["standing"] in ("active", "expired") and looked["balance_fen"] in (None, value_fen(row)):
-        return _take(flow, row, card)
-    return looked
+    is_well = looked["standing"] in ("active", "expired") and looked["balance_fen"] in (None, value_fen(row))
+    return _take(flow, row, card) if card is not None and is_well else looked
 
 
 def _holds_other(looked: Facts, row: Row) -> bool:
@@ -106,7 +106,7 @@ def _verified(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, r
             due_at=columns["valid_until"],
             **columns,
         )
-    is_dead = looked["standing"] in DEAD or looked.get("refused")
+    is_dead = looked["standing"] in (*DEAD, SECRET_GONE) or looked.get("refused")
     why = "no_offer" if requoted else f"card_{looked['standing']}" if is_dead else "card_empty"
     return flow.moved(connection, row, "returned", why, told=looked)
 

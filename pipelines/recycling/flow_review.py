@@ -11,6 +11,7 @@ from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.charges import charged, charges_of
 from pipelines.recycling.flow import (
     DEAD,
+    SECRET_GONE,
     Facts,
     Flow,
     Row,
@@ -22,9 +23,9 @@ from pipelines.recycling.flow import (
 )
 
 NOT_CONNECTED = "not_connected"
-EMPTY = "empty"
 STAYS_TRUE = ("here", "shipment", "requoted")
 """What an earlier round found out about a physical card and a new quote does not change."""
+EMPTY = "empty"
 """How a card stands that is valid and holds nothing."""
 
 
@@ -36,14 +37,16 @@ def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
     looked = run.step("look", lambda: look(flow, presented(flow, row, step="look")))
     vouched = run.step("vouch", lambda: _vouch(flow, row))
     trouble = looked.get("trouble") or vouched.get("trouble")
-    if trouble or looked["standing"] in (*DEAD, EMPTY, "expired_for_good"):
+    if trouble or looked["standing"] in (*DEAD, EMPTY, SECRET_GONE, "expired_for_good"):
         return run.transaction("turn_down", lambda c: _without_quote(flow, c, row, looked, vouched))
     priced = run.step("price", lambda: price(flow, row, looked))
     return run.transaction("conclude", lambda c: _conclude(flow, c, row, looked, vouched, priced))
 
 
-def look(flow: Flow, card: PresentedCard) -> Facts:
+def look(flow: Flow, card: PresentedCard | None) -> Facts:
     """What the issuer says of a card now: ``standing`` and ``balance_fen``, or the trouble of asking."""
+    if card is None:
+        return {"standing": SECRET_GONE, "balance_fen": None}
     outcome = flow.issuer.check(card)
     if outcome.state == NOT_CONNECTED:
         return {"standing": NOT_CONNECTED, "balance_fen": None}

@@ -237,6 +237,42 @@ def test_a_refused_seller_may_ask_for_a_person(world):
     assert world.state(one) == "paid"
 
 
+def test_an_approval_that_comes_late_is_for_a_new_quote(world):
+    """Approved after the quote's time, the card is quoted anew without a further person; the seller gets that quote."""
+    world.pricing.decision = "review"
+    one = world.submit()
+    world.work()
+    old = world.trade(one)["quote_id"]
+    world.clock.forward(hours=3)
+    world.people.approve(one, by="analyst-1", reason="looks fine")
+    world.work()
+    assert world.state(one) == "quoted"
+    assert world.trade(one)["quote_id"] != old
+    world.accept(one)
+    world.work()
+    assert world.state(one) == "paid"
+
+
+def test_a_card_whose_secret_is_gone_is_turned_down_by_name(world):
+    """Asked for again after its secret was destroyed, a lapsed trade ends as ``card_secret_gone``, not as an error; one
+    that was frozen goes back and its money is free."""
+    lapsed, frozen = world.submit(1), world.submit(2)
+    world.work()
+    world.accept(frozen)
+    for one in (lapsed, frozen):
+        world.flow.vault.shred(world.trade(one)["card_id"], actor="retention", now=world.clock.now)
+    world.clock.forward(minutes=31)
+    world.work()
+    world.intake.ask_again(lapsed, by="seller-app")
+    world.work()
+    assert (world.state(lapsed), world.state(frozen)) == ("rejected", "returned")
+    with world.engine.connect() as connection:
+        whys = [steps_of(connection, one)[-1]["why"] for one in (lapsed, frozen)]
+    assert whys == ["card_secret_gone", "card_secret_gone"]
+    assert world.provider.paid == {}
+    assert_books(world)
+
+
 def test_a_quote_ends_and_can_be_asked_for_again(world):
     """Nobody can accept after ``valid_until``; asked again there is a new quote."""
     one = world.submit()
