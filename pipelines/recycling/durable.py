@@ -54,7 +54,7 @@ PHASES: Mapping[str, Callable[[Flow, Any, str], Facts]] = {
 }
 AT_ONCE = 32
 """Trades under way at once. Most of a trade's time is waiting for partners and for the disk."""
-GATHER_SECONDS, IDLE_SECONDS, AWAY_SECONDS = 0.05, 0.1, 1.0
+GATHER_SECONDS, IDLE_SECONDS, AWAY_SECONDS = 0.05, 0.2, 1.0
 """Between two looks for trades that are due: while some are under way, while none are, while the database is away."""
 MACHINE_ERROR = "machine_error"
 

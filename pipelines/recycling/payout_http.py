@@ -70,12 +70,14 @@ class HttpPayouts:
 
     client: with the provider's address, credentials and timeouts; see :func:`http_payouts`. answer_seconds: after which
     an answer that is still arriving is given up. clock: seconds, monotonic; pause: waits so many seconds.
+    room_seconds: how long a request waits for a place among those of its channel.
     """
 
     client: httpx.Client
     answer_seconds: float
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
+    room_seconds: float = ROOM_SECONDS
     breakers: Mapping[Channel, Breaker] = field(init=False)
     _room: Mapping[Channel, threading.Semaphore] = field(init=False, repr=False)
 
@@ -127,7 +129,7 @@ class HttpPayouts:
         room = self._room[channel]
         if self.breakers[channel].rest_seconds():
             yield "left_alone"
-        elif not room.acquire(timeout=ROOM_SECONDS):
+        elif not room.acquire(timeout=self.room_seconds):
             yield "crowded"
         else:
             try:

@@ -17,6 +17,7 @@ from serving.commands.bench_live import bench_live
 from serving.commands.bench_models import bench_handbook, bench_market
 from serving.commands.bench_ocr import bench_ocr
 from serving.commands.bench_off_policy import bench_off_policy
+from serving.commands.bench_parked import bench_parked
 from serving.commands.bench_processes import child
 from serving.commands.bench_reasons import bench_reasons
 from serving.commands.bench_replay import bench_replay
@@ -51,6 +52,7 @@ bench.command("equality")(bench_equality)
 bench.command("swaps")(bench_swaps)
 bench.command("kills")(bench_kills)
 bench.command("trades")(bench_trades)
+bench.command("parked")(bench_parked)
 
 Trades = Annotated[int, typer.Option(help="Trades of the synthetic market.", min=2_000)]
 

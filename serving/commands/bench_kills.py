@@ -11,6 +11,7 @@ import typer
 
 from serving.commands.bench_servers import Process
 from serving.commands.trade_drill import (
+    LONGEST_START_SECONDS,
     TROUBLED_PAYEES,
     Drill,
     Judged,
@@ -24,7 +25,7 @@ from serving.refusals import Refusal
 LONGEST_SECONDS = 3_600.0
 LIFE_SECONDS = (0.05, 1.0)
 """How long a worker lives before it or its database is killed."""
-STARTED_SHARE, LONGEST_START_SECONDS = 0.8, 30.0
+STARTED_SHARE = 0.8
 """The share of kills that come while it works; the others may come while it starts."""
 AWAY_SECONDS = (0.0, 1.5)
 """How long a killed database stays away."""

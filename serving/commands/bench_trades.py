@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from serving.commands.trade_drill import PROMPT_PAYEES, Drill, drill, judge, worker_process
+from serving.commands.trade_drill import PROMPT_PAYEES, Drill, cpu_seconds, drill, judge, worker_process
 from serving.refusals import Refusal
 
 WINDOW = 120
@@ -55,13 +55,12 @@ def run_trades(*, trades: int, storage: str, seed: int) -> TradesFound:
     """Let trades run; what was found. Raises Refusal."""
     with drill(seed=seed, storage=storage, special_share=0.0, payees=PROMPT_PAYEES) as drilled:
         with worker_process(drilled.home) as worker:
-            while not worker.is_ready:
-                time.sleep(0.05)
-            before = _cpu(drilled, worker.pid)
+            worker.await_ready()
+            before = cpu_seconds(drilled, worker.pid)
             began = time.monotonic()
             _drive(drilled, trades)
             seconds = time.monotonic() - began
-            after = _cpu(drilled, worker.pid)
+            after = cpu_seconds(drilled, worker.pid)
             worker.ask()
         counted = json.loads((drilled.home / "counted.json").read_text())
         wrong = judge(drilled).wrong
@@ -79,23 +78,3 @@ def _drive(drilled: Drill, trades: int) -> None:
         drilled.accept_quoted()
         under_way = drilled.under_way()
         time.sleep(LOOK_SECONDS)
-
-
-def _cpu(drilled: Drill, worker: int) -> dict[str, float]:
-    """Seconds of processor time so far."""
-    import psutil
-
-    pids = {"worker": [worker], "sellers": [psutil.Process().pid], "partners": [drilled.sandbox.pid]}
-    if drilled.postgres is not None:
-        pids["database"] = drilled.postgres.process.process_ids()
-    return {name: sum(sum(_times(pid)) for pid in found) for name, found in pids.items()}
-
-
-def _times(pid: int) -> tuple[float, float]:
-    import psutil
-
-    try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0, 0.0
-    return times.user, times.system

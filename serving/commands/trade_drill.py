@@ -34,6 +34,7 @@ PROMPT_PAYEES = ("payee-11", "payee-12")
 TROUBLED_PAYEES = ("payee-11", "payee-12", "payee-13", "payee-85", "payee-94")
 """Paid at once; at the second look; paid without an answer."""
 FACE_FEN, FUNDS_FEN = 50_000, 10**12
+LONGEST_START_SECONDS = 60.0
 
 
 @dataclass
@@ -211,6 +212,14 @@ class WorkerProcess:
         self._parent.stdin.flush()
         self.pid = int(self._said())
 
+    def await_ready(self) -> None:
+        """Wait until it runs. Raises Refusal."""
+        until = time.monotonic() + LONGEST_START_SECONDS
+        while not self.is_ready:
+            if time.monotonic() > until:
+                raise Refusal("the worker did not start")
+            time.sleep(0.05)
+
     def kill(self) -> None:
         """End it at once, as a power cut does."""
         os.kill(self.pid, signal.SIGKILL)
@@ -239,6 +248,26 @@ def worker_process(home: Path) -> Iterator[WorkerProcess]:
         yield process
     finally:
         process.close()
+
+
+def cpu_seconds(drilled: Drill, worker: int) -> dict[str, float]:
+    """Seconds of processor time so far, by who spent them."""
+    import psutil
+
+    pids = {"worker": [worker], "sellers": [psutil.Process().pid], "partners": [drilled.sandbox.pid]}
+    if drilled.postgres is not None:
+        pids["database"] = drilled.postgres.process.process_ids()
+    return {name: sum(sum(_times(pid)) for pid in found) for name, found in pids.items()}
+
+
+def _times(pid: int) -> tuple[float, float]:
+    import psutil
+
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0, 0.0
+    return times.user, times.system
 
 
 # --- what came of it ---------------------------------------------------------------------------------------------

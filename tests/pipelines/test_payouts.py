@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -14,11 +16,11 @@ from sqlalchemy.exc import DBAPIError
 
 from pipelines.application_data import ApplicationData
 from pipelines.recycling import bookings
-from pipelines.recycling.accounts import cash, seller, transit
+from pipelines.recycling.accounts import Channel, cash, seller, transit
 from pipelines.recycling.ledger import balance, post
 from pipelines.recycling.ledger_audit import audit
 from pipelines.recycling.ledger_tables import make_ledger_tables
-from pipelines.recycling.payout_http import HttpPayouts, ProviderUnavailable, http_payouts
+from pipelines.recycling.payout_http import AT_ONCE, HttpPayouts, ProviderUnavailable, http_payouts
 from pipelines.recycling.payout_tables import (
     make_payout_tables,
     open_payouts,
@@ -27,6 +29,7 @@ from pipelines.recycling.payout_tables import (
     read_payout,
 )
 from pipelines.recycling.payouts import (
+    NeverHeard,
     NotSent,
     Payout,
     PayoutIdReused,
@@ -326,8 +329,8 @@ def test_a_provider_that_is_down_leaves_the_payout_waiting(desk, data, provider)
 
 
 def test_the_rest_after_failures_grows_and_one_answer_ends_it(http, provider):
-    """Two seconds after three failures, doubled with each up to thirty; while it lasts nothing is sent and questions stay
-    open."""
+    """Two seconds after three failures, doubled with each up to thirty; while it lasts nothing is sent and questions
+    stay open."""
     for seconds in (2.0, 16.0, 30.0, 30.0):
         provider.behave = [is_down] * 3
         assert isinstance(http.query("p-1", channel="alipay", amount_fen=1), Unknown)
@@ -340,6 +343,47 @@ def test_the_rest_after_failures_grows_and_one_answer_ends_it(http, provider):
         provider.seconds += 1000
     http.query("p-1", channel="alipay", amount_fen=1)
     assert http.breakers["alipay"].rest_seconds() == 0
+
+
+def test_one_account_that_hangs_delays_no_other(http, provider):
+    """A payout without an answer, again and again, counts once; three of them shut their channel and no other."""
+
+    def hangs(request: httpx.Request, own: FakeProvider) -> None:
+        raise httpx.ReadTimeout("hangs", request=request)
+
+    def ask(payout_id: str, channel: Channel) -> object:
+        return http.query(payout_id, channel=channel, amount_fen=1)
+
+    provider.behave = [hangs] * 30
+    for _ in range(5):
+        assert ask("p-1", "alipay") == Unknown("timeout")
+    assert http.breakers["alipay"].rest_seconds() == 0
+    ask("p-2", "alipay")
+    ask("p-3", "alipay")
+    assert ask("p-4", "alipay") == Unknown("left_alone")
+    provider.behave = []
+    assert ask("p-5", "bank") == NeverHeard()
+
+
+def test_a_channel_that_hangs_holds_up_so_many_and_no_more(provider):
+    """Beyond its places a request of the channel is turned away after a moment, and was never sent."""
+    held, let_go = threading.Semaphore(0), threading.Event()
+
+    def hang(request: httpx.Request) -> httpx.Response:
+        held.release()
+        let_go.wait(20)
+        raise httpx.ReadTimeout("hangs", request=request)
+
+    client = httpx.Client(base_url="https://pay.example/v1/", transport=httpx.MockTransport(hang))
+    http = HttpPayouts(client, answer_seconds=5, room_seconds=0.01)
+    order = {"account_ref": "a", "amount_fen": 1, "name_ref": "n"}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for number in range(AT_ONCE):
+            pool.submit(http.submit, payout_id=f"p-{number}", channel="bank", **order)
+            held.acquire()
+        assert http.submit(payout_id="p-x", channel="bank", **order) == NotSent("crowded")
+        let_go.set()
+        assert http.submit(payout_id="p-y", channel="ecny", **order) == Unknown("timeout")
 
 
 def test_a_slow_drip_is_given_up(provider):
