@@ -28,27 +28,34 @@ def most_shares(decision: DecisionCosts, *, trades_per_day: float) -> np.ndarray
     return np.array([1.0, decision.hold_most_share, review, decision.refuse_most_share])
 
 
-def learned_thresholds(*, expected_cost_fen: np.ndarray, most_share: np.ndarray) -> Thresholds:
+def learned_thresholds(
+    *, expected_cost_fen: np.ndarray, most_share: np.ndarray, held_anyway: np.ndarray | None = None
+) -> Thresholds:
     """The least thresholds under which no action takes more than its share of trades.
 
     expected_cost_fen: (n, 4) from :func:`models.fraud.decision.decide` on a past period that the model was not fitted
-    on; NaN rows have no probability and need no place. most_share: (4,), see :func:`most_shares`. Fixed thresholds let
-    a single live trade be decided without a queue, and keep to the shares as long as trades stay like those of that
-    period.
+    on; NaN rows have no probability and need no place. most_share: (4,), see :func:`most_shares`. held_anyway
+    (n,) bool: trades that wait for a verification whatever the model says; they take their places before the others.
+    Fixed thresholds let a single live trade be decided without a queue, and keep to the shares as long as trades stay
+    like those of that period.
 
     They rise as prices in an auction: each action in turn asks for just so much that its places suffice at the others'
     present thresholds, until nothing changes. Places then go where they save most, all four actions considered.
     """
-    rows = len(expected_cost_fen)
-    cost = expected_cost_fen[:: -(-rows // MOST_ROWS)] if rows else expected_cost_fen
+    step = -(-len(expected_cost_fen) // MOST_ROWS) or 1
+    cost = expected_cost_fen[::step]
+    waits = np.zeros(len(cost), dtype=bool) if held_anyway is None else held_anyway[::step]
     places = np.floor(most_share * len(cost)).astype(np.int64)
-    cost = cost[~np.isnan(cost).any(axis=1)]
+    places[HOLD] = max(places[HOLD] - int(waits.sum()), 0)
+    known = ~np.isnan(cost).any(axis=1)
+    cost, waits = cost[known], waits[known]
     threshold = np.zeros(4)
     for turn in range(MOST_ROUNDS):
         before = threshold.copy()
         haste = HASTE if turn >= PATIENT_ROUNDS else 1.0
         for action in (HOLD, REVIEW, REFUSE):
-            asked = _price(_saving(cost, threshold, action), int(places[action]))
+            saving = _saving(cost, threshold, action)
+            asked = _price(saving[~waits] if action == HOLD else saving, int(places[action]))
             if asked > threshold[action]:
                 threshold[action] = max(asked, haste * threshold[action])
         if np.array_equal(before, threshold):

@@ -133,13 +133,15 @@ def fit_fraud(
     families: Mapping[str, str],
     weight: np.ndarray | None = None,
     settings: FraudFitSettings | None = None,
+    judged: FraudModel | None = None,
 ) -> FraudModel:
     """Fit trees and calibrator on trades whose label has matured.
 
     columns: feature columns (n,). fraud (n,) bool. submitted_at (n,) int64 milliseconds. names: the columns
     to use; empty ones are left out and listed in ``absent_signals``. families: family of every name. weight
     (n,) or None: how many trades a row stands for, such as 1 / share let through at random where labels of
-    blocked trades are missing.
+    blocked trades are missing. judged: a model whose number of trees and calibrator are taken over, for rows
+    of which the latest cannot judge; None: the latest rows judge.
 
     The caller has already left out every row whose label was not known at the end of training, or is younger
     than the label delay: a young row without a confirmed fraud is not yet an honest one.
@@ -161,7 +163,9 @@ def fit_fraud(
     encoding = Encoding.fit(seen, present)
     rows = _Rows(encoding.matrix(seen), fraud[order].astype(np.float64), chosen_weight[order])
     settings = replace(settings, leaf_l2=_shrinkage(rows.fraud, settings))
-    trees, calibrator, judged = _judge_on_latest(rows, encoding, settings)
+    trees, calibrator, on_latest = (
+        _judge_on_latest(rows, encoding, settings) if judged is None else _as_judged(judged)
+    )
     base_rate = float(np.average(rows.fraud, weights=rows.weight))
     return FraudModel(
         encoding=encoding,
@@ -178,7 +182,7 @@ def fit_fraud(
             "submitted_at_first_ms": int(submitted_at.min()),
             "submitted_at_last_ms": int(submitted_at.max()),
             "trees": trees,
-            "stopped_on_latest": judged,
+            "stopped_on_latest": on_latest,
             "settings": asdict(settings),
         },
     )
@@ -245,6 +249,11 @@ def _judge_on_latest(
 
 def _lacks_a_class(fraud: np.ndarray, least: int) -> bool:
     return min(fraud.sum(), len(fraud) - fraud.sum()) < least
+
+
+def _as_judged(model: FraudModel) -> tuple[int, Calibrator, bool]:
+    """The same as another model."""
+    return model.booster.num_trees(), model.calibrator, bool(model.metadata["stopped_on_latest"])
 
 
 def _booster(

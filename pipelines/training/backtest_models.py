@@ -106,8 +106,7 @@ def _fit_fraud(known: Examples, settings: Settings) -> FraudModel:
     split = fraud.split_fraud(known, settings)
     judged = fraud.fit(known.rows(split.train), registry=FEATURES, settings=settings)
     judged = fraud.rationed_judge(judged, known, split, settings)
-    final = fraud.fit(known.rows(split.final), registry=FEATURES, settings=settings)
-    return fraud.rationed(final, judged=judged, examples=known, split=split, settings=settings)
+    return fraud.serving_model(known, judged=judged, split=split, registry=FEATURES, settings=settings)
 
 
 def registered_pair(registry: ModelRegistry, *, alias: str, submitted_at: np.ndarray) -> StepModels:

@@ -12,6 +12,7 @@ from features.registry import Registry
 from models.evaluation.fraud import DAY_MS, FraudMetrics, Judged, evaluate_fraud
 from models.fraud.capacity import learned_thresholds, most_shares
 from models.fraud.decision import REVIEW, Decisions, Thresholds, decide
+from models.fraud.early_labels import EarlyLabels, early_labels
 from models.fraud.family_words import absent_families
 from models.fraud.labels import Lessons, label_figures, lessons
 from models.fraud.model import FraudModel
@@ -21,6 +22,7 @@ from pipelines.training.examples import Examples
 from pipelines.training.splitting import Split, split_by_time
 
 ABSENT_TAG = "absent_signals"
+USUAL_FACE = "card_face_is_usual"
 LEAST_UNSEEN = 1_000
 """Trades from which the share of each decision can be told."""
 
@@ -79,7 +81,52 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> FraudM
         weight=taught_by(examples).weight,
         names=registry.names("fraud"),
         families=registry.families(),
-        settings=replace(FraudFitSettings(), seed=settings.training.seed, threads=settings.training.threads),
+        settings=_fit_settings(settings),
+    )
+
+
+def _fit_settings(settings: Settings) -> FraudFitSettings:
+    return replace(FraudFitSettings(), seed=settings.training.seed, threads=settings.training.threads)
+
+
+def serving_model(
+    examples: Examples, *, judged: FraudModel, split: Split, registry: Registry, settings: Settings
+) -> FraudModel:
+    """The model that will serve: number of trees, calibrator and thresholds from trades whose label has matured and
+    from those after them, then fitted again with what the younger ones already tell."""
+    matured = fit(examples.rows(split.final), registry=registry, settings=settings)
+    matured = rationed(matured, judged=judged, examples=examples, split=split, settings=settings)
+    early = early_of(examples, split)
+    if not early.fraud.any():
+        return matured
+    rows = np.concatenate([split.final, early.rows])
+    learned = examples.rows(rows)
+    model = fit_fraud(
+        columns=learned.columns,
+        fraud=np.concatenate([examples.fraud[split.final] == 1, early.fraud]),
+        submitted_at=learned.submitted_ms,
+        weight=np.concatenate([taught_by(examples).weight[split.final], early.weight]),
+        names=registry.names("fraud"),
+        families=registry.families(),
+        settings=_fit_settings(settings),
+        judged=matured,
+    )
+    return replace(
+        model.with_thresholds(matured.thresholds), metadata={**model.metadata, "young_rows": len(early)}
+    )
+
+
+def early_of(examples: Examples, split: Split) -> EarlyLabels:
+    """What the trades after ``split.final`` teach already."""
+    taught = taught_by(examples)
+    return early_labels(
+        submitted_at=examples.submitted_at,
+        known_at=examples.fraud_known_at,
+        fraud=examples.fraud,
+        accepted=examples.accepted,
+        refused=(examples.decision == "refuse") & ~np.isfinite(examples.let_through),
+        taught=taught,
+        mature=split.final,
     )
 
 
@@ -122,7 +169,16 @@ def _thresholds(model: FraudModel, unseen: Examples, settings: Settings) -> Thre
     return learned_thresholds(
         expected_cost_fen=decisions(model, unseen, settings).expected_cost_fen,
         most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
+        held_anyway=_held_anyway(unseen),
     )
+
+
+def _held_anyway(examples: Examples) -> np.ndarray:
+    """Trades (n,) bool whose balance is verified before payment, whatever the model says: partly used cards, and face
+    values that the card type is not issued with."""
+    partial = examples.issued_face_fen > examples.face_value_fen
+    usual = examples.columns.get(USUAL_FACE)
+    return partial if usual is None else partial | (usual == 0)
 
 
 def judged(model: FraudModel, examples: Examples, settings: Settings) -> Judged:

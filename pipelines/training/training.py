@@ -175,10 +175,9 @@ def _fit_fraud(examples: Examples, settings: Settings, work: Path) -> _Fitted:
     seen = fraud.judged(judged, test, settings)
     details = fraud_details(seen, columns=test.columns, trained_until_us=split.cut, settings=settings)
     figures = fraud_plots(seen, weeks=details.weeks, settings=settings, folder=work)
-    final = fraud.fit(examples.rows(split.final), registry=FEATURES, settings=settings)
     metrics = fraud.figures_of(seen, settings)
     facts = fraud.label_facts(examples)
-    final = fraud.rationed(final, judged=judged, examples=examples, split=split, settings=settings)
+    final = fraud.serving_model(examples, judged=judged, split=split, registry=FEATURES, settings=settings)
     final = fraud.with_label_facts(final, facts)
     return _Fitted(
         final, metrics, split, figures, {**details.to_dict(), **facts}, tags=fraud.absent_tag(final)

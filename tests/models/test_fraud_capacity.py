@@ -101,3 +101,14 @@ def test_a_number_of_reviews_a_day_is_a_share_of_a_usual_day() -> None:
     assert most_shares(DecisionCosts(reviews_per_day=20), trades_per_day=1_000)[2] == pytest.approx(0.02)
     assert most_shares(DecisionCosts(reviews_per_day=20), trades_per_day=5)[2] == 1.0
     assert len(most_shares(DecisionCosts(), trades_per_day=1)) == len(ACTIONS)
+
+
+def test_trades_that_wait_anyway_take_their_places_first() -> None:
+    """Where some trades are held whatever the model says, the model holds only as many others as are left."""
+    cost, waits = _costs(), np.arange(20_000) % 20 == 0
+    most = np.array([1.0, 0.08, 0.02, 0.01])
+    found = learned_thresholds(expected_cost_fen=cost, most_share=most, held_anyway=waits)
+    choice = np.argmin(cost + found.by_action, axis=1)
+    held = (choice == 1) | (waits & (choice == 0))
+    assert 0.07 < held.mean() <= 0.0801
+    assert (_shares(cost, found)[2:] <= most[2:]).all()
