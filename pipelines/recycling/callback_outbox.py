@@ -23,6 +23,9 @@ CallbackState = Literal["waiting", "sent", "dead"]
 Row = Mapping[str, Any]
 
 
+_ADDRESS = sa.select(addresses.c.url).where(addresses.c.client_id == sa.bindparam("client_id"))
+
+
 class UnknownCallback(LookupError):
     """There is no callback of this id."""
 
@@ -65,9 +68,7 @@ def note_move(connection: sa.Connection, trade: Row, *, now: datetime) -> None:
 
 def address_of(connection: sa.Connection, client_id: str) -> str | None:
     """Where a client wants to be told, None where it does not."""
-    return connection.execute(
-        sa.select(addresses.c.url).where(addresses.c.client_id == client_id)
-    ).scalar_one_or_none()
+    return connection.execute(_ADDRESS, {"client_id": client_id}).scalar_one_or_none()
 
 
 def set_address(connection: sa.Connection, client_id: str, url: str, *, now: datetime) -> None:

@@ -91,10 +91,16 @@ class Machine:
     def __init__(self, flow: Flow, engine: sa.Engine) -> None:
         self.flow = flow
         self.runner = GroupRunner(engine)
+        self._reader = reading(engine)
         self.phases = 0
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="trade")
         self._taken: dict[str, str] = {}
         self._lock = threading.Lock()
+
+    def due(self, *, limit: int) -> list[str]:
+        """Trades with work for the machine, those that wait longest first."""
+        with self._reader.connect() as connection:
+            return [trade["submission_id"] for trade in due(connection, now=self.flow.clock(), limit=limit)]
 
     def taken(self) -> set[str]:
         """Trades under way."""
@@ -222,7 +228,6 @@ class Worker:
     """Starts what is due until it is told to stop."""
 
     machine: Machine
-    engine: sa.Engine
     stopping: threading.Event = field(default_factory=threading.Event)
     batches: int = 0
 
@@ -247,9 +252,7 @@ class Worker:
         room = AT_ONCE - len(taken)
         if room <= 0:
             return None
-        with reading(self.engine).connect() as connection:
-            found = due(connection, now=self.machine.flow.clock(), limit=room + len(taken))
-        free = [trade["submission_id"] for trade in found if trade["submission_id"] not in taken][:room]
+        free = [one for one in self.machine.due(limit=room + len(taken)) if one not in taken][:room]
         batch = uuid4().hex
         mine = self.machine.take(free, batch=batch)
         if not mine:

@@ -22,6 +22,20 @@ RETRY_SECONDS = (1, 2, 5, 15, 60, 300)
 """How long the work of a state rests after its first, second, … failure in a row."""
 
 
+_ONE = sa.select(submissions).where(submissions.c.submission_id == sa.bindparam("named"))
+_AS_SEEN = sa.update(submissions).where(
+    submissions.c.submission_id == sa.bindparam("named"), submissions.c.version == sa.bindparam("seen")
+)
+_STEP = sa.insert(steps)
+_DUE = (
+    sa.select(*(submissions.c[name] for name in ("submission_id", "state", "version", "due_at")))
+    .where(submissions.c.due_at <= sa.bindparam("now"))
+    .order_by(submissions.c.due_at)
+    .limit(sa.bindparam("most"))
+)
+"""Built once: building them costs more than running them on SQLite."""
+
+
 class UnknownSubmission(LookupError):
     """There is no submission of this id."""
 
@@ -74,8 +88,7 @@ class TradeBook:
 
     def read(self, connection: sa.Connection, submission_id: str) -> Mapping[str, Any]:
         """A trade as it stands. Raises UnknownSubmission."""
-        chosen = sa.select(submissions).where(submissions.c.submission_id == submission_id)
-        row = connection.execute(chosen).mappings().first()
+        row = connection.execute(_ONE, {"named": submission_id}).mappings().first()
         if row is None:
             raise UnknownSubmission(submission_id)
         return dict(row)
@@ -127,13 +140,8 @@ class TradeBook:
         self, connection: sa.Connection, row: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         version = row["version"] + 1
-        changed = connection.execute(
-            sa.update(submissions)
-            .where(
-                submissions.c.submission_id == row["submission_id"], submissions.c.version == row["version"]
-            )
-            .values(**values, version=version)
-        )
+        as_seen = {"named": row["submission_id"], "seen": row["version"]}
+        changed = connection.execute(_AS_SEEN, {**values, "version": version, **as_seen})
         if changed.rowcount != 1:
             raise MovedMeanwhile(row["submission_id"])
         return {**row, **values, "version": version}
@@ -150,9 +158,7 @@ class TradeBook:
     ) -> None:
         submission_id = row["submission_id"]
         noted = {"source": source, "target": step.target, "actor": step.actor, "by": step.by, "why": step.why}
-        connection.execute(
-            sa.insert(steps).values(submission_id=submission_id, version=version, at=now, **noted)
-        )
+        connection.execute(_STEP, {"submission_id": submission_id, "version": version, "at": now, **noted})
         self.evidence.append(
             connection,
             kind=f"trade_{step.target}",
@@ -172,11 +178,7 @@ def _spread(row: Mapping[str, Any]) -> float:
 
 def due(connection: sa.Connection, *, now: datetime, limit: int) -> Sequence[Mapping[str, Any]]:
     """Trades with work for the machine, those that wait longest first."""
-    chosen = sa.select(
-        submissions.c.submission_id, submissions.c.state, submissions.c.version, submissions.c.due_at
-    )
-    chosen = chosen.where(submissions.c.due_at <= now).order_by(submissions.c.due_at).limit(limit)
-    return [dict(row) for row in connection.execute(chosen).mappings()]
+    return [dict(row) for row in connection.execute(_DUE, {"now": now, "most": limit}).mappings()]
 
 
 def steps_of(connection: sa.Connection, submission_id: str) -> list[Mapping[str, Any]]:

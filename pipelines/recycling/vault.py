@@ -115,9 +115,11 @@ class Vault:
     two_person_fen: int
     on_reveal: OnReveal
     _commits: GroupCommit = field(init=False, repr=False)
+    _reader: sa.Engine = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_commits", GroupCommit(self.engine))
+        object.__setattr__(self, "_reader", reading(self.engine))
 
     def blind_index(self, brand: str, number: str) -> str:
         """The card's blind index, in hex. Raises NotACard."""
@@ -309,7 +311,7 @@ class Vault:
             return [CardRef(*row) for row in connection.execute(ordered)]
 
     def _row(self, card_id: str) -> Mapping[str, Any] | None:
-        with reading(self.engine).connect() as connection:
+        with self._reader.connect() as connection:
             chosen = sa.select(tables.cards).where(tables.cards.c.card_id == card_id)
             row = connection.execute(chosen).mappings().first()
         return None if row is None else dict(row)

@@ -104,7 +104,7 @@ def staged(workspace: Workspace, client: HuikaClient, url: str) -> Iterator[Stag
     machine = launch(opened.flow, system_url=flow_url, engine=opened.engine, executor="worker")
 
     def work() -> None:
-        Worker(machine, opened.engine).run(until_idle=True)
+        Worker(machine).run(until_idle=True)
 
     try:
         yield Stage(client, (analysts[0], analysts[1]), opened, clock, url, work)

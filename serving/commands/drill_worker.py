@@ -96,7 +96,7 @@ def _start(home: Path) -> Worker:
     system_url = workspace.settings.storage.application_url or f"sqlite:///{home / 'flow.db'}"
     flow = replace(opened.flow, payouts=replace(opened.flow.payouts, quiet_seconds=QUIET_SECONDS))
     machine = launch(flow, system_url=system_url, engine=opened.engine, executor="worker")
-    return Worker(machine, opened.engine)
+    return Worker(machine)
 
 
 def main() -> None:

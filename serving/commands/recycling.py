@@ -94,7 +94,7 @@ def run(
             engine=opened.engine,
             executor="worker",
         )
-        worker = Worker(machine, opened.engine)
+        worker = Worker(machine)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stopping.set())
         sender = _sender(workspace, opened)

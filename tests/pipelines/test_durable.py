@@ -21,7 +21,7 @@ def work(world: World, tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Lets a worker run until nothing is due."""
     system_url = f"sqlite:///{tmp_path / 'flow.db'}"
     machine = launch(world.flow, system_url=system_url, engine=world.engine, executor="test")
-    yield Worker(machine, world.engine).run
+    yield Worker(machine).run
     stop()
 
 
