@@ -16,6 +16,7 @@ from features import kind_definitions, link_definitions
 from features.arithmetic import Value, pick, ratio
 from features.dictionary import FEATURES, define
 from features.entity_definitions import entity_features
+from features.extras import with_ages
 from features.moment import FEN_PER_YUAN, Moment
 from features.retired import retire_all
 
@@ -116,8 +117,9 @@ def origin_channel(m: Moment) -> Value:
 
 @define(family="extras", unit="-", zh="平台附加信息", as_of="trade", kind="category", null="not given")
 def extras(m: Moment) -> Value:
-    """What else the platform knew at submission, as it gave it (JSON); the fraud model reads every name in it."""
-    return m.text("extras")
+    """What else the platform knew at submission (JSON), with hours before it in place of times; the fraud model reads
+    every name in it."""
+    return with_ages(m.text("extras"), m.time)
 
 
 # --- what the seller asks for, and who gets the money ---------------------------------------------------------

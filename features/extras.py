@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from features.arithmetic import Value
 
 MOST_EXTRAS = 500
 LONGEST_NAME = 100
@@ -28,6 +34,12 @@ SECRET_WORDS = (
 """A name with one of these is refused: card numbers and secrets exist only in the vault."""
 
 Extra = float | int | str | bool | None
+
+
+A_TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
+"""A date or a time of ISO 8601; one without a zone is taken as UTC."""
+_MAY_HOLD_A_TIME = re.compile(r'"\d{4}-\d\d-\d\d')
+_EPOCH, _MICROSECOND, _HOUR = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1), 3_600_000_000
 
 
 class ExtrasError(ValueError):
@@ -89,3 +101,33 @@ def _finite(value: float) -> float | None:
     except OverflowError:  # a whole number with hundreds of digits
         return None
     return number if math.isfinite(number) else None
+
+
+def with_ages(text: Value, time: Value) -> Value:
+    """Extras with the hours from every time in them to the submission (µs) in its place, negative for one ahead: when
+    an account was opened tells one week from another, how long before the trade tells something of the trade."""
+    if not isinstance(text, np.ndarray):
+        return _aged(text, time)
+    aged = text.copy()
+    for row, written in enumerate(text):
+        if written is not None and _MAY_HOLD_A_TIME.search(written):
+            aged[row] = _aged(written, int(time[row]))
+    return aged
+
+
+def _aged(text: str | None, time: int) -> str | None:
+    if text is None or not _MAY_HOLD_A_TIME.search(text):
+        return text
+    return extras_text({name: _age(value, time) for name, value in extras_of(text).items()})
+
+
+def _age(value: Extra, time: int) -> Extra:
+    """Hours from a time to the submission; anything else as it is."""
+    if not isinstance(value, str) or A_TIME.fullmatch(value) is None:
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:  # the 30th of February
+        return value
+    known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (time - (known - _EPOCH) // _MICROSECOND) / _HOUR

@@ -56,6 +56,7 @@ COMPUTING_MODULES = (
     "entities.py",
     "entity_definitions.py",
     "entity_history.py",
+    "extras.py",
     "festivals.py",
     "history.py",
     "kernel.py",

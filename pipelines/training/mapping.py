@@ -139,7 +139,7 @@ def _rule(where: str, kind: Kind, entry: object) -> ColumnRule:
 def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding:
     """Match a file's ``columns`` with ``table``: mapped ones, those already named as the table's, extras.
 
-    A time zone given for a user's column holds for every rule that reads it.
+    A time zone or a format given for a user's column holds for every time or date that is read from it.
     Raises SourceProblem ``missing_column`` for a mapped column the file lacks or a required one that nothing
     fills, and ``duplicate_column`` where names differ in nothing but case or clash with a stored column.
     """
@@ -148,8 +148,15 @@ def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding
             if read not in columns:
                 raise _missing(read, f"映射到 {name}", f"mapped to {name}", columns)
     zones = {rule.column: rule.timezone for rule in mapping.values() if rule.timezone}
+    formats = {rule.column: rule.format for rule in mapping.values() if rule.format}
+    dated = {column.name for column in table.columns if column.kind in FITS["format"]}
     rules = {
-        name: rule if rule.timezone else rule.model_copy(update={"timezone": zones.get(rule.column)})
+        name: rule.model_copy(
+            update={
+                "timezone": rule.timezone or zones.get(rule.column),
+                "format": rule.format or (formats.get(rule.column) if name in dated else None),
+            }
+        )
         for name, rule in mapping.items()
     }
     for column in table.columns:
