@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ AT_ONCE = 32
 """Trades under way at once. Most of a trade's time is waiting for partners and for the disk."""
 GATHER_SECONDS, IDLE_SECONDS, AWAY_SECONDS = 0.05, 0.2, 1.0
 """Between two looks for trades that are due: while some are under way, while none are, while the database is away."""
+FORGET_SECONDS, MOST_FORGOTTEN = 60.0, 2_000
+"""How often batches that ended are forgotten, and how many at most."""
 MACHINE_ERROR = "machine_error"
 
 
@@ -230,6 +233,7 @@ class Worker:
     machine: Machine
     stopping: threading.Event = field(default_factory=threading.Event)
     batches: int = 0
+    _forgets_at: float = field(default_factory=time.monotonic)
 
     def run(self, *, until_idle: bool = False) -> None:
         """Work until ``stopping`` is set, or with ``until_idle`` until nothing is due."""
@@ -237,6 +241,7 @@ class Worker:
             while not self.stopping.is_set():
                 try:
                     started = self._start_due(pool)
+                    self._forget_ended()
                 except DBAPIError as error:
                     log.error("the database is away: %s", type(error.orig).__name__)
                     self.stopping.wait(AWAY_SECONDS)
@@ -259,6 +264,16 @@ class Worker:
             return None
         self.batches += 1
         return pool.submit(self._batch, mine, batch)
+
+    def _forget_ended(self) -> None:
+        """Every now and then: batches that ended say nothing any more, their trades' rows say all."""
+        if time.monotonic() < self._forgets_at:
+            return
+        self._forgets_at = time.monotonic() + FORGET_SECONDS
+        ended = DBOS.list_workflows(
+            status=["SUCCESS", "ERROR"], limit=MOST_FORGOTTEN, load_input=False, load_output=False
+        )
+        DBOS.delete_workflows([batch.workflow_id for batch in ended])
 
     def _batch(self, submission_ids: list[str], batch: str) -> None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
 
 from pipelines.recycling.durable import MACHINE_ERROR, Worker, launch, stop
 from tests.pipelines.recycling_world import World, open_world
@@ -61,3 +62,16 @@ def test_checkpoints_hold_no_secret(world, work, tmp_path):
             content = path.read_bytes()
             assert b"JDV00000000000000007" not in content, path
             assert b"TESTTEST00000007" not in content, path
+
+
+def test_batches_that_ended_are_forgotten(world, tmp_path):
+    """A trade that was moved on leaves its batch to the next look; nothing piles up."""
+    world.submit()
+    left = []
+    for _ in range(2):
+        url = f"sqlite:///{tmp_path / 'flow.db'}"
+        machine = launch(world.flow, system_url=url, engine=world.engine, executor="test")
+        Worker(machine).run(until_idle=True)
+        left.append(len(DBOS.list_workflows()))
+        stop()
+    assert left == [1, 0]
