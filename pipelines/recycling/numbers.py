@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import numpy as np
 import sqlalchemy as sa
 
+from pipelines.recycling.dispute_tables import disputes
+from pipelines.recycling.trade_money import trade_money
 from pipelines.recycling.trade_tables import steps, submissions
 
 BOUGHT = ("verified", "paying", "payout_failed", "paid", "disputed", "closed", "reversed")
@@ -21,9 +23,9 @@ class TradeNumbers:
 
     response_seconds_p50: from a submission to its first quote or refusal. returning_share: of the sellers,
     those with more than one trade. bait_and_cut: trades settled below the quote that was accepted first, of all
-    settled. complaint_share: of the trades that were bought. stock_fen: paid for cards that were bought; frozen_fen:
-    reserved; paid_fen: with the sellers; lost_fen: paid for trades that a complaint reversed.
-    paid_seconds_p50: from the acceptance to the money. complaint_cost_fen: what a complaint cost in the mean.
+    settled. complaint_share: of the trades that were bought. paid_seconds_p50: from the acceptance to the money.
+    complaint_cost_fen: what a decided complaint cost in the mean, stakes counted; open_complaints: those not decided.
+    Money is the ledger's, gross and charges apart: see :class:`pipelines.recycling.trade_money.TradeMoney`.
     """
 
     trades: int
@@ -34,31 +36,36 @@ class TradeNumbers:
     returning_share: float
     bait_and_cut: float
     complaint_share: float
+    complaint_cost_fen: float
+    open_complaints: int
+    paid_seconds_p50: float
     stock_fen: int
+    bought_fen: int
+    fees_fen: int
+    postage_fen: int
+    tax_fen: int
     frozen_fen: int
+    settled_fen: int
     paid_fen: int
     lost_fen: int
-    paid_seconds_p50: float
-    complaint_cost_fen: float
 
 
 def trade_numbers(
     connection: sa.Connection, *, profile: str | None = None, since: datetime | None = None
 ) -> TradeNumbers:
     """The numbers of a profile (None: of all), of trades submitted since a moment (None: ever)."""
-    chosen = sa.select(submissions)
+    where: list[sa.ColumnElement[bool]] = []
     if profile is not None:
-        chosen = chosen.where(submissions.c.profile == profile)
+        where.append(submissions.c.profile == profile)
     if since is not None:
-        chosen = chosen.where(submissions.c.created_at >= since)
-    rows = list(connection.execute(chosen).mappings())
+        where.append(submissions.c.created_at >= since)
+    rows = list(connection.execute(sa.select(submissions).where(*where)).mappings())
     states = Counter(row["state"] for row in rows)
     bought = [row for row in rows if row["state"] in BOUGHT]
     settled = [row for row in bought if row["state"] != "verified"]
     sellers = Counter(row["seller_id"] for row in rows)
     moments = _moments(connection, since=since)
-    lost = sum(row["payout_fen"] for row in rows if row["state"] == "reversed")
-    complaints = sum("complaint" in row["facts"] for row in bought)
+    complaints, mean_cost, waiting = _complaints(connection, where)
     return TradeNumbers(
         trades=len(rows),
         states=dict(states),
@@ -68,18 +75,22 @@ def trade_numbers(
         returning_share=_share(sum(count > 1 for count in sellers.values()), len(sellers)),
         bait_and_cut=_share(sum(_was_cut(row) for row in settled), len(settled)),
         complaint_share=_share(complaints, len(bought)),
-        stock_fen=sum(row["payout_fen"] for row in settled if row["state"] != "reversed"),
-        frozen_fen=sum(
-            row["payout_fen"]
-            for row in rows
-            if row["state"] in ("frozen", "shipping", "received", "verified")
-        ),
-        paid_fen=sum(
-            row["payout_fen"] for row in rows if row["state"] in ("paid", "disputed", "closed", "reversed")
-        ),
-        lost_fen=lost,
+        complaint_cost_fen=mean_cost,
+        open_complaints=waiting,
         paid_seconds_p50=_median(_waits(rows, moments, "accepted", "paid")),
-        complaint_cost_fen=_share(lost, complaints),
+        **asdict(trade_money(connection, where)),
+    )
+
+
+def _complaints(connection: sa.Connection, where: Sequence[sa.ColumnElement[bool]]) -> tuple[int, float, int]:
+    """Trades that were complained about, the mean cost of the complaints that were decided, and how many were not."""
+    chosen = sa.select(disputes).join(submissions, submissions.c.submission_id == disputes.c.submission_id)
+    found = list(connection.execute(chosen.where(*where)).mappings())
+    costs = [row["cost_fen"] for row in found if row["decided_at"] is not None]
+    return (
+        len({row["submission_id"] for row in found}),
+        _share(sum(costs), len(costs)),
+        len(found) - len(costs),
     )
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from pipelines.recycling.accounts import Channel
+from pipelines.recycling.break_resolving import BreakId, settled_before
 from pipelines.recycling.payout_tables import payout_breaks, payout_matches, payouts
 from pipelines.recycling.statements import StatementLine
 
@@ -76,9 +77,16 @@ def reconcile(
         for name, row in ours.items()
         if name not in named and name not in on
     ]
+    breaks = [item for item in breaks if not _settled(connection, item, channel=channel, day=day)]
     _keep(connection, breaks, channel=channel, day=day, now=now)
     _keep_matches(connection, [name for name in matched if name not in on], channel=channel, day=day, now=now)
     return Reconciliation(len(matched), sum(theirs[name] for name in matched), tuple(breaks))
+
+
+def _settled(connection: sa.Connection, item: Break, *, channel: Channel, day: date) -> bool:
+    """Whether two people settled it, as it stands."""
+    which = BreakId(channel, day.isoformat(), item.kind, item.payout_id)
+    return settled_before(connection, which, ours_fen=item.ours_fen, theirs_fen=item.theirs_fen)
 
 
 def _totals(lines: Sequence[StatementLine]) -> dict[str, int]:

@@ -20,6 +20,7 @@ from serving.api.access.middleware import Guard
 from serving.api.answers import Json, once, once_awaited
 from serving.api.batch import answer_batch
 from serving.api.board import PriceBoards
+from serving.api.breaks import router as break_routes
 from serving.api.callbacks import router as callback_routes
 from serving.api.desk import Asking, Desk, Receipt, Told
 from serving.api.disputes import router as dispute_routes
@@ -66,6 +67,7 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     app.include_router(dispute_routes)
     app.include_router(reveal_routes)
     app.include_router(callback_routes)
+    app.include_router(break_routes)
     app.include_router(trade_number_routes)
     app.include_router(model_routes)
     _add_metrics_route(app)

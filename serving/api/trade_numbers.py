@@ -37,8 +37,10 @@ router = APIRouter(tags=["recycling"])
 
 class ProfileNumbers(Body):
     """Of the trades of one profile. Shares, medians and means are null where nothing is there to divide by.
-    ``bait_and_cut``: trades settled below the quote that was accepted first, of all settled. ``lost``: paid for trades
-    that a complaint reversed."""
+    ``bait_and_cut``: trades settled below the quote that was accepted first, of all settled. ``complaint_cost_fen``: of
+    a decided complaint in the mean. Money by the ledger: ``stock``: what the cards that are here cost; ``bought``: the
+    gross prices of all; ``fees``, ``postage``, ``tax``: what came off them; ``lost``: written off, or paid to sellers
+    who were right in a dispute."""
 
     trades: int
     states: dict[str, int]
@@ -50,8 +52,14 @@ class ProfileNumbers(Body):
     bait_and_cut: float | None
     complaint_share: float | None
     complaint_cost_fen: float | None
+    open_complaints: int
     stock: Money
+    bought: Money
+    fees: Money
+    postage: Money
+    tax: Money
     frozen: Money
+    settled: Money
     paid: Money
     lost: Money
 
@@ -82,7 +90,7 @@ def read_numbers(request: Request, days: Annotated[int, Query(ge=0, le=3_660)] =
 
 def _told(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """What is not a number becomes null; sums of money are told as money."""
-    sums = ("stock_fen", "frozen_fen", "paid_fen", "lost_fen")
+    sums = tuple(name for name in numbers if name.endswith("_fen") and name != "complaint_cost_fen")
     told = {name: None if value != value else value for name, value in numbers.items() if name not in sums}
     return told | {name.removesuffix("_fen"): money(numbers[name]) for name in sums}
 

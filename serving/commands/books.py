@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serving.commands.books_breaks import breaks, resolve_break
 from serving.commands.books_carrier import carrier_bill
 from serving.commands.books_deposits import deposit, return_deposit
 from serving.commands.books_parts import (
@@ -37,6 +38,8 @@ books = typer.Typer(
     no_args_is_help=True,
     help="The ledger: show, audit, fund, reconcile with a payout provider's statement, export for the tax office.",
 )
+books.command("breaks")(breaks)
+books.command("resolve-break")(resolve_break)
 books.command("carrier-bill")(carrier_bill)
 books.command("deposit")(deposit)
 books.command("return-deposit")(return_deposit)

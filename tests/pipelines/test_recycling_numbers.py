@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from pipelines.recycling import bookings, ledger
 from pipelines.recycling.disputes import Complained
 from pipelines.recycling.numbers import TradeNumbers, trade_numbers
 from tests.pipelines.recycling_world import World, open_world
+from tests.pipelines.test_flow_fees import charging
 
 
 @pytest.fixture
@@ -65,6 +67,7 @@ def test_an_answer_is_a_quote_or_a_refusal(world):
     assert math.isnan(numbers(world).response_seconds_p50)
     world.clock.forward(hours=2)
     world.people.approve(one, by="analyst-1", reason="looks fine")
+    world.work()
     found = numbers(world)
     assert found.response_seconds_p50 == 7_200
     assert found.by_hand_share == 1
@@ -122,3 +125,21 @@ def test_of_a_profile_and_a_period(world):
     recent = numbers(world, profile="head", since=world.trade(one)["created_at"] - timedelta(hours=1))
     assert (recent.trades, recent.paid_fen) == (1, 45_000)
     assert recent.response_seconds_p50 == 0
+
+
+def test_stock_is_what_cards_cost_and_charges_stand_apart(world):
+    """Of a price of 450.00 with a fee of 3.33 % the stock holds all, the seller got the rest, and the difference is
+    fees and tax; a card that was sold is in the stock no more."""
+    charged = charging(world, fee_bps=333)
+    sold(charged, 1)
+    gone = sold(charged, 2)
+    with world.engine.begin() as connection:
+        leaves = bookings.sell_card(
+            transfer_id="sold", trade_id=gone, channel="bank", cost_fen=45_000, proceeds_fen=48_000
+        )
+        ledger.post(connection, leaves, now=world.clock.now)
+    found = numbers(world)
+    assert (found.bought_fen, found.stock_fen, found.fees_fen) == (90_000, 45_000, 2 * 1_498)
+    assert found.paid_fen == found.settled_fen == found.bought_fen - found.fees_fen - 2 * 450
+    assert found.tax_fen == 2 * (450 + 89)
+    assert (found.frozen_fen, found.lost_fen) == (0, 0)

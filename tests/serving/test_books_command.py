@@ -145,6 +145,38 @@ def test_reconcile_exits_with_what_does_not_agree(capsys, home, tmp_path):
     assert "amount_fen" in ask(capsys, home, "reconcile", str(good), *words)[1]
 
 
+def test_a_break_is_settled_by_two_people(capsys, home, tmp_path):
+    """Named, proposed, not by the same person twice, booked by the second: the cash is what the provider says, and the
+    same statement opens nothing again; with other figures only the difference is booked."""
+    statement, words = tmp_path / "bad.csv", ("--channel", "bank", "--day", "2026-10-03")
+    statement.write_text("payout_id,provider_ref,amount_cny\np-t-1,r,9.00\nx/1,r,5\np-t-2,r,12.00\n")
+    assert ask(capsys, home, "reconcile", str(statement), *words)[0] == 1
+    code, text = ask(capsys, home, "breaks")
+    assert (code, "2 open breaks" in text) == (1, True)
+    name = "bank/2026-10-03/missing_here/x/1"
+
+    def settle(by: str, to: str = "suspense", which: str = name) -> str:
+        return ask(capsys, home, "resolve-break", which, "--to", to, "--reason", "found", "--by", by)[1]
+
+    assert "a second person must say the same" in settle("anna")
+    assert "somebody else must agree" in settle("anna")
+    assert "a second person must say the same" in settle("ben", to="losses")  # another proposal
+    assert "booked and closed" in settle("anna", to="losses")
+    assert "no open break" in settle("ben", to="losses")
+    assert "its next look books it" in settle("anna", which="bank/2026-10-03/state_differs/p-t-2")
+    assert "balance 5.00" in ask(capsys, home, "account", "losses")[1]
+    before = ask(capsys, home, "account", "cash:bank")[1]
+    assert ask(capsys, home, "reconcile", str(statement), *words)[0] == 1  # of p-t-2
+    assert name not in ask(capsys, home, "breaks")[1]
+    statement.write_text("payout_id,provider_ref,amount_cny\np-t-1,r,9.00\nx/1,r,7\n")
+    ask(capsys, home, "reconcile", str(statement), *words)
+    settle("anna", to="losses")
+    settle("ben", to="losses")
+    assert "balance 7.00" in ask(capsys, home, "account", "losses")[1]
+    assert before != ask(capsys, home, "account", "cash:bank")[1]
+    assert ask(capsys, home, "audit")[0] == 0
+
+
 def test_export_tax_writes_one_row_per_seller(capsys, home, tmp_path):
     """The quarter's sums by seller reference; a quarter written otherwise, or no workspace, is refused."""
     target = tmp_path / "tax.csv"

@@ -93,6 +93,8 @@ TABLE: tuple[Row, ...] = (
     _row("GET", "/v1/submissions/{submission_id}/evidence", _ANALYST, _OPERATOR, audit="evidence_exported"),
     _row("GET", "/v1/disputes", _ANALYST, _OPERATOR),
     _row("POST", "/v1/submissions/{submission_id}/judgement", _ANALYST, audit="complaint_judged"),
+    _row("GET", "/v1/books/breaks", _OPERATOR),
+    _row("POST", "/v1/books/breaks/settlement", _OPERATOR, audit="break_settled"),
     # A secret is seen by one operator after another one agreed.
     _row("POST", "/v1/submissions/{submission_id}/reveals", _OPERATOR, audit="reveal_asked"),
     _row("GET", "/v1/reveals", _OPERATOR),
