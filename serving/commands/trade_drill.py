@@ -195,9 +195,11 @@ class WorkerProcess:
     def __init__(self, home: Path) -> None:
         command = [sys.executable, "-m", "serving.commands.drill_worker", str(home)]
         # A group of its own: a worker that outlives the one it was forked from is found by it.
-        self._parent = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
+        pipe = subprocess.PIPE
+        with (home / "worker.log").open("a") as log:
+            self._parent = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=log, text=True, start_new_session=True
+            )
         self._ready = home / READY
         self.pid = 0
 
