@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match
@@ -31,6 +31,7 @@ from serving.api.model_routes import router as model_routes
 from serving.api.observing import Observing
 from serving.api.photos import router as photo_routes
 from serving.api.problems import Problem, install_problem_handlers
+from serving.api.quick_route import KEY_HEADER, MOST_KEY, quick_route
 from serving.api.quote_queue import QuoteQueue
 from serving.api.receipts import router as receipt_routes
 from serving.api.reveals import router as reveal_routes
@@ -39,7 +40,7 @@ from serving.api.submissions import router as submission_routes
 from serving.api.trade_numbers import router as trade_number_routes
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)]
+IdempotencyKey = Annotated[str | None, Header(alias=KEY_HEADER, max_length=MOST_KEY)]
 
 
 def create_app(lifespan: Lifespan) -> FastAPI:
@@ -66,8 +67,8 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     app.include_router(receipt_routes)
     app.include_router(dispute_routes)
     app.include_router(reveal_routes)
-    app.include_router(callback_routes)
     app.include_router(break_routes)
+    app.include_router(callback_routes)
     app.include_router(trade_number_routes)
     app.include_router(model_routes)
     _add_metrics_route(app)
@@ -100,11 +101,21 @@ TheReceipt = Annotated[Receipt | None, Depends(_receipt)]
 TheBoards = Annotated[PriceBoards, Depends(_boards)]
 
 
+async def _quoted(submission: schemas.Submission, key: str | None, request: Request) -> Response:
+    """The answer of ``POST /v1/quotes``. Raises Problem."""
+    asker_of(request).may_ask_about(submission)
+    desk, receipt = request.app.state.desk, await _receipt(request, key)
+    queue: QuoteQueue = request.app.state.queue
+    return await once_awaited(desk, receipt, lambda: queue.quote(desk, Asking(submission, receipt)))
+
+
 def _add_quote_routes(app: FastAPI) -> None:
     # Whatever reads and writes live states does not await in between: one at a time per worker, so that they cannot
     # interleave.
 
-    @app.post(
+    quick = APIRouter(route_class=quick_route(schemas.Submission, _quoted))
+
+    @quick.post(
         "/v1/quotes",
         response_model=schemas.Quote,
         summary="Price a card",
@@ -113,12 +124,12 @@ def _add_quote_routes(app: FastAPI) -> None:
         tags=["quotes"],
     )
     async def post_quote(
-        submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt, request: Request
+        submission: schemas.Submission, request: Request, key: IdempotencyKey = None
     ) -> Response:
         """Price a card and screen its seller. The quote is binding until ``valid_until``."""
-        asker_of(request).may_ask_about(submission)
-        queue: QuoteQueue = request.app.state.queue
-        return await once_awaited(desk, receipt, lambda: queue.quote(desk, Asking(submission, receipt)))
+        return await _quoted(submission, key, request)
+
+    app.include_router(quick)
 
     @app.post(
         "/v1/quotes/batch",
