@@ -57,20 +57,30 @@ class SigningKeys:
                     self._make()
         return self._own()
 
-    def rotate(self) -> tuple[Signer | None, Signer]:
+    def prepare(self) -> Signer:
+        """A new key for :meth:`rotate`, kept nowhere yet, so that the former one can announce it. Raises
+        SigningKeyError where a rotation would be refused."""
+        self._check_own()
+        return Signer.of(Ed25519PrivateKey.generate())
+
+    def rotate(self, new: Signer | None = None) -> tuple[Signer | None, Signer]:
         """Let a new key sign from now on: the former signer, None where there was none, and the new one. The former
-        private key is destroyed; its public half stays published. Raises SigningKeyError."""
-        if self.given:
-            raise SigningKeyError(
-                "[signing] key_file names the key: give it another one and start the service again; the public half "
-                "of the former key stays published"
-            )
+        private key is destroyed; its public half stays published. new: what :meth:`prepare` made. Raises
+        SigningKeyError."""
+        self._check_own()
         with self._changing():
             former = self._own() if (self.folder / CURRENT).exists() else None
-            new = self._make()
+            made = self._make(new)
             if former is not None:
                 self._private(former.kid).unlink(missing_ok=True)
-        return former, new
+        return former, made
+
+    def _check_own(self) -> None:
+        if self.given:
+            raise SigningKeyError(
+                "key_file in the settings names the key: give it another one and start the service again; the public "
+                "half of the former key stays published"
+            )
 
     def published(self) -> PublicKeys:
         """All public keys that have signed here, by id. Raises KeysUnreadable."""
@@ -89,9 +99,9 @@ class SigningKeys:
         path = self._private((self.folder / CURRENT).read_text(encoding="ascii").strip())
         return Signer.of(_private_key(path.read_bytes(), str(path)))
 
-    def _make(self) -> Signer:
+    def _make(self, new: Signer | None = None) -> Signer:
         """A new key, whole on the disk and published before it is named as the one that signs."""
-        signer = Signer.of(Ed25519PrivateKey.generate())
+        signer = new or Signer.of(Ed25519PrivateKey.generate())
         pem = signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _write_new(self._private(signer.kid), pem, mode=0o600)
         self._publish(signer)

@@ -105,6 +105,27 @@ def key(home: Home = DEFAULT_HOME) -> None:
         print(line)
 
 
+@evidence.command("rotate-key")
+def rotate_key(
+    by: Annotated[str, typer.Option("--by", help="Who changes it; it goes into the log.")],
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Let a new key sign the log. The former key's last checkpoint names the new one; files exported before stay
+    verifiable offline."""
+    from pipelines.recycling.evidence import OriginChanged
+    from pipelines.recycling.evidence_rotation import rotate_key
+    from pipelines.signing_keys import SigningKeyError
+
+    log, workspace = _log(home)
+    try:
+        done = rotate_key(log, workspace.settings.evidence, by=by, now=datetime.now(UTC))
+    except (SigningKeyError, OriginChanged) as error:
+        raise Refusal(str(error)) from None
+    print(f"{done.new} signs from now on: publish it beside the former ones")
+    print(f"{done.former} verifies what it signed; its private half is destroyed")
+    _tell_failures(done.failed)
+
+
 @evidence.command("verify")
 def verify(
     file: Bundle,

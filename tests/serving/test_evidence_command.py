@@ -57,6 +57,28 @@ def test_a_bundle_is_exported_and_verified_with_words_in_two_languages(home, cap
     assert "尚未锚定" in told  # a witness that was not compared counts for nothing
 
 
+def test_a_changed_key_leaves_old_files_valid(home, capsys):
+    """A file from before verifies with the former key alone, one from after with both and not with the former alone;
+    the log proves that the former key announced the new one, and its private half is gone."""
+    old = exported(capsys, home).rename(home.parent / "old.json")
+    former = run(capsys, "evidence", "key", "--home", home)[1].strip()
+    code, told = run(capsys, "evidence", "rotate-key", "--by", "anna", "--home", home)
+    new, *rest = run(capsys, "evidence", "key", "--home", home)[1].split()
+    assert (code, rest) == (0, [former])
+    assert f"{new} signs from now on" in told
+    assert run(capsys, "evidence", "verify", old, "--key", former)[0] == 0
+    assert run(capsys, "evidence", "verify", old, "--key", new)[0] == 1
+    fresh = exported(capsys, home)
+    assert run(capsys, "evidence", "verify", fresh, "--key", former, "--key", new)[0] == 0
+    assert run(capsys, "evidence", "verify", fresh, "--key", former)[0] == 1
+    assert run(capsys, "evidence", "audit", "--home", home)[0] == 0
+    chain = home.parent / "chain.json"
+    assert run(capsys, "evidence", "export", "evidence-log", chain, "--home", home)[0] == 0
+    said = [leaf["said"] for leaf in json.loads(chain.read_text())["leaves"]]
+    assert said == [{"former": former, "new": new}] * 2
+    assert len(list((home / "keys" / "evidence").glob("*.pem"))) == 1
+
+
 def test_with_key_and_witness_of_ones_own_more_is_proven(home, capsys):
     """What the reader brought along is no longer among what is not proven."""
     out = exported(capsys, home)
