@@ -2,6 +2,9 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
+# Set, it would make each of the many processes of a test compile every library again.
+unexport PYTHONDONTWRITEBYTECODE
+
 UV := $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)
 
 .PHONY: setup demo test lint bench lock clean
@@ -19,7 +22,7 @@ demo: $(READY)
 	$(BIN)/huika demo
 
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
