@@ -23,6 +23,12 @@ TODAY = datetime(2026, 3, 1, tzinfo=UTC)
 """The day on which the shared market ends."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The README's session, which takes longest and shares nothing, begins first: begun last, all else would be done
+    while one processor still ran it."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @pytest.fixture(scope="session")
 def market_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of a small synthetic market that ends on TODAY."""
