@@ -6,15 +6,14 @@ the decision is computed from.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import lightgbm
 import numpy as np
 
-from models.fraud.calibrator import Calibrator, fit_calibrator_if_it_helps
+from models.fraud.calibrator import Calibrator, fit_calibrator_if_it_helps, surely_better
 from models.fraud.extras import EXTRAS, ExtraInputs, learn_extras
+from models.fraud.growing import FraudFitSettings, Rows, grow
 from models.fraud.model import FraudModel
 from models.matrix import Columns, Encoding
 
@@ -35,74 +34,18 @@ class NoSignals(FraudTrainingError):
     """Every feature column is empty."""
 
 
-@dataclass(frozen=True)
-class FraudFitSettings:
-    """How the trees are grown.
-
-    leaf_l2: at most, see :func:`_shrinkage`. leaves: small trees are as precise as larger ones, keep the level
-    of probabilities better, and are explained several times faster. bins: many, as frauds often sit just above
-    a round amount. category_*: how strongly splits on card type, category and form are held back; with few
-    frauds they memorise which kinds happened to be hit, and the kinds' smoothed rates are features anyway.
-    trees: most trees. patience: trees without a lower log loss before stopping. valid_share: share of rows, the
-    latest, that stop and calibrate. trees_unseen: number of trees when that slice holds too few frauds to
-    judge. frauds_min: least frauds (and least honest trades) on each side. rows_max: above this, honest trades
-    are drawn at random and weighted back up; all frauds stay. threads: 0 uses all cores.
-    """
-
-    trees: int = 600
-    leaves: int = 8
-    learning_rate: float = 0.05
-    leaf_rows_min: int = 50
-    leaf_l2: float = 50.0
-    feature_share: float = 0.8
-    bins: int = 1023
-    category_smoothing: float = 300.0
-    category_l2: float = 100.0
-    category_splits_max: int = 4
-    patience: int = 40
-    valid_share: float = 0.2
-    trees_unseen: int = 80
-    frauds_min: int = 10
-    rows_max: int = 3_000_000
-    seed: int = 7
-    threads: int = 0
-
-    def parameters(self) -> dict[str, object]:
-        """LightGBM parameters; ``deterministic`` with a fixed seed makes two fits bit-identical."""
-        return {
-            "objective": "binary",
-            "metric": "binary_logloss",
-            "num_leaves": self.leaves,
-            "learning_rate": self.learning_rate,
-            "min_data_in_leaf": self.leaf_rows_min,
-            "lambda_l2": self.leaf_l2,
-            "feature_fraction": self.feature_share,
-            "max_bin": self.bins,
-            "cat_smooth": self.category_smoothing,
-            "cat_l2": self.category_l2,
-            "max_cat_threshold": self.category_splits_max,
-            "seed": self.seed,
-            "num_threads": self.threads,
-            "deterministic": True,
-            "force_row_wise": True,
-            "verbosity": -1,
-        }
-
-
 LEAST_LEAF_L2, FRAUDS_PER_LEAF_L2 = 5.0, 12.0
 """See :func:`_shrinkage`."""
 
-
-@dataclass(frozen=True)
-class _Rows:
-    """Training rows in time order: matrix (n, k) float64, fraud (n,) 0.0/1.0, weight (n,)."""
-
-    matrix: np.ndarray
-    fraud: np.ndarray
-    weight: np.ndarray
-
-    def part(self, rows: slice) -> _Rows:
-        return _Rows(self.matrix[rows], self.fraud[rows], self.weight[rows])
+RICH: dict[str, float | int] = {
+    "leaves": 16,
+    "category_smoothing": 20.0,
+    "category_l2": 20.0,
+    "category_splits_max": 8,
+}
+RICH_FRAUDS = 100
+"""Trees that see more of how signals work together, and of categories. Tried where the latest rows hold so many frauds,
+kept where they predict those rows better in one stretch of time after the other."""
 
 
 class _Reordered(Mapping[str, np.ndarray]):
@@ -140,7 +83,7 @@ def fit_fraud(
     columns: feature columns (n,). fraud (n,) bool. submitted_at (n,) int64 milliseconds. names: the columns
     to use; empty ones are left out and listed in ``absent_signals``. families: family of every name. weight
     (n,) or None: how many trades a row stands for, such as 1 / share let through at random where labels of
-    blocked trades are missing. judged: a model whose number of trees and calibrator are taken over, for rows
+    blocked trades are missing. judged: a model whose shape, number of trees and calibrator are taken over, for rows
     of which the latest cannot judge; None: the latest rows judge.
 
     The caller has already left out every row whose label was not known at the end of training, or is younger
@@ -161,16 +104,14 @@ def fit_fraud(
         raise NoSignals("every feature column is empty")
     seen = _Reordered(columns, order, extras.inputs(told))
     encoding = Encoding.fit(seen, present)
-    rows = _Rows(encoding.matrix(seen), fraud[order].astype(np.float64), chosen_weight[order])
+    rows = Rows(encoding.matrix(seen), fraud[order].astype(np.float64), chosen_weight[order])
     settings = replace(settings, leaf_l2=_shrinkage(rows.fraud, settings))
-    trees, calibrator, on_latest = (
-        _judge_on_latest(rows, encoding, settings) if judged is None else _as_judged(judged)
-    )
+    shape = _judge_on_latest(rows, encoding, settings) if judged is None else _as_judged(judged, settings)
     base_rate = float(np.average(rows.fraud, weights=rows.weight))
     return FraudModel(
         encoding=encoding,
-        booster=_booster(rows, encoding, settings, trees=trees),
-        calibrator=calibrator,
+        booster=grow(rows, encoding, shape.settings, trees=shape.trees),
+        calibrator=shape.calibrator,
         families={name: families[name] for name in plain} | dict.fromkeys(extras.names, EXTRAS),
         base_rate=base_rate,
         absent_signals=_absent(names, plain, extras),
@@ -181,9 +122,9 @@ def fit_fraud(
             "frauds": int(np.sum(fraud)),
             "submitted_at_first_ms": int(submitted_at.min()),
             "submitted_at_last_ms": int(submitted_at.max()),
-            "trees": trees,
-            "stopped_on_latest": on_latest,
-            "settings": asdict(settings),
+            "trees": shape.trees,
+            "stopped_on_latest": shape.on_latest,
+            "settings": asdict(shape.settings),
         },
     )
 
@@ -233,65 +174,48 @@ def _thin(fraud: np.ndarray, weight: np.ndarray, settings: FraudFitSettings) -> 
     return np.sort(np.concatenate([np.flatnonzero(fraud), drawn])), scaled
 
 
-def _judge_on_latest(
-    rows: _Rows, encoding: Encoding, settings: FraudFitSettings
-) -> tuple[int, Calibrator, bool]:
-    """How many trees to grow and how to calibrate, judged on the latest rows by trees that never saw them."""
+@dataclass(frozen=True)
+class _Shape:
+    """What the latest rows, or another model, say of how to grow: settings, number of trees, calibrator; on_latest:
+    whether the latest rows could judge."""
+
+    settings: FraudFitSettings
+    trees: int
+    calibrator: Calibrator
+    on_latest: bool
+
+
+def _judge_on_latest(rows: Rows, encoding: Encoding, settings: FraudFitSettings) -> _Shape:
+    """How to grow and how to calibrate, judged on the latest rows by trees that never saw them."""
     split = len(rows.fraud) - round(settings.valid_share * len(rows.fraud))
     early, late = rows.part(slice(0, split)), rows.part(slice(split, None))
     if any(_lacks_a_class(part.fraud, settings.frauds_min) for part in (early, late)):
-        return min(settings.trees_unseen, settings.trees), Calibrator(), False
-    booster = _booster(early, encoding, settings, trees=settings.trees, latest=late)
-    raw_score = np.asarray(booster.predict(late.matrix, raw_score=True, num_threads=settings.threads))
-    calibrator = fit_calibrator_if_it_helps(raw_score=raw_score, fraud=late.fraud, weight=late.weight)
-    return max(booster.best_iteration, 1), calibrator, True
+        return _Shape(settings, min(settings.trees_unseen, settings.trees), Calibrator(), False)
+    trees, score = _stopped(early, late, encoding, settings)
+    if late.fraud.sum() >= RICH_FRAUDS:
+        rich = replace(settings, trees=2 * settings.trees, **RICH)
+        more, other = _stopped(early, late, encoding, rich)
+        if surely_better(before=score, after=other, fraud=late.fraud, weight=late.weight):
+            settings, trees, score = rich, more, other
+    calibrator = fit_calibrator_if_it_helps(raw_score=score, fraud=late.fraud, weight=late.weight)
+    return _Shape(settings, trees, calibrator, True)
+
+
+def _stopped(
+    early: Rows, late: Rows, encoding: Encoding, settings: FraudFitSettings
+) -> tuple[int, np.ndarray]:
+    """Number of trees at which the later rows' loss is least, and their raw scores then."""
+    booster = grow(early, encoding, settings, trees=settings.trees, latest=late)
+    score = booster.predict(late.matrix, raw_score=True, num_threads=settings.threads)
+    return max(booster.best_iteration, 1), np.asarray(score)
 
 
 def _lacks_a_class(fraud: np.ndarray, least: int) -> bool:
     return min(fraud.sum(), len(fraud) - fraud.sum()) < least
 
 
-def _as_judged(model: FraudModel) -> tuple[int, Calibrator, bool]:
-    """The same as another model."""
-    return model.booster.num_trees(), model.calibrator, bool(model.metadata["stopped_on_latest"])
-
-
-def _booster(
-    rows: _Rows,
-    encoding: Encoding,
-    settings: FraudFitSettings,
-    *,
-    trees: int,
-    latest: _Rows | None = None,
-) -> lightgbm.Booster:
-    """Grow trees; with ``latest`` stop when its log loss no longer falls. Free of the training data."""
-    data = _dataset(rows, encoding)
-    watched = [] if latest is None else [_dataset(latest, encoding, bins_of=data)]
-    stopping = [] if latest is None else [lightgbm.early_stopping(settings.patience, verbose=False)]
-    booster = lightgbm.train(
-        settings.parameters(), data, num_boost_round=trees, valid_sets=watched, callbacks=stopping
-    )
-    best = booster.best_iteration
-    bare = lightgbm.Booster(model_str=booster.model_to_string())
-    bare.best_iteration = best
-    return bare
-
-
-def _dataset(rows: _Rows, encoding: Encoding, *, bins_of: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
-    return lightgbm.Dataset(
-        rows.matrix,
-        label=rows.fraud,
-        weight=rows.weight,
-        reference=bins_of,
-        feature_name=_tree_names(encoding.names),
-        categorical_feature=encoding.categorical,
-    )
-
-
-def _tree_names(names: Sequence[str]) -> list[str]:
-    """Names as LightGBM takes them, which knows neither blanks nor JSON's own signs."""
-    return [
-        f"{re.sub(r'[^A-Za-z0-9_.@]', '_', name)}"
-        + ("" if name.isascii() and name.replace(".", "_").isidentifier() else f"_{place}")
-        for place, name in enumerate(names)
-    ]
+def _as_judged(model: FraudModel, settings: FraudFitSettings) -> _Shape:
+    """The same as another model, whose leaves are drawn to nothing as these rows ask for."""
+    told: dict = dict(model.metadata)
+    shape = FraudFitSettings(**told["settings"] | {"leaf_l2": settings.leaf_l2, "threads": settings.threads})
+    return _Shape(shape, model.booster.num_trees(), model.calibrator, bool(told["stopped_on_latest"]))

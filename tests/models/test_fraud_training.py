@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from models.evaluation.calibration import calibration
-from models.fraud.training import FraudTrainingError, NoLabels, NoSignals, TooFewFrauds, fit_fraud
+from models.evaluation.fraud import average_precision
+from models.fraud.training import RICH, FraudTrainingError, NoLabels, NoSignals, TooFewFrauds, fit_fraud
 from tests.models.fraud_market import FAMILIES, NAMES, QUICK, Market, fitted, market
 
 
@@ -120,3 +122,33 @@ def test_weights_repair_the_level_of_selective_labels() -> None:
     weight = np.where(risky[let_through], 10.0, 1.0)
     assert _fit(seen, weight=weight).base_rate == pytest.approx(trades.fraud.mean(), rel=0.1)
     assert _fit(seen).base_rate < 0.75 * trades.fraud.mean()
+
+
+UNJUDGED = replace(QUICK, valid_share=0.001)
+
+
+def _interplay(rows: int, seed: int = 3) -> Market:
+    """A third fraud that two signs and two hundred words decide together."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.normal(size=(2, rows))
+    word = rng.integers(0, 200, rows)
+    effect = np.random.default_rng(0).normal(0, 1.5, (200, 2))
+    truth = expit(-1.0 + effect[word, (first * second > 0).astype(int)])
+    names = np.array([f"w{one}" for one in range(200)], dtype=object)
+    columns = {"card_face_cny": first, "seller_count_1h": second, "card_type": names[word]}
+    return Market(columns, truth, rng.random(rows) < truth, np.arange(rows) * 60_000)
+
+
+def test_richer_trees_are_grown_where_the_latest_trades_prove_them_better():
+    """Many frauds with signals that work together ask for larger trees; a market of few frauds keeps the small ones."""
+    trades, later = _interplay(12_000), _interplay(4_000, seed=4)
+
+    model, small = (_fit(trades, names=tuple(trades.columns), settings=one) for one in (QUICK, UNJUDGED))
+    assert model.metadata["settings"]["leaves"] == RICH["leaves"]
+    assert small.metadata["settings"]["leaves"] == QUICK.leaves
+    found = [
+        average_precision(fraud=later.fraud, probability=one.probability(later.columns))
+        for one in (model, small)
+    ]
+    assert found[0] > found[1] + 0.01
+    assert fitted().metadata["settings"]["leaves"] == QUICK.leaves
