@@ -9,7 +9,7 @@ rises with the bids. m also rises with face value and days to expiry, and b depe
 best rate keeps the same order. An argmax on a tree's own curve would chase its steps instead.
 
 A log in which the rate hardly moves for like cards says little about steepness. The early stop on later rows then
-ends the boosting soon, which leaves the pooled logit; its slopes in turn are held near usual ones by a weak prior.
+ends the boosting soon, which leaves the pooled curve; its slopes in turn are held near usual ones by a weak prior.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from models.discount.boosters import load_booster, save_booster
 from models.discount.context import EXPECTED_RESALE, CardContext, relative_matrix
 from models.discount.link import PLAIN, Link, Links
 from models.discount.pooled import RATE_UNIT, PooledLogit
+from models.discount.recent import Recent
 from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding, along
 from models.trees import predict
@@ -56,7 +57,7 @@ class AcceptanceCurve:
 
     def least_rate(self) -> np.ndarray:
         """Lowest rate (n,) worth comparing: from it on, profit has one hill and keeps the order of prices."""
-        return self.location + RATE_UNIT * self.link.least_score() / self.steepness
+        return self.location + RATE_UNIT * self.link.least / self.steepness
 
     def rate_taken_by(self, share: float) -> np.ndarray:
         """Rate (n,) that ``share`` of honest sellers accept; rises with the location."""
@@ -73,10 +74,12 @@ class AcceptanceCurve:
 
 @dataclass(frozen=True)
 class AcceptanceModel:
-    """The pooled logit and, where the log was large enough, the trees that bend it per card and the shape F."""
+    """The pooled logit and, where the log was large enough, the trees that bend it per card, the shape F, and how the
+    newest decisions differ."""
 
     pooled: PooledLogit
     links: Links = field(default_factory=Links)
+    recent: Recent = field(default_factory=Recent)
     place_inputs: Encoding | None = None
     place: lightgbm.Booster | None = None
     slope_inputs: Encoding | None = None
@@ -85,22 +88,27 @@ class AcceptanceModel:
     def curve(
         self, *, columns: Columns, context: CardContext, resale: ResaleEstimate, floor: np.ndarray
     ) -> AcceptanceCurve:
-        location, log_steepness = self.pooled.curve(context=context, resale_mean=resale.mean)
+        location, log_steepness = self.pooled.curve(context=context, resale=resale)
         if self.place is not None and self.place_inputs is not None:
             inputs = place_matrix(columns, self.place_inputs, resale)
             location = location + RATE_UNIT * predict(self.place, inputs)
         if self.slope is not None and self.slope_inputs is not None:
             log_steepness = log_steepness + bounded(predict(self.slope, self.slope_inputs.matrix(columns)))
+        steepness = self.recent.stretch * np.exp(log_steepness)
         return AcceptanceCurve(
-            location=location,
-            steepness=np.exp(log_steepness),
+            location=location - RATE_UNIT * self.recent.shift / steepness,
+            steepness=steepness,
             floor=floor,
             link=self.links.of(context.type_state),
         )
 
     def save(self, folder: Path) -> None:
         """``acceptance.json`` and, with trees, ``acceptance_place.txt`` and ``acceptance_slope.txt``."""
-        data: dict[str, object] = {"pooled": asdict(self.pooled), "links": self.links.to_dict()}
+        data: dict[str, object] = {
+            "pooled": asdict(self.pooled),
+            "links": self.links.to_dict(),
+            "recent": asdict(self.recent),
+        }
         for name, inputs, booster in self._trees():
             data[name] = None if inputs is None else inputs.to_dict()
             if booster is not None:
@@ -114,7 +122,11 @@ class AcceptanceModel:
     @classmethod
     def load(cls, folder: Path) -> AcceptanceModel:
         data = json.loads((folder / "acceptance.json").read_text(encoding="utf-8"))
-        model = cls(pooled=PooledLogit(**data["pooled"]), links=Links.from_dict(data["links"]))
+        model = cls(
+            pooled=PooledLogit(**data["pooled"]),
+            links=Links.from_dict(data["links"]),
+            recent=Recent(**data["recent"]),
+        )
         if data["place"] is None:
             return model
         return replace(

@@ -1,4 +1,4 @@
-"""Fit the acceptance curve on logged decisions: pooled logit, then trees for place and slope in turn, then the shape.
+"""Fit the acceptance curve on logged decisions: pooled curve and its shape, then trees for place and slope in turn.
 
 One round grows one tree that moves the curve (its place) and one that turns it (its slope), each on the exact
 gradient of the log-likelihood of ``P = f + (1 - f) F(z)`` with ``z = e^b (gap - a)``:
@@ -17,8 +17,9 @@ from models.discount.acceptance import AcceptanceModel, bounded, place_encoding,
 from models.discount.boosters import BoosterSettings, binned, part_of
 from models.discount.context import CardContext
 from models.discount.directions import STEADY_COLUMNS, UNDIRECTED, constraints
-from models.discount.link import PLAIN, SMALLEST, Link, Links, fit_links
+from models.discount.link import SMALLEST, Link
 from models.discount.pooled import RATE_UNIT, fit_pooled
+from models.discount.recent import Decided, recent_change
 from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding
 
@@ -36,20 +37,22 @@ def fit_acceptance(
     floor: np.ndarray,
     offered_rate: np.ndarray,
     accepted: np.ndarray,
+    submitted_at: np.ndarray,
     slope_error: float,
     calibration_share: float,
     settings: BoosterSettings,
 ) -> AcceptanceModel:
-    """Fit on n decided offers in time order; floor (n,): probability that the seller takes any rate.
+    """Fit on n decided offers in time order (submitted_at: int64 ms); floor (n,): probability that the seller takes any
+    rate.
 
-    The last ``calibration_share`` chooses the number of rounds and the links; then the trees are grown again on
-    every row, for these links. slope_error: how well the log measures a slope, see
-    :mod:`models.discount.offer_movement`.
+    The last ``calibration_share`` chooses the number of rounds; then the trees are grown again on every row. The shape
+    is that of the pooled curve: fitted to the trees' scores it would be as blurred as these are uncertain.
+    slope_error: how well the log measures a slope, see :mod:`models.discount.offer_movement`.
     """
     known = slope_error <= MOST_SLOPE_ERROR
-    pooled = fit_pooled(
+    pooled, links = fit_pooled(
         context=context,
-        resale_mean=resale.mean,
+        resale=resale,
         floor=floor,
         rate=offered_rate,
         accepted=accepted,
@@ -57,7 +60,7 @@ def fit_acceptance(
     )
     if not known:
         return AcceptanceModel(pooled=pooled)
-    location, log_steepness = pooled.curve(context=context, resale_mean=resale.mean)
+    location, log_steepness = pooled.curve(context=context, resale=resale)
     place_inputs = place_encoding(columns, [name for name in names if name not in UNDIRECTED])
     steady = tuple(name for name in names if name in STEADY_COLUMNS)
     slope_inputs = Encoding.fit(columns, steady)
@@ -68,14 +71,23 @@ def fit_acceptance(
         gap=(offered_rate - location) / RATE_UNIT,
         log_steepness=log_steepness,
         floor=floor,
-        type_state=context.type_state,
+        link=links.of(context.type_state),
     )
     until = round(len(accepted) * (1 - calibration_share))
-    rounds, links = _choose(log, until, settings)
-    place, slope = _Pair(log, links.of(log.type_state), settings).grow(rounds)
+    grown = _Pair(log, settings)
+    place, slope = grown.grow(_rounds(log, until, settings))
     return AcceptanceModel(
         pooled=pooled,
         links=links,
+        recent=recent_change(
+            Decided(
+                scores=log.scores(*grown.outputs())[0],
+                link=log.link,
+                floor=floor,
+                accepted=accepted,
+                submitted_at=submitted_at,
+            )
+        ),
         place_inputs=None if place is None else place_inputs,
         place=place,
         slope_inputs=None if slope is None else slope_inputs,
@@ -93,7 +105,7 @@ class _Decisions:
     gap: np.ndarray
     log_steepness: np.ndarray
     floor: np.ndarray
-    type_state: np.ndarray
+    link: Link
 
     def slice(self, rows: slice) -> _Decisions:
         return _Decisions(
@@ -103,7 +115,7 @@ class _Decisions:
             gap=self.gap[rows],
             log_steepness=self.log_steepness[rows],
             floor=self.floor[rows],
-            type_state=self.type_state[rows],
+            link=self.link.rows(rows),
         )
 
     def scores(self, place: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,27 +128,24 @@ def _binned(encoding: Encoding, matrix: np.ndarray, settings: BoosterSettings) -
     return binned(matrix=matrix, names=encoding.names, categorical=encoding.categorical, settings=settings)
 
 
-def _choose(log: _Decisions, until: int, settings: BoosterSettings) -> tuple[int, Links]:
-    """The number of rounds with the least log-loss on the rows from ``until`` on, and the links fitted there."""
+def _rounds(log: _Decisions, until: int, settings: BoosterSettings) -> int:
+    """The number of rounds with the least log-loss on the rows from ``until`` on."""
     later = log.slice(slice(until, None))
-    pair = _Pair(log.slice(slice(0, until)), PLAIN, settings, later=later)
-    best, best_loss, best_scores = 0, np.inf, np.zeros(0)
+    pair = _Pair(log.slice(slice(0, until)), settings, later=later)
+    best, best_loss = 0, np.inf
     for done in range(settings.max_rounds + 1):
         if done:
             pair.one_round()
-        scores, _ = later.scores(*pair.later_outputs())
-        loss = _log_loss(scores, later)
+        loss = _log_loss(later.scores(*pair.later_outputs())[0], later)
         if loss < best_loss - 1e-7:
-            best, best_loss, best_scores = done, loss, scores
+            best, best_loss = done, loss
         elif done - best >= settings.patience:
             break
-    return best, fit_links(
-        scores=best_scores, floor=later.floor, accepted=later.accepted, type_state=later.type_state
-    )
+    return best
 
 
 def _log_loss(scores: np.ndarray, log: _Decisions) -> float:
-    p = log.floor + (1.0 - log.floor) * PLAIN.probability(scores)
+    p = log.floor + (1.0 - log.floor) * log.link.probability(scores)
     p = np.clip(p, SMALLEST, 1.0 - SMALLEST)
     return float(-np.where(log.accepted > 0.5, np.log(p), np.log1p(-p)).mean())
 
@@ -144,10 +153,8 @@ def _log_loss(scores: np.ndarray, log: _Decisions) -> float:
 class _Pair:
     """Two boosters that grow a tree each in turn, on one likelihood."""
 
-    def __init__(
-        self, log: _Decisions, link: Link, settings: BoosterSettings, later: _Decisions | None = None
-    ) -> None:
-        self._log, self._link = log, link
+    def __init__(self, log: _Decisions, settings: BoosterSettings, later: _Decisions | None = None) -> None:
+        self._log = log
         signs = constraints(log.place.get_feature_name())
         self._place = _Grower(log.place, settings, signs, None if later is None else later.place)
         self._slope = _Grower(log.slope, settings, {}, None if later is None else later.slope)
@@ -164,6 +171,9 @@ class _Pair:
             self.one_round()
         return self._place.booster, self._slope.booster
 
+    def outputs(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._place.outputs, self._slope.outputs
+
     def later_outputs(self) -> tuple[np.ndarray, np.ndarray]:
         return self._place.later_outputs(), self._slope.later_outputs()
 
@@ -172,7 +182,7 @@ class _Pair:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Gradient and Fisher information (n,) of one tree's output."""
         z, steepness = self._log.scores(place, slope)
-        honest, rise = self._link.with_slope(z)
+        honest, rise = self._log.link.with_slope(z)
         floor = self._log.floor
         p = np.clip(floor + (1.0 - floor) * honest, SMALLEST, 1.0 - SMALLEST)
         rise = (1.0 - floor) * rise

@@ -5,7 +5,8 @@ of it is not worth buying at all. It is an average over everybody who brings suc
 value, form, expiry and hour, and nothing of the person, which decides how to pay and not how much.
 
 A logistic regression with a normal prior (ridge): a log has few frauds, and trees learn from them which kinds were
-hit last month. docs/decisions.md has the figures.
+hit last month. A card type strays little from its category, the less the more its frauds come in bursts.
+docs/decisions.md has the figures.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import numpy as np
 
 from models.discount.context import HOUR_WAVES, CardContext
 from models.discount.inputs import (
-    Group,
     Numbers,
     design,
     kind_groups,
@@ -27,11 +27,20 @@ from models.discount.inputs import (
 )
 from models.discount.pooled import sigmoid
 
-RIDGE_C = 0.02
-"""Inverse strength of the prior: a weight has a standard deviation of about a seventh before the data speak."""
-EXPIRY_EDGES = np.array([-np.inf, 0.0, 30.0, 90.0, 180.0, 365.0, 730.0, np.inf])
-EXPIRY_LABELS = (*map(str, range(len(EXPIRY_EDGES))), "none")
-NUMBERS = ("face", "face_squared", "odd_face", *HOUR_WAVES)
+TYPE = "type/"
+PRIORS = {TYPE: 0.25, "category/": 0.29, "face_of/": 0.14, "days>=": 0.14, "hour/": 0.29}
+"""Standard deviations of the weights before the data speak, by the beginning of an input's name, and USUAL_PRIOR for
+the others. A type's is divided by the root of :func:`burst_size`."""
+USUAL_PRIOR = 0.58
+EXPIRY_STEPS_DAYS = (0, 15, 30, 45, 60, 90, 120, 150, 180, 270, 365, 540, 730)
+NUMBERS = (
+    "face",
+    "face_squared",
+    "odd_face",
+    *HOUR_WAVES,
+    *(f"days>={edge}" for edge in EXPIRY_STEPS_DAYS),
+    "no_expiry",
+)
 MATURE_SHARE = 0.95
 WEEK_MS = 7 * 86_400_000
 
@@ -54,7 +63,9 @@ class FraudShare:
         """P(an offer is taken by a fraudster) (n,) of each card."""
         if not self.weights:
             return np.clip(np.nan_to_num(context.kind_fraud_rate, nan=self.default), 0.0, 1.0)
-        return sigmoid(self.intercept + weighted(context, _numbers(context), _groups(context), self.weights))
+        return sigmoid(
+            self.intercept + weighted(context, _numbers(context), kind_groups(context), self.weights)
+        )
 
     def share_of_type(self, context: CardContext) -> np.ndarray:
         """The same (n,) as a mean over all cards of a type: it does not change with face value or expiry, so
@@ -90,33 +101,50 @@ def mature_offers(*, submitted_at: np.ndarray, accepted: np.ndarray, fraud: np.n
     return full[week] & (labelled | (accepted == 0))
 
 
-def fit_fraud_share(*, context: CardContext, taken_by_fraud: np.ndarray, default: float) -> FraudShare:
-    """Fit on n mature offers; taken_by_fraud: 1 or 0 (n,)."""
+def burst_size(*, context: CardContext, taken_by_fraud: np.ndarray, submitted_at: np.ndarray) -> float:
+    """How many cards of one type a case of fraud has at a time: variance over mean of a type's frauds in a week, 1 if
+    each came by itself. A ring's cards are one case, and say about its card type as much as one."""
+    week = (submitted_at - submitted_at.min()) // WEEK_MS
+    types, position = context.named(lambda kind: kind.card_type)
+    share = np.bincount(position, taken_by_fraud) / np.bincount(position)
+    cell = week * len(types) + position
+    away = np.bincount(cell, taken_by_fraud - share[position])
+    return max(float(away @ away) / max(float(taken_by_fraud.sum()), 1.0), 1.0)
+
+
+def fit_fraud_share(
+    *, context: CardContext, taken_by_fraud: np.ndarray, submitted_at: np.ndarray, default: float
+) -> FraudShare:
+    """Fit on n mature offers; taken_by_fraud: 1 or 0 (n,); submitted_at: int64 ms."""
     from sklearn.linear_model import LogisticRegression
 
-    names, inputs = design(context, _numbers(context), _groups(context))
-    fitted = LogisticRegression(C=RIDGE_C, max_iter=1_000).fit(inputs, taken_by_fraud)
-    intercept = float(fitted.intercept_[0])
-    shares = sigmoid(intercept + inputs @ fitted.coef_[0])
+    names, inputs = design(context, _numbers(context), kind_groups(context))
+    size = burst_size(context=context, taken_by_fraud=taken_by_fraud, submitted_at=submitted_at)
+    prior = np.array([_prior(name, size) for name in names])
+    fitted = LogisticRegression(C=1.0, max_iter=1_000).fit(inputs.multiply(prior).tocsr(), taken_by_fraud)
+    intercept, weights = float(fitted.intercept_[0]), prior * fitted.coef_[0]
+    shares = sigmoid(intercept + inputs @ weights)
     types, position = context.named(lambda kind: kind.type_state)
     means = np.bincount(position, shares) / np.bincount(position)
     return FraudShare(
         default=default,
         intercept=intercept,
-        weights=dict(zip(names, fitted.coef_[0].tolist(), strict=True)),
+        weights=dict(zip(names, weights.tolist(), strict=True)),
         of_type=dict(zip(types, means.tolist(), strict=True)),
         overall=float(shares.mean()),
     )
 
 
+def _prior(name: str, burst: float) -> float:
+    """Standard deviation of an input's weight before the data speak."""
+    if name.startswith(TYPE):
+        return PRIORS[TYPE] / float(np.sqrt(burst))
+    return next((spread for start, spread in PRIORS.items() if name.startswith(start)), USUAL_PRIOR)
+
+
 def _numbers(context: CardContext) -> Numbers:
-    """The inputs that are numbers."""
-    face = log_face(context)
+    """The inputs that are numbers; days to expiry as steps, 1.0 from the edge on."""
+    face, days = log_face(context), context.days_to_expiry
     own = np.stack([face, face**2 / 2, context.face_is_usual == 0])
-    return Numbers(NUMBERS, np.concatenate([own, context.hour_waves]))
-
-
-def _groups(context: CardContext) -> dict[str, Group]:
-    """The inputs that are groups; a card without expiry has the label after the last bucket's."""
-    bucket = np.searchsorted(EXPIRY_EDGES, context.days_to_expiry, side="right")
-    return kind_groups(context) | {"expiry": Group(EXPIRY_LABELS, bucket)}
+    steps = days >= np.array(EXPIRY_STEPS_DAYS)[:, None]
+    return Numbers(NUMBERS, np.concatenate([own, context.hour_waves, steps, np.isnan(days)[None]]))

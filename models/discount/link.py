@@ -1,16 +1,19 @@
-"""The shape of sellers' reservation rates: ``F(z) = 1 - (1 - sigmoid(z)^alpha)^beta``.
+"""The shape of sellers' reservation rates: ``F(z) = sigmoid(g(z))`` with a rising spline g.
 
-alpha = beta = 1 is the logistic curve; alpha and beta bend its lower and its upper tail apart (Kumaraswamy's
-double-bounded distribution, 1980, of a logistic variable), for each card type. F rises strictly, and its logarithm is
-concave from a share on that :func:`least_share` finds, which is what makes the best rate rise with a card's value and
-with sellers' expectations.
+The slope of g runs straight from knot to knot of the score z and stays as it is beyond the last ones, so g and F have a
+continuous slope. All slopes 1 is the logistic curve. One shape for all cards, and one for each card type with decisions
+enough, held near it: a shape of few numbers (a bent logistic with two) had too round a knee for sellers of whom most
+take any rate near the usual one and few more.
+
+F rises strictly. Its logarithm is concave from a share on that :func:`least_score` finds, which is what makes the best
+rate rise with a card's value and with sellers' expectations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,89 +21,108 @@ import scipy.optimize
 
 from models.matrix import along
 
-PRIOR_PRECISION = 8.0
-"""Of the log parameters around the plain logistic curve: some dozens of decisions weigh as much."""
-MOST_BEND = 5.0
-MOST_STRETCH = 4.0
-MOST_SHIFT = 4.0
+KNOTS = np.linspace(-4.0, 4.0, 9)
+"""Scores, one apart: the log odds of acceptance that a logistic curve would have."""
+MIDDLE = len(KNOTS) // 2
+"""The knot at score 0."""
+SMOOTHNESS, TYPE_SMOOTHNESS = 5.0, 10.0
+"""Precision of the differences between neighbouring slopes, as shares of the prior's."""
+PRIOR_PRECISION, TYPE_PRECISION = 3.0, 10.0
+"""Of the slopes as shares of the prior's, and of the level: some dozens of decisions weigh as much."""
+LEAST_SLOPE, MOST_SLOPE, MOST_LEVEL = 0.1, 8.0, 6.0
+MOST_RISE = 0.95
+"""Of a slope to the next knot, as a share of what keeps the logarithm of F concave; the rest is for the floor."""
 MIN_TYPE_ROWS = 100
-MOST_ROWS = 30_000
-"""Decisions that fix four numbers to a few hundredths."""
+BIN_EDGES = np.linspace(-8.0, 8.0, 161)
+"""Decisions of nearly the same score count together."""
 SMALLEST = 1e-12
-TINY = float(np.finfo(float).tiny)
 LEAST_SHARE = 0.10
 """Of honest sellers who take an offer; one that fewer would take is no offer."""
 MOST_FLOOR = 0.0075
 """Largest odds of fraud that may move the best rate."""
 
-Number = float | np.ndarray
-
 
 @dataclass(frozen=True)
 class Link:
-    """stretch and shift: what the scores are multiplied by, and moved by, before the shape applies.
+    """slopes: of g at the KNOTS, (k,), or (n, k) with a row for each card; level: g(0), one number or (n,).
 
-    Each of the four is one number, or an array (n,) with one for each card.
+    least: see :func:`least_score`, one number or (n,).
     """
 
-    alpha: Number = 1.0
-    beta: Number = 1.0
-    stretch: Number = 1.0
-    shift: Number = 0.0
+    slopes: np.ndarray
+    level: np.ndarray | np.float64
+    least: np.ndarray | np.float64
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """F at raw scores (n,) or (n, g)."""
-        alpha, beta, stretch, shift = self._along(scores)
-        _, log_rest = _logs(alpha, stretch * scores + shift)
-        return -np.expm1(beta * log_rest)
+        return _sigmoid(self.spline(scores)[0])
 
     def with_slope(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """F and its derivative by the raw score."""
-        alpha, beta, stretch, shift = self._along(scores)
-        z = stretch * scores + shift
-        log_u, log_rest = _logs(alpha, z)
-        slope = np.exp(alpha * log_u + (beta - 1.0) * log_rest - np.logaddexp(0.0, _bounded(z)))
-        return -np.expm1(beta * log_rest), stretch * alpha * beta * slope
+        value, slope = self.spline(scores)
+        share = _sigmoid(value)
+        return share, share * (1.0 - share) * slope
 
     def score(self, probability: float) -> np.ndarray:
         """The raw score z with F(z) = probability: one number, or (n,)."""
-        alpha, beta = np.asarray(self.alpha), np.asarray(self.beta)
-        u = (1.0 - (1.0 - probability) ** (1.0 / beta)) ** (1.0 / alpha)
-        return (np.log(u) - np.log1p(-u) - self.shift) / self.stretch
-
-    def least_score(self) -> np.ndarray:
-        """The raw score (n,) at the least share, see :func:`least_share`; (1,) for one number."""
-        numbers = np.broadcast_arrays(*np.atleast_1d(*vars(self).values()))
-        return np.array(list(map(_least_score, *(x.tolist() for x in numbers))))
+        slopes, heights = np.atleast_2d(self.slopes), np.atleast_2d(self._heights)
+        target = np.log(probability) - np.log1p(-probability)
+        row = np.arange(len(slopes))
+        place = np.clip((heights <= target).sum(axis=1) - 1, 0, len(KNOTS) - 2)
+        low, high, rest = slopes[row, place], slopes[row, place + 1], target - heights[row, place]
+        inside = 2.0 * rest / (low + np.sqrt(np.maximum(low**2 + 2.0 * (high - low) * rest, 0.0)))
+        above = 1.0 + (target - heights[row, -1]) / slopes[row, -1]
+        step = np.where(rest < 0, rest / low, np.where(target > heights[row, -1], above, inside))
+        found = KNOTS[place] + step
+        return found if self.slopes.ndim == 2 else found[0]
 
     def rows(self, rows: slice | np.ndarray) -> Link:
-        return Link(*(x[rows] if isinstance(x, np.ndarray) else x for x in vars(self).values()))
+        if self.slopes.ndim == 1:
+            return self
+        level, least = np.asarray(self.level)[rows], np.asarray(self.least)[rows]
+        return Link(slopes=self.slopes[rows], level=level, least=least)
 
-    def _along(self, scores: np.ndarray) -> tuple[Number, ...]:
-        """The four numbers, shaped to go along scores."""
-        return tuple(along(x, scores) if isinstance(x, np.ndarray) else x for x in vars(self).values())
+    @cached_property
+    def _heights(self) -> np.ndarray:
+        """g at the knots, like ``slopes``."""
+        steps = np.cumsum((self.slopes[..., 1:] + self.slopes[..., :-1]) / 2.0, axis=-1)
+        heights = np.concatenate([np.zeros_like(self.slopes[..., :1]), steps], axis=-1)
+        return heights - heights[..., MIDDLE, None] + np.asarray(self.level)[..., None]
+
+    def spline(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """g and its slope at raw scores (n,) or (n, g); NaN where the score is."""
+        way = scores - KNOTS[0]
+        place = np.fmin(np.fmax(way, 0.0), len(KNOTS) - 2).astype(np.intp)
+        own = np.arange(len(self.slopes)) * len(KNOTS) if self.slopes.ndim == 2 else np.zeros(1, np.intp)
+        at = place + along(own, scores)
+        slopes, step = self.slopes.ravel(), way - place
+        low, rise = slopes[at], slopes[at + 1] - slopes[at]
+        within = np.minimum(np.maximum(step, 0.0), 1.0)
+        slope = low + rise * within
+        return self._heights.ravel()[at] + low * within + rise * within**2 / 2.0 + slope * (
+            step - within
+        ), slope
 
 
-@cache
-def least_share(alpha: float, beta: float) -> float:
-    """The smallest share, at least LEAST_SHARE, from which on log(F + MOST_FLOOR) is concave.
+def link_of(slopes: np.ndarray, level: float) -> Link:
+    """The link of one kind of card, with its least score."""
+    link = Link(slopes=np.asarray(slopes, dtype=np.float64), level=np.float64(level), least=np.float64(0.0))
+    return Link(slopes=link.slopes, level=link.level, least=np.float64(least_score(link)))
 
-    A tenth for the logistic curve; a link whose tails are both long needs more.
-    """
+
+def least_score(link: Link) -> float:
+    """The score from which on log(F + MOST_FLOOR) is concave and F at least LEAST_SHARE."""
     scores = np.linspace(-60.0, 40.0, 5_001)
-    share, slope = Link(alpha, beta).with_slope(scores)
+    share, slope = link.with_slope(scores)
     inside = (share >= LEAST_SHARE) & (share <= 1.0 - 1e-6)
-    share, fall = share[inside], np.diff(slope[inside] / (share[inside] + MOST_FLOOR))
+    scores, fall = scores[inside], np.diff(slope[inside] / (share[inside] + MOST_FLOOR))
     rising = np.flatnonzero(fall > 0)
-    return float(share[rising[-1] + 1]) if len(rising) else LEAST_SHARE
+    return float(scores[rising[-1] + 1]) if len(rising) else float(link.score(LEAST_SHARE))
 
 
-@cache
-def _least_score(alpha: float, beta: float, stretch: float, shift: float) -> float:
-    return float(Link(alpha, beta, stretch, shift).score(least_share(alpha, beta)))
-
-
-PLAIN = Link()
+PLAIN = Link(
+    slopes=np.ones(len(KNOTS)), level=np.float64(0.0), least=np.log(LEAST_SHARE / (1.0 - LEAST_SHARE))
+)
 """The logistic curve itself."""
 
 
@@ -113,23 +135,43 @@ class Links:
 
     def of(self, type_state: np.ndarray) -> Link:
         """The links of cards (n,) as one, with arrays."""
-        found = [self.of_type.get(name, self.overall) for name in type_state.tolist()]
-        numbers = np.array([tuple(vars(link).values()) for link in found], dtype=np.float64)
-        return Link(*numbers.reshape(-1, 4).T)
+        slopes, level, least = self._table
+        place = np.array([self._place.get(name, 0) for name in type_state.tolist()], dtype=np.intp)
+        return Link(slopes=slopes[place], level=level[place], least=least[place])
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.of_type, start=1)}
+
+    @cached_property
+    def _table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        links = [self.overall, *self.of_type.values()]
+        return (
+            np.stack([link.slopes for link in links]),
+            np.array([link.level for link in links]),
+            np.array([link.least for link in links]),
+        )
 
     def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+        return {
+            "overall": _numbers(self.overall),
+            "of_type": {name: _numbers(link) for name, link in self.of_type.items()},
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Links:
-        of_type = {name: Link(**numbers) for name, numbers in data["of_type"].items()}
-        return cls(overall=Link(**data["overall"]), of_type=of_type)
+        of_type = {name: link_of(**numbers) for name, numbers in data["of_type"].items()}
+        return cls(overall=link_of(**data["overall"]), of_type=of_type)
+
+
+def _numbers(link: Link) -> dict[str, object]:
+    return {"slopes": link.slopes.tolist(), "level": float(link.level)}
 
 
 def fit_links(
     *, scores: np.ndarray, floor: np.ndarray, accepted: np.ndarray, type_state: np.ndarray
 ) -> Links:
-    """The most likely links of decisions (n,) on rows that the scores (n,) were not fitted on.
+    """The most likely links of decisions (n,).
 
     floor (n,): probability that a seller takes any rate. The overall link has a weak prior at the plain logistic, a
     card type's link one at the overall link.
@@ -138,56 +180,116 @@ def fit_links(
     names, position, counts = np.unique(type_state.astype(str), return_inverse=True, return_counts=True)
     members = np.split(np.argsort(position, kind="stable"), np.cumsum(counts)[:-1])
     of_type = {
-        name: fit_link(scores=scores[rows], floor=floor[rows], accepted=accepted[rows], prior=overall)
+        name: fit_link(
+            scores=scores[rows],
+            floor=floor[rows],
+            accepted=accepted[rows],
+            prior=overall,
+            smoothness=TYPE_SMOOTHNESS,
+            precision=TYPE_PRECISION,
+        )
         for name, rows in zip(names.tolist(), members, strict=True)
         if len(rows) >= MIN_TYPE_ROWS
     }
     return Links(overall=overall, of_type=of_type)
 
 
-def fit_link(*, scores: np.ndarray, floor: np.ndarray, accepted: np.ndarray, prior: Link) -> Link:
-    """The most likely link; the logarithms of its numbers have a normal prior around ``prior``.
+def fit_link(
+    *,
+    scores: np.ndarray,
+    floor: np.ndarray,
+    accepted: np.ndarray,
+    prior: Link,
+    smoothness: float = SMOOTHNESS,
+    precision: float = PRIOR_PRECISION,
+) -> Link:
+    """The most likely link of decisions (n,); its slopes, as shares of the prior's, are normal around 1 and smooth."""
+    problem = _Problem.of(scores, floor, accepted, prior, smoothness, precision)
+    limits = [(LEAST_SLOPE * slope, MOST_SLOPE) for slope in prior.slopes.tolist()]
+    found = scipy.optimize.minimize(
+        problem.loss,
+        np.append(prior.slopes, prior.level),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[*limits, (-MOST_LEVEL, MOST_LEVEL)],
+    )
+    return link_of(_tamed(found.x[:-1], float(found.x[-1])), float(found.x[-1]))
 
-    Of more than MOST_ROWS decisions it takes as many, evenly chosen.
+
+def _tamed(slopes: np.ndarray, level: float) -> np.ndarray:
+    """The slopes, where most accept rising no faster than a concave logarithm allows.
+
+    What few decisions in the upper tail make of it would else set the least score above the best rates.
     """
-    if len(scores) > MOST_ROWS:
-        chosen = np.linspace(0, len(scores) - 1, MOST_ROWS).astype(np.int64)
-        scores, floor, accepted = scores[chosen], floor[chosen], accepted[chosen]
-    numbers = np.array(list(vars(prior).values()), dtype=np.float64)
-    centre = np.append(np.log(numbers[:3]), numbers[3])
-    limits = np.log([MOST_BEND, MOST_BEND, MOST_STRETCH])
-    bounds = [(-limit, limit) for limit in limits] + [(-MOST_SHIFT, MOST_SHIFT)]
-    loss = _likelihood(scores, floor, accepted, centre)
-    found = scipy.optimize.minimize(loss, centre, method="L-BFGS-B", bounds=bounds)
-    return _link(np.asarray(found.x))
+    tamed = slopes.copy()
+    for knot in range(len(KNOTS) - 1):
+        share = float(
+            Link(slopes=tamed, level=np.float64(level), least=PLAIN.least).probability(KNOTS[[knot]])[0]
+        )
+        if share >= 0.5:
+            tamed[knot + 1] = min(tamed[knot + 1], tamed[knot] + MOST_RISE * share * tamed[knot] ** 2)
+    return tamed
 
 
-def _link(numbers: np.ndarray) -> Link:
-    alpha, beta, stretch = np.exp(numbers[:3])
-    return Link(alpha=float(alpha), beta=float(beta), stretch=float(stretch), shift=float(numbers[3]))
+@dataclass(frozen=True)
+class _Problem:
+    """g of each bin of scores is ``basis @ (slopes, level)``; yes, no: decisions in the bin; floor: their mean one."""
+
+    basis: np.ndarray
+    yes: np.ndarray
+    no: np.ndarray
+    floor: np.ndarray
+    prior: np.ndarray
+    precision: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        scores: np.ndarray,
+        floor: np.ndarray,
+        accepted: np.ndarray,
+        prior: Link,
+        smoothness: float,
+        precision: float,
+    ) -> _Problem:
+        place = np.digitize(scores, BIN_EDGES)
+        rows = np.bincount(place, minlength=len(BIN_EDGES) + 1)
+        there = rows > 0
+
+        def total(values: np.ndarray) -> np.ndarray:
+            return np.bincount(place, values, len(there))[there]
+
+        rows = rows[there]
+        middle, yes = total(scores) / rows, total(accepted > 0.5)
+        nothing = np.float64(0.0)
+        units = [Link(slopes=unit, level=nothing, least=nothing) for unit in np.eye(len(KNOTS))]
+        columns = [unit.spline(middle)[0] for unit in units]
+        steps = np.diff(np.eye(len(KNOTS)), axis=0)
+        around = smoothness * steps.T @ steps + precision * np.eye(len(KNOTS))
+        share = np.zeros((len(KNOTS) + 1, len(KNOTS) + 1))
+        share[:-1, :-1] = around / np.outer(prior.slopes, prior.slopes)
+        share[-1, -1] = precision
+        return cls(
+            basis=np.stack([*columns, np.ones(len(rows))], axis=1),
+            yes=yes,
+            no=rows - yes,
+            floor=total(floor) / rows,
+            prior=np.append(prior.slopes, prior.level),
+            precision=share,
+        )
+
+    def loss(self, numbers: np.ndarray) -> tuple[float, np.ndarray]:
+        """Negative log posterior of ``P = f + (1 - f) sigmoid(g)``, and its gradient."""
+        honest = _sigmoid(self.basis @ numbers)
+        p = np.clip(self.floor + (1.0 - self.floor) * honest, SMALLEST, 1.0 - SMALLEST)
+        lost = -(self.yes @ np.log(p) + self.no @ np.log1p(-p))
+        by_p = self.no / (1.0 - p) - self.yes / p
+        away = numbers - self.prior
+        pull = self.precision @ away
+        gradient = self.basis.T @ (by_p * (1.0 - self.floor) * honest * (1.0 - honest))
+        return float(lost + away @ pull / 2.0), gradient + pull
 
 
-def _likelihood(
-    scores: np.ndarray, floor: np.ndarray, accepted: np.ndarray, centre: np.ndarray
-) -> Callable[[np.ndarray], float]:
-    """Negative log posterior of (log alpha, log beta, log stretch, shift)."""
-
-    def loss(numbers: np.ndarray) -> float:
-        p = floor + (1.0 - floor) * _link(numbers).probability(scores)
-        p = np.clip(p, SMALLEST, 1.0 - SMALLEST)
-        lost = -np.where(accepted > 0.5, np.log(p), np.log1p(-p)).sum()
-        away = numbers - centre
-        return float(lost + PRIOR_PRECISION * (away @ away) / 2)
-
-    return loss
-
-
-def _logs(alpha: Number, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of sigmoid(z) and of 1 - sigmoid(z)^alpha."""
-    log_u = -np.logaddexp(0.0, -_bounded(z))
-    return log_u, np.log(np.maximum(-np.expm1(alpha * log_u), TINY))
-
-
-def _bounded(z: np.ndarray) -> np.ndarray:
-    """Scores that exp can take. (np.clip takes several times as long for the few numbers of one card.)"""
-    return np.minimum(np.maximum(z, -500.0), 500.0)
+def _sigmoid(logit: np.ndarray) -> np.ndarray:
+    """(np.clip takes several times as long for the few numbers of one card.)"""
+    return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logit, -500.0), 500.0)))

@@ -28,7 +28,7 @@ from models.policy import Costs, PricePolicy
 FILE_NAME = "model.json"
 LOYALTY = "seller_accepted_all"
 """The one fact about a person that a price may know: how many offers the seller took before. It only adds."""
-UNMEASURED_TRUST = 0.7
+UNMEASURED_TRUST = 0.85
 FULL_TRUST_ERROR = 0.25
 """Standard error of the slope, per RATE_UNIT, that identifies the reaction to price: a tenth of a usual slope."""
 
@@ -275,8 +275,8 @@ class DiscountModel:
     def trust(self) -> float:
         """Share of the way from the rate table to the model's optimum that an offer goes.
 
-        Profit is about quadratic near its top, so such a step gains if the true optimum lies at least half as far
-        away; a whole step needs a log whose prices moved enough to have measured the way.
+        Profit is about quadratic near its top, so a step gains if the true optimum lies more than half as far away;
+        a whole step needs a log whose prices moved enough to have measured the way.
         """
         measured = min(FULL_TRUST_ERROR / self.training.slope_error, 1.0)
         return UNMEASURED_TRUST + (1.0 - UNMEASURED_TRUST) * measured

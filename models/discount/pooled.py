@@ -1,9 +1,10 @@
 """A logit of acceptance for all cards: the start of the trees, and the answer where a log is too small for them.
 
-``logit = a (r - m)/u + b (r - c)/u - e(x)`` with m the resale estimate, c the best competitor's bid, u = RATE_UNIT,
-and e a sum of weights of the card's inputs: what sellers of such a card expect. Slopes and weights are fitted
-together, at the maximum of their posterior; slopes are never negative, and e never falls with face value or days to
-expiry.
+``z = a (r - m)/u + b (r - c)/u - e(x)`` with m the resale estimate, c what the best competitor would bid for this very
+card, u = RATE_UNIT, and e a sum of weights of the card's inputs: what sellers of such a card expect. A competitor's
+bid is for a fresh card of a usual value; for another one it counts as so much lower as that resells lower. Slopes
+and weights are fitted together with the shape of the curve (:mod:`models.discount.link`), at the maximum of their
+posterior; slopes are never negative, and e never falls with face value or days to expiry.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import scipy.sparse
 
 from models.discount.context import HOUR_WAVES, CardContext
 from models.discount.inputs import Group, Numbers, design, kind_groups, weighted
+from models.discount.link import PLAIN, SMALLEST, Link, Links, fit_links
+from models.discount.resale import ResaleEstimate
 
 RATE_UNIT = 0.05
 """Slopes and places are counted in units of five points of face value."""
@@ -37,9 +40,13 @@ WEIGHT_PRECISION = 4.0
 SLOPE_PRECISION = 1.0
 SURE = 1e9
 """Precisions of the normal priors, around 0 for weights and around the usual slopes; a sure one does not move."""
-MOST_ITERATIONS = 300
+MOST_ITERATIONS = 100
 MOST_ROWS = 150_000
 """More decisions would not move a weight by as much as its prior does."""
+SHAPES = 3
+"""How often the shape is fitted, between two fits of the slopes and weights; a fourth time changes nothing."""
+USUAL_INFORMATION = 0.2
+"""Of a decision about its score, for the scale of the numbers that are searched."""
 
 
 @dataclass(frozen=True)
@@ -62,58 +69,66 @@ class PooledLogit:
         """How far the rate that half of the sellers take follows the best competitor's bid."""
         return self.competitor_slope / (self.resale_slope + self.competitor_slope)
 
-    def curve(self, *, context: CardContext, resale_mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rate that half of the sellers take, and log steepness per RATE_UNIT, (n,) each.
+    def curve(self, *, context: CardContext, resale: ResaleEstimate) -> tuple[np.ndarray, np.ndarray]:
+        """Rate of score 0, which about half of the sellers take, and log steepness per RATE_UNIT, (n,) each.
 
         The rate is a mean of resale estimate and best competitor's bid plus what the card's inputs weigh, so it
         rises with both.
         """
-        known = np.isfinite(context.competitor_best)
+        known, competitor = _competitor(context, resale)
         slope = self.resale_slope + self.competitor_slope
-        gap = np.where(known, context.competitor_best - resale_mean, 0.0)
         level = self.intercept + self.no_competitor * ~known
         if self.weights:
             level = level - weighted(context, _steps(context), _groups(context), self.weights)
-        location = resale_mean + self.competitor_part * gap - RATE_UNIT * level / slope
-        return location, np.full(len(resale_mean), np.log(slope))
+        location = resale.mean + self.competitor_part * (competitor - resale.mean) - RATE_UNIT * level / slope
+        return location, np.full(len(location), np.log(slope))
 
 
 def fit_pooled(
     *,
     context: CardContext,
-    resale_mean: np.ndarray,
+    resale: ResaleEstimate,
     floor: np.ndarray,
     rate: np.ndarray,
     accepted: np.ndarray,
     slopes_known: bool,
-) -> PooledLogit:
-    """Fit on n decisions, or on MOST_ROWS evenly chosen. floor (n,): probability that the seller takes any rate.
+) -> tuple[PooledLogit, Links]:
+    """Fit on n decisions, or on MOST_ROWS evenly chosen, in turn with the shape. floor (n,): probability that the
+    seller takes any rate.
 
-    Slopes that the log cannot know (slopes_known), or too small together to be believed, are the prior's and only
-    the weights are fitted: what a log without price movement cannot tell is not guessed.
+    Slopes that the log cannot know (slopes_known), or too small together to be believed, are the prior's, the shape
+    is the logistic curve's, and only the weights are fitted: what a log without price movement cannot tell is not
+    guessed.
     """
     if len(rate) > MOST_ROWS:
         chosen = np.linspace(0, len(rate) - 1, MOST_ROWS).astype(np.int64)
-        context = context.rows(chosen)
-        resale_mean, floor, rate, accepted = (x[chosen] for x in (resale_mean, floor, rate, accepted))
-    known = np.isfinite(context.competitor_best)
-    gap = (rate - resale_mean) / RATE_UNIT
-    competitor_gap = np.where(known, (rate - context.competitor_best) / RATE_UNIT, gap)
-    slopes = scipy.sparse.csr_matrix(np.stack([np.ones(len(rate)), gap, competitor_gap, ~known], axis=1))
-    names, inputs = design(context, _steps(context), _groups(context))
-    matrix = scipy.sparse.csr_matrix(scipy.sparse.hstack([slopes, -inputs]))
-    problem = _Problem(matrix, floor, accepted, names)
-    found = problem.solve(slope_precision=SLOPE_PRECISION if slopes_known else SURE)
+        context, resale = context.rows(chosen), resale.rows(chosen)
+        floor, rate, accepted = (x[chosen] for x in (floor, rate, accepted))
+    problem = _Problem.of(context, resale, floor, rate, accepted)
+    links, found = Links(), problem.solve(PLAIN, slope_precision=SLOPE_PRECISION if slopes_known else SURE)
     if found[1] + found[2] < MIN_SLOPE:
-        found = problem.solve(slope_precision=SURE)
+        slopes_known, found = False, problem.solve(PLAIN, slope_precision=SURE)
+    for again in range(SHAPES if slopes_known else 0):
+        if again:
+            link = links.of(context.type_state)
+            found = problem.solve(link, slope_precision=SLOPE_PRECISION, start=found)
+        scores = problem.matrix @ found
+        links = fit_links(scores=scores, floor=floor, accepted=accepted, type_state=context.type_state)
     intercept, resale_slope, competitor_slope, no_competitor = found[:4].tolist()
     return PooledLogit(
         intercept=intercept,
         resale_slope=resale_slope,
         competitor_slope=competitor_slope,
         no_competitor=no_competitor,
-        weights=dict(zip(names, found[4:].tolist(), strict=True)),
-    )
+        weights=dict(zip(problem.names, found[4:].tolist(), strict=True)),
+    ), links
+
+
+def _competitor(context: CardContext, resale: ResaleEstimate) -> tuple[np.ndarray, np.ndarray]:
+    """Where a competitor's bid is known (n,), and what the best one comes to for each card (n,)."""
+    known = np.isfinite(context.competitor_best)
+    condition = resale.mean - resale.anchor_rate
+    return known, np.where(known, context.competitor_best + condition, resale.mean)
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
@@ -122,47 +137,77 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Problem:
-    """matrix (n, 4 + k): intercept, two gaps, no competitor, and the inputs with their sign turned."""
+    """matrix (n, 4 + k): intercept, two gaps, no competitor, and the inputs with their sign turned.
+
+    The search moves the intercept at the mean card, and each number in units of its likely error: unlike sizes and a
+    correlation of everything with the intercept would take it several times as many steps.
+    """
 
     matrix: scipy.sparse.csr_matrix
     floor: np.ndarray
     accepted: np.ndarray
     names: list[str]
+    mean: np.ndarray
+    variance: np.ndarray
 
-    def solve(self, *, slope_precision: float) -> np.ndarray:
+    @classmethod
+    def of(
+        cls,
+        context: CardContext,
+        resale: ResaleEstimate,
+        floor: np.ndarray,
+        rate: np.ndarray,
+        accepted: np.ndarray,
+    ) -> _Problem:
+        known, competitor = _competitor(context, resale)
+        gaps = [(rate - resale.mean) / RATE_UNIT, (rate - competitor) / RATE_UNIT]
+        slopes = scipy.sparse.csr_matrix(np.stack([np.ones(len(rate)), *gaps, ~known], axis=1))
+        names, inputs = design(context, _steps(context), _groups(context))
+        matrix = scipy.sparse.csr_matrix(scipy.sparse.hstack([slopes, -inputs]))
+        mean = np.asarray(matrix.mean(axis=0)).ravel()
+        square = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel()
+        mean[0], square[0] = 0.0, 1.0
+        return cls(matrix, floor, accepted, names, mean, np.maximum(square - mean**2, 0.0))
+
+    def solve(self, link: Link, *, slope_precision: float, start: np.ndarray | None = None) -> np.ndarray:
+        """Intercept, slopes and weights (4 + k,) at the maximum of their posterior, for a shape of the curve."""
         prior = PooledLogit()
         centre = np.zeros(len(self.names) + 4)
         centre[:4] = prior.intercept, prior.resale_slope, prior.competitor_slope, prior.no_competitor
         precision = np.full(len(centre), WEIGHT_PRECISION)
-        precision[:4] = 1e-6, slope_precision, slope_precision, 1e-3
-        bounds: list[tuple[float | None, float | None]]
-        bounds = [(None, None), (0.0, None), (0.0, None), (None, None)]
-        bounds += [(0.0, None) if name.startswith(RISING) else (None, None) for name in self.names]
+        precision[:4] = 0.0, slope_precision, slope_precision, 1e-3
+        unit = 1.0 / np.sqrt(precision + USUAL_INFORMATION * len(self.floor) * self.variance + SMALLEST)
+        least = np.full(len(centre), -np.inf)
+        rising = [place for place, name in enumerate(self.names, start=4) if name.startswith(RISING)]
+        least[[1, 2, *rising]] = 0.0
+        first = (centre if start is None else start).copy()
+        first[0] += self.mean @ first
         found = scipy.optimize.minimize(
             self._loss,
-            centre,
-            args=(centre, precision),
+            first / unit,
+            args=(link, unit, centre, precision),
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds,
+            bounds=[(low, None) for low in (least / unit).tolist()],
             options={"maxiter": MOST_ITERATIONS},
         )
-        return np.asarray(found.x)
+        weights = np.asarray(found.x) * unit
+        weights[0] -= self.mean @ weights
+        return weights
 
     def _loss(
-        self, weights: np.ndarray, centre: np.ndarray, precision: np.ndarray
+        self, numbers: np.ndarray, link: Link, unit: np.ndarray, centre: np.ndarray, precision: np.ndarray
     ) -> tuple[float, np.ndarray]:
-        """Negative log posterior of ``P = f + (1 - f) sigmoid(z)``, and its gradient."""
-        honest = sigmoid(self.matrix @ weights)
-        p = np.clip(self.floor + (1.0 - self.floor) * honest, 1e-12, 1.0 - 1e-12)
+        """Negative log posterior of ``P = f + (1 - f) F(z)``, and its gradient."""
+        weights = numbers * unit
+        honest, rise = link.with_slope(self.matrix @ weights - self.mean @ weights)
+        p = np.clip(self.floor + (1.0 - self.floor) * honest, SMALLEST, 1.0 - SMALLEST)
         yes = self.accepted > 0.5
         loss = -np.where(yes, np.log(p), np.log1p(-p)).sum()
-        by_z = -(yes - p) * (1.0 - self.floor) * honest * (1.0 - honest) / (p * (1.0 - p))
+        by_z = -(yes - p) * (1.0 - self.floor) * rise / (p * (1.0 - p))
         away = weights - centre
-        return (
-            float(loss + (precision * away**2).sum() / 2),
-            self.matrix.T @ by_z + precision * away,
-        )
+        gradient = self.matrix.T @ by_z - self.mean * by_z.sum() + precision * away
+        return float(loss + (precision * away**2).sum() / 2), gradient * unit
 
 
 def _steps(context: CardContext) -> Numbers:

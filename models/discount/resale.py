@@ -56,6 +56,9 @@ class ResaleEstimate:
     anchor_rate: np.ndarray
     anchor: np.ndarray
 
+    def rows(self, rows: slice | np.ndarray) -> ResaleEstimate:
+        return ResaleEstimate(**{name: values[rows] for name, values in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class ResaleModel:

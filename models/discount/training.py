@@ -248,7 +248,12 @@ def _fit_fraud_share(log: _Log, decided: np.ndarray, settings: DiscountFitSettin
     if not settings.min_frauds <= taken.sum() < len(taken) / 2:
         return FraudShare(default=default)
     context = log.context.rows(decided[mature])
-    return fit_fraud_share(context=context, taken_by_fraud=taken.astype(np.float64), default=default)
+    return fit_fraud_share(
+        context=context,
+        taken_by_fraud=taken.astype(np.float64),
+        submitted_at=submitted_at[mature],
+        default=default,
+    )
 
 
 def _fit_acceptance(
@@ -281,6 +286,7 @@ def _fit_acceptance(
         offered_rate=log.offered_rate - movement.hidden,
         slope_error=movement.slope_error,
         accepted=log.accepted,
+        submitted_at=log.submitted_at,
         calibration_share=settings.calibration_share,
         settings=settings.acceptance,
     )

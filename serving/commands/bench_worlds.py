@@ -36,10 +36,10 @@ def bench_worlds(
     for place, name in enumerate(names):
         world = world_of(name, trades=trades, days=days, seed=seed + place, start=START)
         with tempfile.TemporaryDirectory(prefix="huika-bench-") as folder:
-            found = _judge(Path(folder), world)
+            found, figures = _judge(Path(folder), world)
         shares.append(found["model"][0])
         text = ", ".join(f"{what} {_share(*values)}" for what, values in found.items())
-        print(f"{name} (seed {world.seed}): {text}", flush=True)
+        print(f"{name} (seed {world.seed}): {text}; {figures}", flush=True)
     print(f"model over {len(shares)} worlds: mean {sum(shares) / len(shares):.1%}, worst {min(shares):.1%}")
 
 
@@ -58,8 +58,9 @@ def _share(share: float, low: float, high: float) -> str:
     return f"{share:.1%} ({low:.1%} to {high:.1%})"
 
 
-def _judge(folder: Path, world: World) -> dict[str, tuple[float, float, float]]:
-    """Model, logged offers and static rate table on the judged days: share of the oracle with its interval."""
+def _judge(folder: Path, world: World) -> tuple[dict[str, tuple[float, float, float]], str]:
+    """Model, logged offers and static rate table on the judged days: share of the oracle with its interval; and how far
+    the model's probabilities and its expectation of its own profit came true."""
     import numpy as np
     import pyarrow as pa
 
@@ -88,31 +89,48 @@ def _judge(folder: Path, world: World) -> dict[str, tuple[float, float, float]]:
         "logged offers": judged.offered_rate,
         "static table": offers.table_rate,
     }
-    return {
-        name: _with_interval(profit_share(oracle=oracle, trades=trades, rates=rate, costs=Costs()))
+    found = {
+        name: profit_share(oracle=oracle, trades=trades, rates=rate, costs=Costs())
         for name, rate in rates.items()
     }
+    expected = float(offers.expected_profit_fen[~offers.no_offer].sum())
+    text = f"acceptance ECE {_ece(model, judged):.4f}, expected over true profit of its offers "
+    shares = {name: _with_interval(share) for name, share in found.items()}
+    return shares, f"{text}{expected / found['model'].policy_fen:.3f}"
+
+
+def _ece(model: DiscountModel, judged: Examples) -> float:
+    """Calibration error of acceptance at the logged rates."""
+    import numpy as np
+
+    from models.evaluation.calibration import expected_calibration_error
+
+    decided = np.isfinite(judged.accepted) & np.isfinite(judged.offered_rate)
+    curve = model.acceptance_curve(columns=judged.columns, rows=len(judged))
+    probability = curve.probability(judged.offered_rate)[decided]
+    return expected_calibration_error(probability=probability, outcome=judged.accepted[decided])
 
 
 def trained_on(market: Market, world: World, folder: Path) -> tuple[DiscountModel, Examples]:
     """A model of what was known JUDGED_DAYS before the end, and the trades of those days with all outcomes."""
+    import numpy as np
+
+    from features.definitions import FEATURES
     from pipelines import demo as parts
-    from pipelines.champions import load_pair
+    from pipelines.settings import Settings
     from pipelines.simulation import write
+    from pipelines.training.discount import fit
     from pipelines.training.examples import stored_examples
-    from pipelines.training.training import Job, Listener, train
-    from pipelines.wiring import model_registry
     from pipelines.workspace import Workspace
 
     write(market, folder / "market")
     workspace = Workspace.open(folder / "home")
     parts.import_market(workspace, folder / "market", now=datetime.now(UTC))
-    quiet = Listener(say=lambda step: None, features=lambda done, total: None)
-    since = judged_from(world)
-    train(workspace, job=Job(models=("discount",), until=since), listener=quiet)
-    model = load_pair(model_registry(workspace)).discount
-    assert model is not None
-    return model, stored_examples(workspace, model="discount", since=since)
+    first = datetime.combine(world.start - timedelta(days=1), datetime.min.time(), UTC)
+    examples = stored_examples(workspace, model="discount", since=first)
+    since_us = int(judged_from(world).timestamp() * 1e6)
+    model = fit(examples.known_before(since_us), registry=FEATURES, settings=Settings())
+    return model, examples.rows(np.flatnonzero(examples.submitted_at >= since_us))
 
 
 def judged_from(world: World) -> datetime:

@@ -93,7 +93,7 @@ def make_market(
         0.5 * competitor + 0.5 * (resale - 0.05) - 0.004 * (kind % 3) + size + days_step * (left >= 90)
     )
     fuel = kind >= 4
-    accept_at = np.where(expired, 0.03, accept_at - 0.015 * (fuel & physical))
+    accept_at = np.where(expired, 0.03, accept_at - 0.03 * (fuel & physical))
     offered = base - 0.06 - 0.03 * (left < 30)
     offered = np.where(expired, 0.03, offered + 0.3 * (competitor - base + 0.05))
     offered = np.clip(offered + rng.uniform(-1, 1, rows) * jitter, 0.005, 1.0).round(4)

@@ -15,7 +15,7 @@ from models.discount.directions import (
     constraints,
 )
 from models.matrix import Encoding
-from tests.models.discount_market import cards, fitted_model, later_market
+from tests.models.discount_market import cards, later_market, stubborn_model
 
 WITHOUT_A_SIZE = {"card_face_is_usual", "market_competitor_sources"}
 """Whether the face value is a usual one, and how many competitors bid: neither is more or less of a bid or a face."""
@@ -45,7 +45,7 @@ def test_constraints_name_the_rising_columns() -> None:
 
 def test_undirected_columns_reach_no_model_of_a_price() -> None:
     """The spread is learnt from by neither the resale nor the acceptance model."""
-    model = fitted_model()
+    model = stubborn_model()
     inputs = (model.resale.encoding, model.acceptance.place_inputs, model.acceptance.slope_inputs)
     for encoding in inputs:
         assert encoding is not None

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.discount.acceptance import AcceptanceCurve
-from models.discount.link import PLAIN, Link, fit_link
+from models.discount.link import KNOTS, PLAIN, Link, fit_link, link_of
 from models.discount.optimiser import CHUNK_ROWS, Economics, best_rates
 from models.money import RATE_SCALE
 
@@ -22,7 +22,10 @@ def fitted_links() -> tuple[Link, ...]:
     """The plain link, and what is fitted to sellers with light and with heavy tails on either side."""
     rng = np.random.default_rng(1)
     found = [PLAIN]
-    for truth in (Link(4.0, 0.5), Link(0.4, 3.0), Link(0.3, 0.4, stretch=2.5), Link(3.0, 3.0)):
+    light_below, heavy_below = np.where(KNOTS < 0, 3.0, 0.5), np.where(KNOTS < 0, 0.4, 3.0)
+    both_heavy, both_light = 1.5 / (1.0 + np.abs(KNOTS)), 0.7 + 0.5 * np.abs(KNOTS)
+    for slopes in (light_below, heavy_below, both_heavy, both_light):
+        truth = link_of(slopes, 0.0)
         scores = rng.normal(0, 2.5, 6_000)
         accepted = (rng.random(6_000) < truth.probability(scores)).astype(np.float64)
         found.append(fit_link(scores=scores, floor=np.zeros(6_000), accepted=accepted, prior=PLAIN))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from models.discount.context import CardContext, card_context
 from models.discount.pooled import MIN_SLOPE, PooledLogit, fit_pooled, sigmoid
+from models.discount.resale import ResaleEstimate
 
 ROWS = 12_000
 PRIOR = PooledLogit()
@@ -19,6 +20,13 @@ PRIOR = PooledLogit()
 def context_of(rows: int, **columns: np.ndarray) -> CardContext:
     plain = {"card_type": np.full(rows, "any", dtype=object), "card_face_cny": np.full(rows, 300.0)}
     return card_context(plain | columns, rows)
+
+
+def resale_of(mean: np.ndarray, anchor: np.ndarray | None = None) -> ResaleEstimate:
+    """Resale estimates of cards in the condition that the anchor rate is for, unless it is given."""
+    anchor = mean if anchor is None else anchor
+    source = np.full(len(mean), "any", dtype=object)
+    return ResaleEstimate(*[mean] * 6, usual_width=np.zeros(len(mean)), anchor_rate=anchor, anchor=source)
 
 
 def decide(logit: np.ndarray, *, floor: float = 0.0) -> np.ndarray:
@@ -37,12 +45,12 @@ def fit(
 ) -> PooledLogit:
     return fit_pooled(
         context=context,
-        resale_mean=resale,
+        resale=resale_of(resale),
         floor=np.full(len(rate), floor),
         rate=rate,
         accepted=accepted,
         slopes_known=slopes_known,
-    )
+    )[0]
 
 
 def test_known_slopes_and_levels_come_back() -> None:
@@ -56,7 +64,7 @@ def test_known_slopes_and_levels_come_back() -> None:
     context = context_of(ROWS, market_competitor_best=competitor, card_type=names)
     found = fit(context, resale=resale, rate=rate, accepted=decide(logit, floor=0.05), floor=0.05)
     np.testing.assert_allclose((found.resale_slope, found.competitor_slope), (1.2, 0.9), atol=0.15)
-    location, log_steepness = found.curve(context=context, resale_mean=resale)
+    location, log_steepness = found.curve(context=context, resale=resale_of(resale))
     truth = (1.2 * resale + 0.9 * competitor - 0.05 * (0.8 + level[kind])) / 2.1
     assert np.abs(location - truth).mean() < 0.004
     np.testing.assert_allclose(np.exp(log_steepness), 2.1, atol=0.15)
@@ -75,7 +83,7 @@ def log_with(face_effect: float, days_effect: float) -> tuple[CardContext, Poole
 
 def places(model: PooledLogit, **columns: np.ndarray) -> np.ndarray:
     rows = len(next(iter(columns.values())))
-    return model.curve(context=context_of(rows, **columns), resale_mean=np.full(rows, 0.9))[0]
+    return model.curve(context=context_of(rows, **columns), resale=resale_of(np.full(rows, 0.9)))[0]
 
 
 def test_effect_of_face_and_days_is_found() -> None:
@@ -96,6 +104,7 @@ def test_place_never_falls_with_face_or_days(effect: float) -> None:
     assert np.all(np.diff(places(found, card_days_to_expiry=days)) >= 0)
 
 
+@settings(deadline=None)
 @given(resale=st.floats(0.5, 1.1), competitor=st.floats(0.5, 1.1), step=st.floats(0.0, 0.1))
 def test_place_follows_resale_and_competitor(resale: float, competitor: float, step: float) -> None:
     """The place lies between both, a level aside, and rises with either."""
@@ -103,12 +112,20 @@ def test_place_follows_resale_and_competitor(resale: float, competitor: float, s
 
     def place(resale: float, competitor: float) -> float:
         context = context_of(1, market_competitor_best=np.array([competitor]))
-        return model.curve(context=context, resale_mean=np.array([resale]))[0][0]
+        return model.curve(context=context, resale=resale_of(np.array([resale])))[0][0]
 
     assert place(resale + step, competitor) >= place(resale, competitor)
     assert place(resale, competitor + step) >= place(resale, competitor)
     both = place(resale + step, competitor + step) - place(resale, competitor)
     assert both == pytest.approx(step, abs=1e-12)
+
+
+def test_a_bid_counts_for_the_card_in_its_condition() -> None:
+    """A card that resells three points under its like is compared with a bid three points lower."""
+    context = context_of(2, market_competitor_best=np.array([0.86, 0.83]))
+    worn = resale_of(np.full(2, 0.87), anchor=np.array([0.9, 0.87]))
+    location = PRIOR.curve(context=context, resale=worn)[0]
+    assert location[0] == pytest.approx(location[1], abs=1e-12)
 
 
 def test_log_without_price_movement_keeps_usual_slopes() -> None:
@@ -121,7 +138,7 @@ def test_log_without_price_movement_keeps_usual_slopes() -> None:
             context, resale=np.full(4_000, 0.9), rate=rate, accepted=accepted, slopes_known=slopes_known
         )
         assert found.resale_slope + found.competitor_slope == pytest.approx(2.5, abs=tolerance)
-        location, steepness = found.curve(context=context, resale_mean=np.full(4_000, 0.9))
+        location, steepness = found.curve(context=context, resale=resale_of(np.full(4_000, 0.9)))
         chance = sigmoid(np.exp(steepness) * (rate - location) / 0.05)
         assert chance.mean() == pytest.approx(accepted.mean(), abs=0.01)
 
@@ -155,8 +172,8 @@ def test_card_never_seen_weighs_nothing() -> None:
     """A type, category and form that the log never had get the place of the common inputs alone."""
     context, found = log_with(0.02, 0.02)
     unseen = replace(context, card_type=np.full(ROWS, "new", dtype=object), category=np.full(ROWS, "new"))
-    location, _ = found.curve(context=unseen, resale_mean=np.full(ROWS, 0.9))
-    usual, _ = found.curve(context=context, resale_mean=np.full(ROWS, 0.9))
+    location, _ = found.curve(context=unseen, resale=resale_of(np.full(ROWS, 0.9)))
+    usual, _ = found.curve(context=context, resale=resale_of(np.full(ROWS, 0.9)))
     assert np.isfinite(location).all()
     assert np.abs(location - usual).max() < 0.05
 
@@ -164,6 +181,6 @@ def test_card_never_seen_weighs_nothing() -> None:
 def test_prior_puts_half_of_the_acceptances_where_it_says() -> None:
     """Half accept at the competitor's bid if it lies five points under resale, and five points under it without one."""
     context = context_of(2, market_competitor_best=np.array([0.85, np.nan]))
-    location, log_steepness = PRIOR.curve(context=context, resale_mean=np.full(2, 0.9))
+    location, log_steepness = PRIOR.curve(context=context, resale=resale_of(np.full(2, 0.9)))
     np.testing.assert_allclose(location, (0.85, 0.85), atol=0.001)
     np.testing.assert_allclose(np.exp(log_steepness), 2.5)

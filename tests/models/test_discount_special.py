@@ -331,7 +331,7 @@ def codes(answers: Answers, row: int) -> list[str]:
 
 def test_doubtful_balances_are_held_and_say_why() -> None:
     """Of a whole usual, a partly used and a whole unusual card, the last two say that the balance comes first."""
-    value, issued = np.array([20_000, 20_000, 13_700]), np.array([0, 50_000, 0])
+    value, issued = np.array([20_000, 30_000, 13_700]), np.array([0, 100_000, 0])
     answers = answers_of(issued, value)
     doubtful = {"PARTIAL_BALANCE", "BALANCE_TO_VERIFY", "UNUSUAL_FACE_VALUE"}
     assert not doubtful & set(codes(answers, 0))
