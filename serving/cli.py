@@ -14,7 +14,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "demo",
         "The whole path on a synthetic market, in a workspace of its own.",
     ),
-    "simulate": ("serving.commands.simulate", "simulate", "Make a synthetic market with a known truth."),
+    "simulate": (
+        "serving.commands.simulate",
+        "simulation",
+        "Make a synthetic market with a known truth; without a folder, drive whole days through the flow.",
+    ),
     "import": (
         "serving.commands.import_tables",
         "import_tables_command",

@@ -1,4 +1,4 @@
-"""``huika simulate``: a synthetic market in files."""
+"""``huika simulate``: a synthetic market in files, or whole days of trades through the recycling flow."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from serving.refusals import Refusal
 
@@ -30,16 +31,48 @@ class _Summary:
     fraud_share: float
 
 
+ALL = "all"
+
+
+class _ProfileAlone(TyperCommand):
+    """``--profile`` without a value means all of them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, with the value that was left out."""
+        alone = [at for at, word in enumerate(args) if word == "--profile" and _ends(args[at + 1 : at + 2])]
+        for at in reversed(alone):
+            args.insert(at + 1, ALL)
+        return super().parse_args(ctx, args)
+
+
+def _ends(following: list[str]) -> bool:
+    return not following or following[0].startswith("-")
+
+
+simulation = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@simulation.command(cls=_ProfileAlone)
 def simulate(
     out_dir: Annotated[
-        Path, typer.Argument(help="Folder to write; absent, empty, or an earlier simulation.")
-    ],
-    trades: Annotated[int, typer.Option("--trades", help="Cards offered.")] = 50_000,
-    days: Annotated[int, typer.Option("--days", help="Days of the log.")] = 180,
+        Path | None,
+        typer.Argument(
+            help="Folder to write a market into; absent, empty, or an earlier simulation. Left out: whole days of "
+            "trades go through the recycling flow, and a table compares the profiles."
+        ),
+    ] = None,
+    trades: Annotated[
+        int | None, typer.Option("--trades", help="Cards offered: 50,000; 300 through the flow.")
+    ] = None,
+    days: Annotated[int | None, typer.Option("--days", help="Days: 180; 3 through the flow.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 7,
     profile: Annotated[
-        str, typer.Option("--profile", help="Who wrote the log: small, medium or head.")
-    ] = "head",
+        str,
+        typer.Option(
+            "--profile",
+            help="Who wrote the log: small, medium or head (the default). Through the flow: some of them, or all.",
+        ),
+    ] = "",
     start: Annotated[str, typer.Option("--start", help="First day, YYYY-MM-DD, in China.")] = "2025-09-01",
     fraud_share: Annotated[float, typer.Option("--fraud-share", help="Share of fraudulent cards.")] = 0.02,
     jitter: Annotated[
@@ -73,17 +106,25 @@ def simulate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable summary.")] = False,
 ) -> None:
-    """Write a synthetic market: tables to import, and beside them the oracle that knows the truth."""
+    """Write a synthetic market: tables to import, and beside them the oracle that knows the truth. Without a folder:
+    drive whole days of trades through the flow for each profile, and compare."""
+    if out_dir is None:
+        from serving.commands.recycling_simulate import simulate_days
+
+        wanted = "small,medium,head" if profile in ("", ALL) else profile
+        return simulate_days(
+            days=days or 3, trades=trades or 300, profiles=wanted, seed=seed, home=None, as_json=as_json
+        )
     from pipelines.simulation import OccupiedFolder, World, WorldError, write
     from pipelines.simulation import simulate as simulate_world
     from pipelines.simulation.market import check_folder
 
     try:
         world = World(
-            trades=trades,
-            days=days,
+            trades=50_000 if trades is None else trades,
+            days=180 if days is None else days,
             seed=seed,
-            profile=profile,  # type: ignore[arg-type]  # checked by World
+            profile=profile or "head",  # type: ignore[arg-type]  # checked by World
             start=_day(start),
             jitter=jitter,
             jitter_half_width=jitter_half_width,
@@ -100,6 +141,7 @@ def simulate(
     except (WorldError, OccupiedFolder) as error:
         raise Refusal(str(error)) from error
     _print(_summary(market), out_dir, as_json)
+    return None
 
 
 def _day(text: str) -> dt.date:

@@ -60,6 +60,18 @@ def test_the_models_of_a_workspace_price(capsys, trained_home):
     assert sorted((path.name, path.stat().st_size) for path in trained_home.iterdir()) == before
 
 
+def test_simulate_without_a_folder_is_the_same(capsys, days):
+    """``huika simulate --profile`` compares all profiles, and only one that is named, as ``recycling simulate``."""
+    for words, wanted in ((("--profile",), 3), (("--profile", "head"), 1)):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["simulate", "--json", *days, *words])
+        assert ended.value.code == 0
+        told = json.loads(capsys.readouterr().out)
+        assert len(told) == wanted
+        assert told[-1] == simulated(capsys, *days, "--profiles", "head")[0]
+
+
 @pytest.mark.parametrize("profiles", ["", "huge", "head,head"])
 def test_unknown_profiles_are_refused(capsys, profiles):
     """A profile that there is not, none, or one twice is refused in one line."""
