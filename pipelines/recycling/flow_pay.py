@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from pipelines.recycling import ledger
-from pipelines.recycling.adapters.issuer import PresentedCard
+from pipelines.recycling.adapters.issuer import PresentedCard, Redemption
+from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.charges import charges_of_trade, settlement
 from pipelines.recycling.flow import (
     DEAD,
@@ -43,11 +44,24 @@ def verify(flow: Flow, run: Runner, submission_id: str) -> Facts:
 
 
 def _take_over(flow: Flow, row: Row) -> Facts:
-    """Look at the card once more, and take it if it is what was said."""
+    """Look at the card once more, and take it if it is what was said. A card that is not may be one that we took
+    ourselves, before a process died or an answer was lost: the issuer is asked for that redemption."""
     card = presented(flow, row, step="take_over")
     looked = look(flow, card)
     is_well = looked["standing"] in ("active", "expired") and looked["balance_fen"] in (None, value_fen(row))
-    return _take(flow, row, card) if card is not None and is_well else looked
+    if card is not None and is_well:
+        return _take(flow, row, card)
+    if looked.get("trouble") or looked["standing"] == NOT_CONNECTED:
+        return looked
+    earlier = flow.issuer.redemption(_redemption_id(row))
+    if earlier.state in ("refused", NOT_CONNECTED):  # it never heard of one, or cannot tell of any
+        return looked
+    found = _as_taken(earlier)
+    return looked if found.get("refused") else found
+
+
+def _redemption_id(row: Row) -> str:
+    return f"{row['submission_id']}-take"
 
 
 def _holds_other(looked: Facts, row: Row) -> bool:
@@ -59,10 +73,15 @@ def _holds_other(looked: Facts, row: Row) -> bool:
 
 def _take(flow: Flow, row: Row, card: PresentedCard) -> Facts:
     """Have the issuer move the balance to the platform, once."""
-    redemption_id, fen = f"{row['submission_id']}-take", value_fen(row)
+    redemption_id, fen = _redemption_id(row), value_fen(row)
     outcome = flow.issuer.redeem(card, redemption_id=redemption_id, amount_fen=fen)
     if outcome.value is None and outcome.maybe_done:
         outcome = flow.issuer.redemption(redemption_id)
+    return _as_taken(outcome)
+
+
+def _as_taken(outcome: Outcome[Redemption]) -> Facts:
+    """What came of a redemption, or the trouble of hearing of it."""
     if outcome.value is None:
         return {"trouble": f"issuer_{outcome.state}", "wait": outcome.retry_after_seconds, "standing": ""}
     taken = outcome.value

@@ -309,6 +309,11 @@ def judge(drilled: Drill) -> Judged:
     if books.books_sum_fen:
         wrong.append(f"the books sum to {books.books_sum_fen} fen")
     wrong += [f"evidence: {what}" for what in drilled.opened.flow.book.evidence.audit()]
+    issuer = drilled.opened.flow.issuer
+    for one in (row["submission_id"] for row in rows if row["state"] not in ("paid", "closed")):
+        taken = issuer.redemption(f"{one}-take").value
+        if taken is not None and taken.state == "done":
+            wrong.append(f"{one}: its card was taken and it was not paid")
     ours = {payout_id_of(row): row["payout_fen"] for row in rows if row["state"] in ("paid", "closed")}
     wrong += _differs(drilled.url, ours)
     return Judged(dict(Counter(row["state"] for row in rows)), len(ours), tuple(wrong))

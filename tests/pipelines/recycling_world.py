@@ -93,16 +93,20 @@ class FakeIssuer:
     standing: str = "active"
     trouble: str = ""
     taken: dict[str, int] = field(default_factory=dict)
+    emptied: set[str] = field(default_factory=set)
 
     def check(self, card: PresentedCard) -> Outcome[CardCheck]:
         if self.trouble:
             return Outcome(self.trouble)  # pyright: ignore[reportArgumentType]
+        if card.number.open() in self.emptied:
+            return Outcome("ok", CardCheck("used", balance_fen=0))
         return Outcome("ok", CardCheck(self.standing, balance_fen=self.balance_fen))  # pyright: ignore[reportArgumentType]
 
     def redeem(self, card: PresentedCard, *, redemption_id: str, amount_fen: int) -> Outcome[Redemption]:
         if self.trouble:
             return Outcome(self.trouble)  # pyright: ignore[reportArgumentType]
         self.taken.setdefault(redemption_id, amount_fen)
+        self.emptied.add(card.number.open())
         return self.redemption(redemption_id)
 
     def redemption(self, redemption_id: str) -> Outcome[Redemption]:

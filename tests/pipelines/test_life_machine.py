@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from pipelines.recycling import flow, flow_pay, flow_review, people, trades
+from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.payouts import PayoutDesk, Unknown
 from pipelines.recycling.policy import FlowPolicy
 from tests.pipelines.life_machine import LifeMachine
+from tests.pipelines.recycling_world import FakeIssuer
 
 SOUND = settings(
     max_examples=6,
@@ -134,6 +136,18 @@ def _approved_twice(machine: LifeMachine) -> None:
     machine.act("cancel", 0)
 
 
+def _own_redemptions_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FakeIssuer, "redemption", lambda self, redemption_id: Outcome("refused"))
+
+
+def _answer_of_taking_is_lost(machine: LifeMachine) -> None:
+    machine.submit("pay")
+    machine.work()
+    machine.act("accept", 0)
+    machine.work_and_crash(3)
+    machine.work()
+
+
 MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Script]] = {
     "versions are not compared": (_versions_are_not_compared, _old_knowledge),
     "arrows are not checked": (_arrows_are_not_checked, _approved_twice),
@@ -144,6 +158,7 @@ MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Script]] = {
     ),
     "silence is a refusal": (_silence_is_a_refusal, _silent),
     "a card is taken under new ids": (_a_card_is_taken_under_new_ids, _crash_after_taking),
+    "own redemptions are forgotten": (_own_redemptions_are_forgotten, _answer_of_taking_is_lost),
     "a review does not look": (_a_review_does_not_look_whether_the_trade_moved, _cancelled_in_review),
 }
 
