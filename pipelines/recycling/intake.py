@@ -71,11 +71,11 @@ class Intake:
         """Keep the card in the vault and the submission in the book. Under the same ``submission_id`` the same again is
         the same submission. Raises IntakeRefused."""
         submission_id = offered.submission_id or f"r-{uuid4().hex}"
+        self._check_format(offered)
         known = self._known(submission_id)
         if known is not None:
             return self._same(known, offered)
         card_type = offered.asked["card"]["card_type"]
-        self._check_format(offered)
         now = self.clock()
         number, secret = offered.codes(submission_id)
         try:

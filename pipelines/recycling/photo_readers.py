@@ -18,8 +18,9 @@ from pipelines.recycling.card_photo import MAX_BYTES, PhotoRefused
 from pipelines.recycling.photo_child import read_message, write_message
 
 CHILD = ("-m", "pipelines.recycling.photo_child")
-READ_SECONDS = 60.0
-"""How long one photo may take; the first one of a process loads the models, too."""
+READ_SECONDS, FIRST_SECONDS = 60.0, 180.0
+"""How long one photo may take, and the first one of a process, which loads the models, too: a second and three of
+processor time, which on a machine that is busy with quotes can be many."""
 
 
 class PhotosBusy(RuntimeError):
@@ -88,9 +89,10 @@ class PhotoReaders:
 
 
 class _Child:
-    """One process."""
+    """One process. is_warm: it has answered before."""
 
     def __init__(self, home: Path, command: tuple[str, ...]) -> None:
+        self.is_warm = False
         self._process = subprocess.Popen(
             [sys.executable, *command, str(home)],
             stdin=subprocess.PIPE,
@@ -104,7 +106,7 @@ class _Child:
 
     def ask(self, content: bytes, *, today: date, seconds: float) -> dict[str, Any] | None:
         """The answer; None where the process ended, or was ended since it took too long."""
-        watch = threading.Timer(seconds, self.kill)
+        watch = threading.Timer(seconds if self.is_warm else max(seconds, FIRST_SECONDS), self.kill)
         watch.start()
         stdin, stdout = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         try:
@@ -112,6 +114,7 @@ class _Child:
             write_message(stdin, content)  # pyright: ignore[reportArgumentType]
             answer = read_message(stdout)  # pyright: ignore[reportArgumentType]
             if answer is not None:
+                self.is_warm = True
                 return json.loads(answer)
         except (OSError, ValueError):
             pass

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 
 from serving.api.field_types import Day
 from serving.api.schemas import Body, FaceValue, Seller, Text
-from serving.api.submission_schemas import Channel
+from serving.api.submission_schemas import Channel, SubmissionId
 
 
 class DoubtView(Body):
@@ -76,4 +76,4 @@ class PhotoConfirmation(Body):
     seller: Seller
     payee_ref: Text
     channel: Channel = "bank"
-    submission_id: Text | None = None
+    submission_id: SubmissionId | None = None

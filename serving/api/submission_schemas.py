@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
 from serving.api.schemas import Body, Card, Money, Seller, Text
 
 Channel = Literal["bank", "alipay", "wechat", "ecny"]
+SubmissionId = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\x21-\x7e]+$")]
+"""Of a submission, where the client chooses it: 40 printable characters without a space at most."""
 
 
 class OfferedCard(Card):
@@ -29,7 +31,7 @@ class NewSubmission(Body):
     seller: Seller
     payee_ref: Text
     channel: Channel = "bank"
-    submission_id: Text | None = None
+    submission_id: SubmissionId | None = None
 
 
 class Acceptance(Body):

@@ -38,6 +38,9 @@ API = Path(__file__).parents[2] / "serving" / "api"
 EXAMPLES = 12
 """Requests that schemathesis makes up for each operation and kind of test."""
 
+NEED_SOMETHING = ("/v1/books/breaks/settlement",)
+"""Asked about something that must be there, which no other example makes."""
+
 ANSWERS = {
     "post_quote": schemas.Quote,
     "post_quotes": schemas.QuoteBatchAnswer,
@@ -94,7 +97,7 @@ def test_every_request_example_is_answered(client, clock, document):
     for _, path, operation in operations(document):
         body = operation.get("requestBody", {"content": {}})["content"].get("application/json")
         if (
-            body is None or "{" in path
+            body is None or "{" in path or path in NEED_SOMETHING
         ):  # what is about one trade needs one in the right state: test_submissions
             continue
         for title, example in body["examples"].items():
