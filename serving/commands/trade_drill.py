@@ -114,6 +114,9 @@ def drill(*, seed: int, storage: str, special_share: float, payees: tuple[str, .
     if storage not in ("sqlite", "postgresql"):
         raise Refusal(f"there is no storage {storage}: sqlite, postgresql")
     with ExitStack() as stack:
+        # Asked to end, it ends its servers and workers as well.
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        stack.callback(signal.signal, signal.SIGTERM, before)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="huika-drill-")))
         postgres = stack.enter_context(postgres_cluster()) if storage == "postgresql" else None
         process, url = stack.enter_context(_sandbox(folder))
