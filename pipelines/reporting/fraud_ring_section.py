@@ -45,13 +45,13 @@ def rings(material: Material) -> Section:
     days = 2 * LINK_EPOCH // DAY
     prose = Prose(
         Words(
-            f"本期末 {days} 天以内，共用设备、收款账户、网络地址或卡券批次的卖家"
+            f"本期末 {days} 天以内，共用设备或收款账户的卖家"
             f"（与特征相同，每个值最多连接：{caps_zh} 位卖家）。"
             f"超过 {LARGEST} 位卖家的连通群多属巧合，其中只连接有已知欺诈或平均分数高的卖家。"
             f"列出有已知欺诈、或平均分数高于全部交易 {HIGH_QUANTILE:.0%} 分位的团伙中"
             f"可疑金额最大的 {MOST_RINGS} 个，新的在前。",
-            f"Sellers who share a device, payout account, address or card batch within at most {days} days before the "
-            f"period's end (as in the features, one value links at most: {caps}). A group of more than {LARGEST} "
+            f"Sellers who share a device or payout account within at most {days} days before the period's "
+            f"end (as in the features, one value links at most: {caps}). A group of more than {LARGEST} "
             f"sellers is mostly chance; within it only sellers with a known fraud or a high mean score are linked. "
             f"Shown are the {MOST_RINGS} with the most suspicious money among groups with a known fraud or a mean "
             f"score above the {HIGH_QUANTILE:.0%} quantile of all trades, the newest first.",
