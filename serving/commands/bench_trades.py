@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from serving.refusals import Refusal
 
 WINDOW = 120
 """Trades under way at once: sellers do not wait for each other, and a platform is never empty."""
+SELLERS = 8
+"""Who submit and accept at once."""
 LONGEST_SECONDS = 900.0
 LOOK_SECONDS = 0.02
 
@@ -72,9 +75,11 @@ def _drive(drilled: Drill, trades: int) -> None:
     """Sellers submit and accept until all are paid."""
     until = time.monotonic() + LONGEST_SECONDS
     under_way = 0
-    while (len(drilled.ids) < trades or under_way) and time.monotonic() < until:
-        for _ in range(min(WINDOW - under_way, trades - len(drilled.ids), 10)):
-            drilled.submit()
-        drilled.accept_quoted()
-        under_way = drilled.under_way()
-        time.sleep(LOOK_SECONDS)
+    with ThreadPoolExecutor(SELLERS) as sellers:
+        while (len(drilled.ids) < trades or under_way) and time.monotonic() < until:
+            first = len(drilled.ids)
+            last = min(first + WINDOW - under_way, first + 4 * SELLERS, trades)
+            drilled.ids += sellers.map(drilled.offer, range(first, last))
+            drilled.accept_quoted(sellers.map)
+            under_way = drilled.under_way()
+            time.sleep(LOOK_SECONDS)

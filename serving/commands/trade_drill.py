@@ -11,8 +11,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,10 +54,13 @@ class Drill:
 
     def submit(self) -> None:
         """A seller offers one more card; the same one where the last offer was not heard."""
+        self.ids.append(self.offer(len(self.ids)))
+
+    def offer(self, number: int) -> str:
+        """The card of this number is offered; the id of its submission."""
         from pipelines.recycling.intake import Offered
         from pipelines.recycling.secret import Secret
 
-        number = len(self.ids)
         rng = random.Random(f"{self.seed}-{number}")
         endings = SPECIAL_ENDINGS if rng.random() < self.special_share else LIVE_ENDINGS
         card = {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": FACE_FEN}}
@@ -69,20 +72,21 @@ class Drill:
             channel="bank",
             submission_id=f"drill-{number}",
         )
-        self.ids.append(self.opened.intake.submit(offered, by="drill")["submission_id"])
+        return self.opened.intake.submit(offered, by="drill")["submission_id"]
 
-    def accept_quoted(self) -> int:
-        """Sellers accept their quotes; how many there were."""
+    def accept_quoted(self, run: Callable[[Callable[[Any], None], list[Any]], Iterable[None]] = map) -> int:
+        """Sellers accept their quotes, one after the other or as ``run`` lets them; how many there were."""
         from pipelines.recycling.intake import IntakeRefused
         from pipelines.recycling.states import ForbiddenMove
         from pipelines.recycling.trades import MovedMeanwhile
 
-        quoted = self._rows("state = 'quoted'")
-        for row in quoted:
-            try:
+        def accept(row: Any) -> None:
+            with suppress(IntakeRefused, ForbiddenMove, MovedMeanwhile):
                 self.opened.intake.accept(row["submission_id"], quote_id=row["quote_id"], by="drill")
-            except (IntakeRefused, ForbiddenMove, MovedMeanwhile):
-                continue
+
+        quoted = self._rows("state = 'quoted'")
+        for _ in run(accept, quoted):
+            pass
         return len(quoted)
 
     def under_way(self) -> int:
