@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from models.evaluation.calibration import calibration
 from models.evaluation.fraud import average_precision
+from models.fraud.model import FraudModel
 from models.fraud.training import RICH, FraudTrainingError, NoLabels, NoSignals, TooFewFrauds, fit_fraud
 from tests.models.fraud_market import FAMILIES, NAMES, QUICK, Market, fitted, market
 
@@ -124,6 +125,12 @@ def test_weights_repair_the_level_of_selective_labels() -> None:
     assert _fit(seen).base_rate < 0.75 * trades.fraud.mean()
 
 
+def _leaves(model: FraudModel) -> int:
+    told = model.metadata["settings"]
+    assert isinstance(told, dict)
+    return told["leaves"]
+
+
 UNJUDGED = replace(QUICK, valid_share=0.001)
 
 
@@ -144,11 +151,11 @@ def test_richer_trees_are_grown_where_the_latest_trades_prove_them_better():
     trades, later = _interplay(12_000), _interplay(4_000, seed=4)
 
     model, small = (_fit(trades, names=tuple(trades.columns), settings=one) for one in (QUICK, UNJUDGED))
-    assert model.metadata["settings"]["leaves"] == RICH["leaves"]
-    assert small.metadata["settings"]["leaves"] == QUICK.leaves
+    assert _leaves(model) == RICH["leaves"]
+    assert _leaves(small) == QUICK.leaves
     found = [
         average_precision(fraud=later.fraud, probability=one.probability(later.columns))
         for one in (model, small)
     ]
     assert found[0] > found[1] + 0.01
-    assert fitted().metadata["settings"]["leaves"] == QUICK.leaves
+    assert _leaves(fitted()) == QUICK.leaves
