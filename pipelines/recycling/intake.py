@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -11,6 +11,8 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from features.catalogue import Catalogue
+from pipelines.databases import reading
+from pipelines.group_commit import GroupCommit
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.wallets import WALLET, wallet_number
 from pipelines.recycling.formats import check_number, check_secret
@@ -66,6 +68,12 @@ class Intake:
     catalogue: Catalogue
     profile: Name
     clock: Callable[[], datetime]
+    _commits: GroupCommit = field(init=False, repr=False)
+    _reader: sa.Engine = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_commits", GroupCommit(self.engine))
+        object.__setattr__(self, "_reader", reading(self.engine))
 
     def submit(self, offered: Offered, *, by: str) -> Row:
         """Keep the card in the vault and the submission in the book. Under the same ``submission_id`` the same again is
@@ -107,12 +115,15 @@ class Intake:
             "payee_ref": offered.payee_ref,
             "asked": {**offered.asked, "card": card},
         }
-        with self.engine.begin() as connection:
+
+        def add(connection: sa.Connection) -> Row:
             self.book.add(connection, row, by=by, now=now)
             return self.book.read(connection, submission_id)
 
+        return self._commits.run(add)
+
     def _known(self, submission_id: str) -> Row | None:
-        with self.engine.connect() as connection:
+        with self._reader.connect() as connection:
             try:
                 return self.book.read(connection, submission_id)
             except UnknownSubmission:
@@ -133,7 +144,7 @@ class Intake:
         chosen = sa.select(submissions.c.submission_id).where(
             submissions.c.fingerprint == index, submissions.c.state.in_(ended)
         )
-        with self.engine.connect() as connection:
+        with self._reader.connect() as connection:
             return list(connection.execute(chosen).scalars())
 
     def _check_format(self, offered: Offered) -> None:
@@ -151,13 +162,13 @@ class Intake:
             )
         if is_wallet:
             return
-        for field, found in (
+        for name, found in (
             ("number", check_number(offered.number.open(), card=card_type)),
             ("secret", check_secret(offered.secret.open(), card=card_type)),
         ):
             if found.problem is not None:
                 raise IntakeRefused(
-                    f"{field}_{found.problem}", f"the {field} cannot be one of this card type", field=field
+                    f"{name}_{found.problem}", f"the {name} cannot be one of this card type", field=name
                 )
 
     # --- what else a seller may do
@@ -203,12 +214,14 @@ class Intake:
         check: Callable[[Row], dict[str, Any]] = lambda row: {},
         repeats: tuple[str, ...] = (),
     ) -> Row:
-        with self.engine.begin() as connection:
+        def wish(connection: sa.Connection) -> Row:
             row = self.book.read(connection, submission_id)
             if row["state"] == target or row["state"] in repeats:
                 return row
             step = Step(target, "seller", by, why, check(row), {"quote_id": row["quote_id"]})
             return self.book.move(connection, row, step, now=self.clock())
+
+        return self._commits.run(wish)
 
 
 def _still_here(row: Row) -> dict[str, Any]:
