@@ -11,10 +11,10 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from features.arithmetic import Value
+if TYPE_CHECKING:
+    from features.arithmetic import Value
 
 MOST_EXTRAS = 500
 LONGEST_NAME = 100
@@ -106,7 +106,7 @@ def _finite(value: float) -> float | None:
 def with_ages(text: Value, time: Value) -> Value:
     """Extras with the hours from every time in them to the submission (µs) in its place, negative for one ahead: when
     an account was opened tells one week from another, how long before the trade tells something of the trade."""
-    if not isinstance(text, np.ndarray):
+    if text is None or isinstance(text, str):  # of one live trade; numpy is not loaded where nobody has columns
         return _aged(text, time)
     aged = text.copy()
     for row, written in enumerate(text):

@@ -28,16 +28,27 @@ from models.discount.inputs import (
 from models.discount.pooled import sigmoid
 
 TYPE = "type/"
-PRIORS = {TYPE: 0.25, "category/": 0.29, "face_of/": 0.14, "days>=": 0.14, "hour/": 0.29}
+PRIORS = {
+    TYPE: 0.25,
+    "category/": 0.29,
+    "face_of/": 0.14,
+    "days>=": 0.14,
+    "no_expiry": 0.14,
+    "face>=": 0.29,
+    "hour/": 0.29,
+}
 """Standard deviations of the weights before the data speak, by the beginning of an input's name, and USUAL_PRIOR for
 the others. A type's is divided by the root of :func:`burst_size`."""
 USUAL_PRIOR = 0.58
+FACE_STEPS_CNY = (20, 50, 100, 200, 300, 500, 800, 1_000, 2_000, 5_000)
+"""Fraudsters prefer round and high face values: their share steps up from one to the next."""
 EXPIRY_STEPS_DAYS = (0, 15, 30, 45, 60, 90, 120, 150, 180, 270, 365, 540, 730)
 NUMBERS = (
     "face",
     "face_squared",
     "odd_face",
     *HOUR_WAVES,
+    *(f"face>={edge}" for edge in FACE_STEPS_CNY),
     *(f"days>={edge}" for edge in EXPIRY_STEPS_DAYS),
     "no_expiry",
 )
@@ -143,8 +154,9 @@ def _prior(name: str, burst: float) -> float:
 
 
 def _numbers(context: CardContext) -> Numbers:
-    """The inputs that are numbers; days to expiry as steps, 1.0 from the edge on."""
+    """The inputs that are numbers; face value and days to expiry as steps too, 1.0 from the edge on."""
     face, days = log_face(context), context.days_to_expiry
     own = np.stack([face, face**2 / 2, context.face_is_usual == 0])
+    dear = context.face_cny >= np.array(FACE_STEPS_CNY)[:, None]
     steps = days >= np.array(EXPIRY_STEPS_DAYS)[:, None]
-    return Numbers(NUMBERS, np.concatenate([own, context.hour_waves, steps, np.isnan(days)[None]]))
+    return Numbers(NUMBERS, np.concatenate([own, context.hour_waves, dear, steps, np.isnan(days)[None]]))
