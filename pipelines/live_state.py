@@ -224,7 +224,9 @@ def _stamp(workspace: Workspace, *, generation: str) -> dict[str, Any]:
 @contextmanager
 def one_writer(lock: Path) -> Iterator[None]:
     """Hold the machine-wide lock under which entity states are read, changed and written back."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)  # a Python file costs a quote twenty times as much
+    descriptor = os.open(
+        lock, os.O_RDWR | os.O_CREAT, 0o644
+    )  # a Python file costs a quote twenty times as much
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

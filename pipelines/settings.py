@@ -226,7 +226,9 @@ class AdapterSettings(Policy):
     credit_token: str = Field(default="", repr=False)
     logistics_url: str = Field(default="", description="labels and tracking of physical cards")
     logistics_token: str = Field(default="", repr=False)
-    wallet_url: str = Field(default="", description="transfers of wallet balances, such as e-CNY, to the platform")
+    wallet_url: str = Field(
+        default="", description="transfers of wallet balances, such as e-CNY, to the platform"
+    )
     wallet_token: str = Field(default="", repr=False)
 
     @field_validator(

@@ -335,7 +335,9 @@ def test_a_large_complaint_needs_two_people(world):
     world.work()
     world.accept(one)
     world.work()
-    world.disputes.complain(one, Complained("already_redeemed", "the buyer could not use it"), by="buyer-desk")
+    world.disputes.complain(
+        one, Complained("already_redeemed", "the buyer could not use it"), by="buyer-desk"
+    )
     world.disputes.judge(one, verdict="against_trade", by="analyst-1", reason="issuer confirms")
     assert world.state(one) == "disputed"
     with pytest.raises(DecisionRefused) as refused:

@@ -108,7 +108,17 @@ class OuterGuard:
 class _Answer:
     """What is sent, and what is known of it."""
 
-    __slots__ = ("_send", "began", "begun", "body_kb", "client_id", "private", "request_id", "route", "status")
+    __slots__ = (
+        "_send",
+        "began",
+        "begun",
+        "body_kb",
+        "client_id",
+        "private",
+        "request_id",
+        "route",
+        "status",
+    )
 
     def __init__(self, send: Send, *, request_id: str) -> None:
         self._send = send
