@@ -11,14 +11,14 @@ import numpy as np
 import sqlalchemy as sa
 
 from pipelines.recycling.dispute_tables import disputes
-from pipelines.recycling.trade_money import trade_money
+from pipelines.recycling.trade_money import TradeMoney, trade_money
 from pipelines.recycling.trade_tables import steps, submissions
 
 BOUGHT = ("verified", "paying", "payout_failed", "paid", "disputed", "closed", "reversed")
 
 
 @dataclass(frozen=True)
-class TradeNumbers:
+class TradeNumbers(TradeMoney):
     """Of the trades submitted in a period. Shares are NaN where nothing is there to divide by.
 
     response_seconds_p50: from a submission to its first quote or refusal. returning_share: of the sellers,
@@ -39,15 +39,6 @@ class TradeNumbers:
     complaint_cost_fen: float
     open_complaints: int
     paid_seconds_p50: float
-    stock_fen: int
-    bought_fen: int
-    fees_fen: int
-    postage_fen: int
-    tax_fen: int
-    frozen_fen: int
-    settled_fen: int
-    paid_fen: int
-    lost_fen: int
 
 
 def trade_numbers(

@@ -14,6 +14,7 @@ from serving.commands.books_carrier import carrier_bill
 from serving.commands.books_deposits import deposit, return_deposit
 from serving.commands.books_parts import (
     ChannelName,
+    book,
     day_of,
     fen_of,
     opened_books,
@@ -152,19 +153,11 @@ def fund_command(
 ) -> None:
     """Book money that the platform put into a payout channel."""
     from pipelines.recycling import bookings
-    from pipelines.recycling.ledger import post
-    from pipelines.recycling.ledger_model import LedgerRefusal
 
     transfers = bookings.fund(
         transfer_id=f"fund/{transfer_id}", channel=channel.value, amount_fen=fen_of(amount)
     )
-    try:
-        with opened_books(home) as connection:
-            outcome = post(connection, transfers, now=datetime.now(UTC))
-    except LedgerRefusal as refusal:
-        raise Refusal(str(refusal)) from None
-    said = "booked" if outcome == "posted" else "was booked before; nothing was changed"
-    print(f"{transfer_id}: {yuan_of(transfers[0].amount_fen)} yuan into {channel.value} {said}")
+    book(transfers, home, f"{transfer_id}: into {channel.value}")
 
 
 @books.command("reconcile")

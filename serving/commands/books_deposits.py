@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.commands.books_parts import ChannelName, fen_of, opened_books, yuan_of
+from serving.commands.books_parts import ChannelName, book, fen_of
 from serving.options import DEFAULT_HOME, Home
-from serving.refusals import Refusal
 
 if TYPE_CHECKING:
-    from pipelines.recycling.ledger_model import Transfer
+    pass
 
 
 class PartyName(StrEnum):
@@ -45,7 +42,7 @@ def deposit(
         amount_fen=fen_of(amount),
         source=cash(channel.value),
     )
-    _post(transfers, home, f"{payment}: deposit of {party.value} {reference}")
+    book(transfers, home, f"{payment}: deposit of {party.value} {reference}")
 
 
 def return_deposit(
@@ -62,17 +59,4 @@ def return_deposit(
         amount_fen=fen_of(amount),
         to=cash(channel.value),
     )
-    _post(transfers, home, f"{payment}: returned to {party.value} {reference}")
-
-
-def _post(transfers: list[Transfer], home: Path, what: str) -> None:
-    from pipelines.recycling.ledger import post
-    from pipelines.recycling.ledger_model import LedgerRefusal
-
-    try:
-        with opened_books(home) as connection:
-            outcome = post(connection, transfers, now=datetime.now(UTC))
-    except LedgerRefusal as refusal:
-        raise Refusal(str(refusal)) from None
-    said = "booked" if outcome == "posted" else "was booked before; nothing was changed"
-    print(f"{what}, {yuan_of(transfers[0].amount_fen)} yuan: {said}")
+    book(transfers, home, f"{payment}: returned to {party.value} {reference}")

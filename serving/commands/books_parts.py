@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ from serving.refusals import Refusal
 if TYPE_CHECKING:
     import sqlalchemy as sa
     from rich.table import Table
+
+    from pipelines.recycling.ledger_model import Transfer
 
 
 class ChannelName(StrEnum):
@@ -39,6 +41,20 @@ def opened_books(home: Path) -> Iterator[sa.Connection]:
         make_ledger_tables(connection)
         make_payout_tables(connection)
         yield connection
+
+
+def book(transfers: list[Transfer], home: Path, what: str) -> None:
+    """Post linked transfers, once, and say what was done. Raises Refusal."""
+    from pipelines.recycling.ledger import post
+    from pipelines.recycling.ledger_model import LedgerRefusal
+
+    try:
+        with opened_books(home) as connection:
+            outcome = post(connection, transfers, now=datetime.now(UTC))
+    except LedgerRefusal as refusal:
+        raise Refusal(str(refusal)) from None
+    said = "booked" if outcome == "posted" else "was booked before; nothing was changed"
+    print(f"{what}, {yuan_of(transfers[0].amount_fen)} yuan: {said}")
 
 
 def day_of(text: str) -> date:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from serving.commands.demo_stage import Stage, sandbox, staged
+from serving.commands.demo_stage import Stage, staged
+from serving.commands.sandbox_process import sandbox_process
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def tell_recycling(workspace: Workspace, market: Any, client: HuikaClient) -> No
     """Tell the chapter. Raises Refusal where the flow does not do what it must."""
     from pipelines.demo import regular_seller, ring_members
 
-    with sandbox(workspace.home) as url, staged(workspace, client, url) as stage:
+    with (
+        sandbox_process(workspace.home) as (_, url),
+        staged(workspace, client, url) as stage,
+    ):
         honest = regular_seller(market)
         _tell_photo(stage, workspace, honest)
         _tell_ring(stage, workspace, ring_members(market, most=4))

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import httpx
-
-from serving.refusals import Refusal
 
 if TYPE_CHECKING:
     from pipelines.recycling.opening import Recycling
@@ -22,7 +14,6 @@ if TYPE_CHECKING:
     from serving.client import HuikaClient
 
 FUNDS_FEN = 100_000_000
-START_SECONDS = 60.0
 KEYS = ("demo-worker", "demo-analyst-1", "demo-analyst-2")
 
 
@@ -46,38 +37,6 @@ class Stage:
     clock: Clock
     sandbox: str
     work: Callable[[], None]
-
-
-@contextmanager
-def sandbox(home: Path) -> Iterator[str]:
-    """The sandbox of partners on a free port, ended at the end."""
-    from serving.commands.bench_http import free_port
-
-    port = free_port()
-    code = "import sys; from serving.cli import main; main(sys.argv[1:])"
-    with (home / "sandbox.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, "sandbox", "--port", str(port)], stdout=log, stderr=log
-        )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _await_sandbox(url, process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _await_sandbox(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            httpx.get(f"{url}/sandbox/log", trust_env=False)
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    raise Refusal("the sandbox did not start; see sandbox.log in the demo's workspace")
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from serving.commands.bench_servers import PostgresServer, free_port
+from serving.commands.bench_servers import PostgresServer
 from serving.commands.drill_worker import READY, DrillPricing
+from serving.commands.sandbox_process import sandbox_process
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def drill(*, seed: int, storage: str, special_share: float, payees: tuple[str, .
         stack.callback(signal.signal, signal.SIGTERM, before)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="huika-drill-")))
         postgres = stack.enter_context(postgres_cluster()) if storage == "postgresql" else None
-        process, url = stack.enter_context(_sandbox(folder))
+        process, url = stack.enter_context(sandbox_process(folder, "--hang", "1"))
         home = _workspace(folder, url, "" if postgres is None else postgres.url("huika"))
         opened = open_recycling(Workspace.open(home), pricing=DrillPricing(), clock=lambda: datetime.now(UTC))
         stack.callback(opened.engine.dispose)
@@ -143,35 +144,6 @@ def postgres_cluster() -> Iterator[PostgresServer]:
             yield server
         finally:
             server.process.stop()
-
-
-@contextmanager
-def _sandbox(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    port = free_port()
-    huika = [sys.executable, "-c", "import sys; from serving.cli import main; main(sys.argv[1:])"]
-    command = [*huika, "sandbox", "--port", str(port), "--hang", "1"]
-    with (folder / "sandbox.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _await(url, process)
-            yield process, url
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def _await(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            raise Refusal("the sandbox did not start")
-        try:
-            httpx.get(f"{url}/sandbox/log", trust_env=False)
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    raise Refusal("the sandbox does not answer")
 
 
 def _workspace(folder: Path, url: str, database: str) -> Path:

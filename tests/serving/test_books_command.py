@@ -102,7 +102,7 @@ def test_account_lists_its_transfers(capsys, home):
 def test_fund_books_a_payment_once(capsys, home):
     """Money comes in once under its id; another amount under the id, or what is no amount, is refused."""
     words = ("fund", "1,234.05", "--channel", "ecny", "--id", "bank-1")
-    assert "1,234.05 yuan into ecny booked" in ask(capsys, home, *words)[1]
+    assert "into ecny, 1,234.05 yuan: booked" in ask(capsys, home, *words)[1]
     assert "nothing was changed" in ask(capsys, home, *words)[1]
     assert "balance 1,234.05" in ask(capsys, home, "account", "cash:ecny")[1]
     for wrong in ("1234.06", "0", "-5", "1.005", "much", "NaN"):
