@@ -103,7 +103,9 @@ def test_an_unknown_denominator_stays_unknown():
         return ratio(m.links().sellers, m.links().frauds) + m.count("seller", "7d")
 
     assert trace(Tape(), share) is not None
-    assert math.isnan(LiveEvaluator(of_one(share)).values(a_moment())["mine"])
+    found = LiveEvaluator(of_one(share)).values(a_moment())["mine"]
+    assert isinstance(found, float)
+    assert math.isnan(found)
 
 
 def test_a_definition_that_fails_is_named():
