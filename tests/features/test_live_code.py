@@ -57,7 +57,7 @@ def test_the_written_function_equals_the_registry(seed):
 
 
 def test_nearly_every_definition_is_traced():
-    """Only what is looked up by day or read out of a text is called one by one: what no symbol can follow costs time."""
+    """Only what is looked up by day or read out of a text is called one by one: no symbol can follow it."""
     called = [name for name, compute, _ in FEATURES.plan() if trace(Tape(), compute) is None]
     assert {name for name in called if not name.startswith("time_")} <= {"extras"}
 
