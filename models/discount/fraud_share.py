@@ -5,7 +5,7 @@ of it is not worth buying at all. It is an average over everybody who brings suc
 value, form, expiry and hour, and nothing of the person, which decides how to pay and not how much.
 
 A logistic regression with a normal prior (ridge): a log has few frauds, and trees learn from them which kinds were
-hit last month. A card type strays little from its category, the less the more its frauds come in bursts.
+hit last month. Types, face values and hours stray little, the less the more their frauds come in bursts.
 docs/decisions.md has the figures.
 """
 
@@ -27,18 +27,20 @@ from models.discount.inputs import (
 )
 from models.discount.pooled import sigmoid
 
-TYPE = "type/"
+TYPE, FACE_STEP = "type/", "face>="
 PRIORS = {
     TYPE: 0.25,
     "category/": 0.29,
     "face_of/": 0.14,
     "days>=": 0.14,
     "no_expiry": 0.14,
-    "face>=": 0.29,
+    FACE_STEP: 0.29,
     "hour/": 0.29,
 }
 """Standard deviations of the weights before the data speak, by the beginning of an input's name, and USUAL_PRIOR for
-the others. A type's is divided by the root of :func:`burst_size`."""
+the others."""
+OF_A_CASE = (TYPE, FACE_STEP, "hour/", "no_expiry")
+"""What the cards of one case have in common: these are divided by the root of :func:`burst_size`."""
 USUAL_PRIOR = 0.58
 FACE_STEPS_CNY = (20, 50, 100, 200, 300, 500, 800, 1_000, 2_000, 5_000)
 """Fraudsters prefer round and high face values: their share steps up from one to the next."""
@@ -48,7 +50,7 @@ NUMBERS = (
     "face_squared",
     "odd_face",
     *HOUR_WAVES,
-    *(f"face>={edge}" for edge in FACE_STEPS_CNY),
+    *(f"{FACE_STEP}{edge}" for edge in FACE_STEPS_CNY),
     *(f"days>={edge}" for edge in EXPIRY_STEPS_DAYS),
     "no_expiry",
 )
@@ -148,9 +150,10 @@ def fit_fraud_share(
 
 def _prior(name: str, burst: float) -> float:
     """Standard deviation of an input's weight before the data speak."""
-    if name.startswith(TYPE):
-        return PRIORS[TYPE] / float(np.sqrt(burst))
-    return next((spread for start, spread in PRIORS.items() if name.startswith(start)), USUAL_PRIOR)
+    for start, spread in PRIORS.items():
+        if name.startswith(start):
+            return spread / float(np.sqrt(burst)) if start in OF_A_CASE else spread
+    return USUAL_PRIOR
 
 
 def _numbers(context: CardContext) -> Numbers:

@@ -240,7 +240,8 @@ def test_risk_is_charged_on_one_handling() -> None:
     (proposal,) = propose(quotes, policy=POLICY.model_copy(update={"expired_max_rate": 0.9}))
     steps = {step.code: step.amount_fen for step in proposal.steps}
     tied_up = proposal.payout_fen - steps["COSTS"] - fixed
-    assert -steps["KIND_RISK"] == pytest.approx(share * (tied_up * COSTS.loss_given_fraud + fixed), abs=2)
+    # the share is known from charges that were rounded to a fen on each of the cards
+    assert -steps["KIND_RISK"] == pytest.approx(share * (tied_up * COSTS.loss_given_fraud + fixed), abs=3)
     assert steps.get("GUARD_RAILS", 0) == pytest.approx(0, abs=20)
 
 
