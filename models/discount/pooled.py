@@ -106,14 +106,14 @@ def fit_pooled(
         floor, rate, accepted = (x[chosen] for x in (floor, rate, accepted))
     problem = _Problem.of(context, resale, floor, rate, accepted)
     links, found = Links(), problem.solve(PLAIN, slope_precision=SLOPE_PRECISION if slopes_known else SURE)
-    if found[1] + found[2] < MIN_SLOPE:
-        slopes_known, found = False, problem.solve(PLAIN, slope_precision=SURE)
-    for again in range(SHAPES if slopes_known else 0):
+    for again in range(SHAPES if slopes_known and found[1] + found[2] >= MIN_SLOPE else 0):
         if again:
             link = links.of(context.type_state)
             found = problem.solve(link, slope_precision=SLOPE_PRECISION, start=found)
         scores = problem.matrix @ found
         links = fit_links(scores=scores, floor=floor, accepted=accepted, type_state=context.type_state)
+    if found[1] + found[2] < MIN_SLOPE:  # at once, or once a shape had taken over what slope there was
+        links, found = Links(), problem.solve(PLAIN, slope_precision=SURE)
     intercept, resale_slope, competitor_slope, no_competitor = found[:4].tolist()
     return PooledLogit(
         intercept=intercept,
