@@ -39,7 +39,7 @@ PRIORS = {
 }
 """Standard deviations of the weights before the data speak, by the beginning of an input's name, and USUAL_PRIOR for
 the others."""
-OF_A_CASE = (TYPE, FACE_STEP, "hour/", "no_expiry")
+OF_A_CASE = (TYPE, "category/", FACE_STEP, "hour/", "no_expiry")
 """What the cards of one case have in common: these are divided by the root of :func:`burst_size`."""
 USUAL_PRIOR = 0.58
 FACE_STEPS_CNY = (20, 50, 100, 200, 300, 500, 800, 1_000, 2_000, 5_000)
