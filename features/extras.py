@@ -106,9 +106,8 @@ def _finite(value: float) -> float | None:
 def with_ages(text: Value, time: Value) -> Value:
     """Extras with the hours from every time in them to the submission (µs) in its place, negative for one ahead: when
     an account was opened tells one week from another, how long before the trade tells something of the trade."""
-    if text is None or isinstance(
-        text, str
-    ):  # of one live trade; numpy is not loaded where nobody has columns
+    # of one live trade; numpy is not asked: it is not loaded where nobody has columns
+    if text is None or isinstance(text, str):
         return _aged(text, time)
     aged = text.copy()
     for row, written in enumerate(text):

@@ -8,7 +8,12 @@ from typing import Any
 Example = dict[str, Any]
 
 _SELLER: Example = {"seller_id": "s-1001", "device_id": "d-77", "payout_account": "acct-1001"}
-_WHOLE: Example = {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}}
+_WHOLE: Example = {
+    "card_type": "jd_ecard",
+    "card_form": "virtual",
+    "face_value": {"amount_fen": 50_000},
+    "expires_on": "2028-11-30",
+}
 _EXPIRED: Example = {
     "card": {"card_type": "walmart_cn", "face_value": {"amount_fen": 30_000}, "expires_on": "2025-11-30"},
     "seller": {"seller_id": "s-1002"},
