@@ -31,7 +31,7 @@ from pipelines.recycling.evidence_leaves import (
     time_text,
     written_payload,
 )
-from pipelines.recycling.evidence_tree import all_nodes, integrate, known_nodes, size_of
+from pipelines.recycling.evidence_tree import all_nodes, integrate, known_nodes, size_of, stored_nodes
 from pipelines.recycling.merkle import consistency_spans, frontier, nodes_of, proof_of, root_of
 from pipelines.signing_keys import SigningKeys
 
@@ -269,9 +269,9 @@ class EvidenceLog:
         """Whether the tables still are what checkpoints say: every leaf and every hash is worked out anew. What is
         wrong, empty where nothing is."""
         with self.engine.connect() as connection:
-            rows = _read(connection, tables.positions.c.position.is_not(None))
+            rows = _read(connection, sa.true())
             notes = connection.execute(sa.select(tables.checkpoints.c.note)).scalars().all()
-            lost = _lost(connection)
+            lost, kept = _lost(connection), stored_nodes(connection)
         placed = {row.position: row.leaf.hash for row in rows if row.position is not None}
         if sorted(placed) != list(range(len(placed))):
             return ["a leaf of the tree is missing"]
@@ -279,6 +279,8 @@ class EvidenceLog:
         told = [self.opened(note) for note in notes]
         wrong = [one for one in told if one.size > len(placed) or root_of(one.size, nodes) != one.root]
         broken = [f"checkpoint {one.size}: its leaves have another root now" for one in wrong]
+        if kept != nodes:
+            broken.append("the tree's hashes are not those of its leaves")
         bad = [row for row in rows if row.payload is not None and not _holds(row)]
         broken += [f"leaf {row.leaf.leaf_id}: what it says was changed" for row in bad]
         return broken + [f"leaf {leaf_id}: neither in the tree nor waiting for it" for leaf_id in lost]

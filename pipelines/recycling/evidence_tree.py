@@ -41,6 +41,12 @@ def known_nodes(connection: sa.Connection, wanted: Collection[Node]) -> dict[Nod
     return found
 
 
+def stored_nodes(connection: sa.Connection) -> dict[Node, bytes]:
+    """The hashes of all complete subtrees, as they are kept."""
+    found = connection.execute(sa.select(tables.nodes))
+    return {(row.level, row.position): row.hash for row in found}
+
+
 def all_nodes(leaf_hashes: Sequence[bytes]) -> dict[Node, bytes]:
     """Every complete subtree of a tree with these leaves."""
     return grown(0, {}, leaf_hashes)

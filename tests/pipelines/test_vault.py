@@ -253,6 +253,10 @@ def test_each_layer_is_bound_by_itself(vault):
     changed(vault, other.card_id, wrapped_key=row["wrapped_key"])
     with pytest.raises(CardDamaged):
         opened(vault, other)
+    anew = vault.keys.wrap(data_key, kek_id=kek_id, bound=bound_key("t-3", ref.card_id, kek_id))
+    changed(vault, ref.card_id, trade_id="t-3", wrapped_key=anew.value)  # the card alone says whose it is
+    with pytest.raises(CardDamaged):
+        opened(vault, ref)
 
 
 # --- duplicates --------------------------------------------------------------------------------------------------
