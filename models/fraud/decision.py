@@ -44,8 +44,8 @@ class Thresholds:
 class Decisions:
     """One decision per trade.
 
-    action: (n,) object, one of :data:`ACTIONS`. expected_cost_fen: (n, 4) float64 in the order of ACTIONS,
-    NaN where the probability is unknown. review_saving_fen: (n,) what a review saves against what would be done
+    action: (n,) object, one of :data:`ACTIONS`. expected_cost_fen: (n, 4) float64 in the order of ACTIONS, fraud that
+    is paid counted ``fraud_weight`` times, NaN where the probability is unknown. review_saving_fen: (n,) what a review saves against what would be done
     without analysts, negative where it costs more; the order in which a queue is worked.
     """
 
@@ -66,10 +66,11 @@ def action_costs_fen(
     face_value_fen: np.ndarray,
     costs: Costs,
     decision: DecisionCosts,
+    fraud_weight: float = 1.0,
 ) -> np.ndarray:
     """Expected cost in fen (n, 4) of each action, beyond what an honest, paid trade costs.
 
-    With p the probability of fraud, L = loss_given_fraud · payout, M = margin_share · face value:
+    With p the probability of fraud, L = fraud_weight · loss_given_fraud · payout, M = margin_share · face value:
 
     - pay    = p · L
     - hold   = hold cost + p · (1 − hold_catches) · L + (1 − p) · hold_drop_share · M
@@ -81,7 +82,7 @@ def action_costs_fen(
     formulas give the realised cost. A NaN probability gives NaN costs.
     """
     fraud = np.asarray(probability, dtype=np.float64)
-    loss = costs.loss_given_fraud * np.asarray(payout_fen, dtype=np.float64)
+    loss = fraud_weight * costs.loss_given_fraud * np.asarray(payout_fen, dtype=np.float64)
     margin = decision.margin_share * np.asarray(face_value_fen, dtype=np.float64)
     complaint = decision.complaint_probability * costs.complaint_cny * 100
     honest = 1 - fraud
@@ -118,6 +119,7 @@ def decide(
         face_value_fen=face_value_fen,
         costs=costs,
         decision=decision,
+        fraud_weight=decision.fraud_weight,
     )
     known = ~np.isnan(probability)
     priced = np.where(known[:, None], expected, 0.0) + (thresholds or Thresholds()).by_action

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from features.registry import Registry, UnknownFeature
 from models.fraud.model import FraudModel
-from models.fraud.reasons import family_reasons, named_families
+from models.fraud.reasons import family_reason, named_families
 from models.matrix import Columns
 from models.reasons import Reason
 
@@ -75,7 +75,7 @@ def explain(model: FraudModel, columns: Columns, *, registry: Registry) -> Expla
             FamilyExplanation(
                 family=parts.families[place],
                 log_odds=float(parts.log_odds[0, place]),
-                reason=family_reasons(parts.families[place], columns, 1)[0],
+                reason=family_reason(parts.families[place], columns, 0),
                 named=place in named,
                 signals=_signals(model, parts.families[place], added, columns, registry),
             )

@@ -15,7 +15,7 @@ from models.fraud.calibrator import Calibrator
 from models.fraud.decision import Thresholds
 from models.fraud.extras import EXTRAS, ExtraInputs
 from models.matrix import Columns, Encoding
-from models.trees import ONE_THREAD_ROWS, predict
+from models.trees import contributions, predict
 
 CONTRIBUTION_ROWS = 20_000
 """Contributions are taken this many rows at a time, to hold one number per input for few rows only."""
@@ -76,7 +76,7 @@ class FraudModel:
 
     def probability_of(self, matrix: np.ndarray) -> np.ndarray:
         """Calibrated probabilities (n,) of inputs (n, inputs)."""
-        return self.calibrator.probability(self._predict(matrix))
+        return self.calibrator.probability(predict(self.booster, matrix))
 
     def contributions(self, columns: Columns) -> FamilyContributions:
         """Exact tree contributions (TreeSHAP) by family. Raises MissingFeature naming absent columns."""
@@ -93,7 +93,7 @@ class FraudModel:
 
     def input_contributions(self, matrix: np.ndarray) -> np.ndarray:
         """What each input adds to the log-odds (n, inputs), in matrix order, of inputs (n, inputs)."""
-        return self.calibrator.slope * self._predict(matrix, pred_contrib=True)[:, :-1]
+        return self.calibrator.slope * contributions(self.booster, matrix)[:, :-1]
 
     def with_thresholds(self, thresholds: Thresholds) -> FraudModel:
         """The same model with learned thresholds (``models.fraud.capacity.learned_thresholds``)."""
@@ -144,14 +144,4 @@ class FraudModel:
     def _base_log_odds(self) -> float:
         """Calibrated log-odds of the average trade: the constant that TreeSHAP reports with every row."""
         nothing = np.full((1, len(self.encoding.names)), np.nan)
-        return float(self.calibrator.log_odds(self._predict(nothing, pred_contrib=True)[:, -1])[0])
-
-    def _predict(self, matrix: np.ndarray, *, pred_contrib: bool = False) -> np.ndarray:
-        """Raw scores (n,), or contributions (n, inputs + 1) with the constant last."""
-        if len(matrix) == 0:
-            return np.empty((0, matrix.shape[1] + 1) if pred_contrib else 0)
-        if not pred_contrib:
-            return predict(self.booster, matrix)
-        threads = 1 if len(matrix) <= ONE_THREAD_ROWS else 0
-        answer = self.booster.predict(matrix, raw_score=True, pred_contrib=True, num_threads=threads)
-        return np.asarray(answer, dtype=np.float64)
+        return float(self.calibrator.log_odds(contributions(self.booster, nothing)[:, -1])[0])

@@ -22,12 +22,10 @@ class Fact:
     low: float = -np.inf
     high: float = np.inf
 
-    def holds(self, columns: Columns, rows: int) -> np.ndarray:
-        """Whether the fact holds, (rows,) bool."""
-        if self.column not in columns:
-            return np.zeros(rows, dtype=bool)
-        values = columns[self.column]
-        return (values >= self.low) & (values <= self.high)
+    def holds(self, columns: Columns, row: int) -> bool:
+        """Whether the fact holds of one of the columns' rows."""
+        values = columns.get(self.column)
+        return values is not None and bool(self.low <= values[row] <= self.high)
 
 
 @dataclass(frozen=True)

@@ -90,11 +90,10 @@ def _risks(
 ) -> list[tuple[Reason, ...]]:
     """The reasons of decisions that a profile has had its say in."""
     reasons: list[tuple[Reason, ...]] = [(WITHOUT_SIGNALS[one],) for one in action]
-    risky = np.flatnonzero(probability > model.base_rate)
-    if len(risky) == 0:
+    risky = np.flatnonzero(probability > model.base_rate).tolist()
+    if not risky:
         return reasons
-    part = {name: column[risky] for name, column in columns.items()} if len(risky) < len(action) else columns
-    named = reason_codes(model.contributions_of(matrix[risky]), part)
+    named = reason_codes(model.contributions_of(matrix[risky]), columns, risky)
     for row, found in zip(risky, named, strict=True):
         if found != (NO_RISK_SIGNALS,):
             reasons[row] = found
