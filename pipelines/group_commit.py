@@ -1,7 +1,8 @@
 """Transactions of many threads, committed together: one wait for the disk acknowledges them all.
 
-Each one's work runs in a savepoint of its own, so that one which is refused takes nothing of the others with it. Nobody
-hears that its work is done before it is on disk.
+Each one's work runs in a savepoint of its own, so that one which is refused takes nothing of the others with it; one
+that PostgreSQL ended in favour of another transaction is done again alone. Nobody hears that its work is done before it
+is on disk.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+
+from pipelines.transactions import begin_writing, in_transaction, is_lost_race
 
 Done = TypeVar("Done")
 
@@ -55,36 +57,45 @@ class GroupCommit:
         return taken
 
     def _commit(self, asked: Sequence[_Asked]) -> None:
+        if len(asked) == 1:
+            self._alone(asked[0])
+            return
         try:
             with self._engine.begin() as connection:
-                _begin_writing(connection)
-                ends = [_done(connection, one, alone=len(asked) == 1) for one in asked]
+                begin_writing(connection)
+                ends = [self._done(connection, one) for one in asked]
         except BaseException as error:
-            for one in asked:
-                one.answer.set_exception(error)
-            return
-        self.commits += 1
+            again = is_lost_race(error)
+            ends = [
+                partial(self._alone, one) if again else partial(one.answer.set_exception, error)
+                for one in asked
+            ]
+        else:
+            self.commits += 1
         for end in ends:
             end()
 
+    def _alone(self, asked: _Asked) -> None:
+        try:
+            done = in_transaction(self._engine, asked.work)
+        except BaseException as error:
+            asked.answer.set_exception(error)
+            return
+        self.commits += 1
+        asked.answer.set_result(done)
 
-def _done(connection: sa.Connection, asked: _Asked, *, alone: bool) -> Callable[[], None]:
-    """Do one's work; how to tell it once all is committed. Raises where the whole transaction is at an end."""
-    try:
-        with nullcontext() if alone else connection.begin_nested():
-            result = asked.work(connection)
-    except Exception as error:
-        if alone or not _goes_on(connection):
-            raise
-        return partial(asked.answer.set_exception, error)
-    return partial(asked.answer.set_result, result)
-
-
-def _begin_writing(connection: sa.Connection) -> None:
-    """Take SQLite's write lock first: what the works read stays true until they write."""
-    raw: Any = connection.connection.dbapi_connection
-    if connection.dialect.name == "sqlite" and not raw.in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def _done(self, connection: sa.Connection, asked: _Asked) -> Callable[[], None]:
+        """Do one's work; what to do about it once all is committed. Raises where the whole transaction is at an end."""
+        try:
+            with connection.begin_nested():
+                result = asked.work(connection)
+        except Exception as error:
+            if not _goes_on(connection):
+                raise
+            if is_lost_race(error):
+                return partial(self._alone, asked)
+            return partial(asked.answer.set_exception, error)
+        return partial(asked.answer.set_result, result)
 
 
 def _goes_on(connection: sa.Connection) -> bool:

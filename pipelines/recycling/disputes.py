@@ -23,6 +23,7 @@ from pipelines.recycling.ledger_model import Overdraft
 from pipelines.recycling.people import DecisionRefused
 from pipelines.recycling.states import Actor
 from pipelines.recycling.trades import Step
+from pipelines.transactions import in_transaction
 
 Row = Mapping[str, Any]
 Complaint = Literal["already_redeemed", "wrong_value", "not_received", "stolen_card"]
@@ -75,7 +76,8 @@ class Disputes:
         Raises DecisionRefused ``wrong_state``, ``reason_missing``, ``bad_claim``."""
         _told(by, said.reason)
         now, flow = self.flow.clock(), self.flow
-        with self.engine.begin() as connection:
+
+        def work(connection: sa.Connection) -> Row:
             row = self._read(connection, submission_id, "paid")
             policy, before = flow.policy(row), newest(connection, submission_id)
             dispute = _opened(row, said, by=by, now=now) | {
@@ -97,13 +99,16 @@ class Disputes:
             step = Step("disputed", actor, by, f"complaint_{said.kind}", changes, evidence)
             return flow.book.move(connection, row, step, now=now)
 
+        return in_transaction(self.engine, work)
+
     def answer(
         self, submission_id: str, *, by: str, reason: str, attachments: Sequence[str] = (), as_seller: bool
     ) -> Row:
         """What the party that must answer says, with the SHA-256 of what it shows. Said again it is kept, too; the
         first time counts. Raises DecisionRefused ``wrong_state``, ``not_yours_to_answer``."""
         _told(by, reason)
-        with self.engine.begin() as connection:
+
+        def work(connection: sa.Connection) -> Row:
             row = self._read(connection, submission_id, "disputed")
             dispute = _newest(connection, submission_id)
             if as_seller and respondent(dispute) != "seller":
@@ -115,6 +120,8 @@ class Disputes:
             self._note(connection, row, "dispute_answered", said, by=by, now=now)
             return self.flow.book.change(connection, row, {"due_at": dispute["decide_by"], "trouble": ""})
 
+        return in_transaction(self.engine, work)
+
     def judge(
         self, submission_id: str, *, verdict: Verdict, by: str, reason: str, award_fen: int | None = None
     ) -> Row:
@@ -124,7 +131,8 @@ class Disputes:
         Raises DecisionRefused ``second_person`` where the same person would decide twice, ``bad_award``, ``no_funds``.
         """
         _told(by, reason)
-        with self.engine.begin() as connection:
+
+        def work(connection: sa.Connection) -> Row:
             row = self._read(connection, submission_id, "disputed")
             dispute = _newest(connection, submission_id)
             judged = Judged(verdict, _award(dispute, verdict, award_fen), by, reason)
@@ -140,6 +148,8 @@ class Disputes:
                 return conclude(self.flow, connection, row, dispute, judged)
             except Overdraft:
                 raise DecisionRefused("no_funds", "the channel's cash does not cover the award") from None
+
+        return in_transaction(self.engine, work)
 
     def _propose(self, connection: sa.Connection, row: Row, dispute: Row, judged: Judged) -> Row:
         proposed = {"proposed": judged.verdict, "proposed_fen": judged.award_fen, "proposed_by": judged.by}

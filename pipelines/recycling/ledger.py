@@ -3,14 +3,14 @@
 Every function works on the caller's SQLAlchemy connection: what it posts is committed with the caller's own rows or not
 at all. A transfer's id is chosen by the caller and makes repeating harmless. Amounts are integer fen.
 
-On SQLite the first statement takes the write lock; on PostgreSQL the accounts' rows are locked in one order, under any
-isolation level; above READ COMMITTED the caller repeats a transaction that PostgreSQL ends with a serialisation error.
+One transaction posts at a time: on SQLite the first statement takes the write lock, on PostgreSQL a lock of the
+ledger's own, since nearly all would meet at the channel's cash anyhow. So two that post on the same accounts in another
+order do not wait for each other. What PostgreSQL ends all the same, ``pipelines.transactions`` does again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -18,8 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import IntegrityError
 
+from pipelines.application_data import one_at_a_time
 from pipelines.recycling.ledger_model import (
     SUMS,
     AbovePending,
@@ -37,6 +37,8 @@ from pipelines.recycling.ledger_model import (
 )
 from pipelines.recycling.ledger_tables import ledger_accounts, ledger_transfers
 
+LEDGER_LOCK = 7_204_431
+"""Number of the lock under which transfers are posted; it comes before any lock of accounts and payouts."""
 CORRECT = "correct_"
 """Before the reason of what a correction takes back."""
 
@@ -82,6 +84,7 @@ def post(connection: sa.Connection, transfers: Sequence[Transfer], *, now: datet
     """
     for transfer in transfers:
         check_form(transfer)
+    one_at_a_time(connection, LEDGER_LOCK)
     _open(connection, transfers)
     pendings = _pendings(connection, transfers)
     lines = _lines(transfers, pendings)
@@ -275,19 +278,8 @@ def _write(
     *,
     now: datetime,
 ) -> Outcome:
-    """Raises IdReused where another connection wrote one of the ids, on other accounts, at the same moment.
-
-    That cannot be on SQLite, whose write lock is held: the savepoint is for PostgreSQL.
-    """
-    shared = connection.dialect.name == "postgresql"
-    try:
-        with connection.begin_nested() if shared else nullcontext():
-            _insert(connection, lines, now=now)
-            _store(connection, before, after)
-    except IntegrityError:
-        if shared and _posted_before(connection, lines):
-            return "exists"
-        raise
+    _insert(connection, lines, now=now)
+    _store(connection, before, after)
     return "posted"
 
 

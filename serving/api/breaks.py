@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Response
 from pydantic import Field
 
@@ -16,6 +17,7 @@ from pipelines.recycling.break_resolving import (
 )
 from pipelines.recycling.ledger_model import LedgerRefusal
 from pipelines.recycling.reconciling import open_breaks
+from pipelines.transactions import in_transaction
 from serving.api.answers import Json
 from serving.api.bodies import money
 from serving.api.document import POSTED, answer
@@ -114,16 +116,19 @@ def list_breaks(flow: TheFlow, asker: TheAsker) -> Response:
 )
 def settle(asked: Settlement, flow: TheFlow, asker: TheAsker) -> Response:
     """The first person proposes, another one who says the same books the correction and closes the break."""
+
+    def work(connection: sa.Connection) -> bool:
+        return settle_break(
+            connection,
+            BreakId.parse(asked.name),
+            target=asked.to,
+            reason=asked.reason,
+            by=asker.client.id,
+            now=flow.flow.clock(),
+        )
+
     try:
-        with flow.engine.begin() as connection:
-            done = settle_break(
-                connection,
-                BreakId.parse(asked.name),
-                target=asked.to,
-                reason=asked.reason,
-                by=asker.client.id,
-                now=flow.flow.clock(),
-            )
+        done = in_transaction(flow.engine, work)
     except BreakRefused as refusal:
         status = {"break_not_found": 404, "bad_target": 422}.get(refusal.code, 409)
         raise Problem(status, refusal.code, str(refusal)) from None
