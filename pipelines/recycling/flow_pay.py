@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from pipelines.recycling import ledger
-from pipelines.recycling.adapters.issuer import PresentedCard, Redemption
+from pipelines.recycling.adapters.issuer import NEVER_HEARD, PresentedCard, Redemption
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.charges import charges_of_trade, settlement
 from pipelines.recycling.flow import (
@@ -26,6 +26,8 @@ from pipelines.recycling.flow_review import NOT_CONNECTED, look, price, quote_co
 from pipelines.recycling.payouts import Errand, Payout, create_payout
 from pipelines.recycling.trades import Step
 
+TAKEN_DIFFERS = "taken_differs"
+"""Trouble of a card of which another amount was taken than was quoted: a person must decide. Nothing is paid."""
 BY_HAND = "look_by_hand"
 """Trouble of a card whose issuer is not connected: a person must look at it. Nothing is tried again by itself."""
 
@@ -53,11 +55,16 @@ def _take_over(flow: Flow, row: Row) -> Facts:
         return _take(flow, row, card)
     if looked.get("trouble") or looked["standing"] == NOT_CONNECTED:
         return looked
-    earlier = flow.issuer.redemption(_redemption_id(row))
-    if earlier.state in ("refused", NOT_CONNECTED):  # it never heard of one, or cannot tell of any
+    earlier = earlier_taking(flow, row)
+    if earlier.code == NEVER_HEARD or earlier.state == NOT_CONNECTED:  # or cannot tell of any
         return looked
     found = _as_taken(earlier)
     return looked if found.get("refused") else found
+
+
+def earlier_taking(flow: Flow, row: Row) -> Outcome[Redemption]:
+    """What came of taking the card over, whoever tried it and whenever."""
+    return flow.issuer.redemption(_redemption_id(row), card_type=row["asked"]["card"]["card_type"])
 
 
 def _redemption_id(row: Row) -> str:
@@ -73,10 +80,9 @@ def _holds_other(looked: Facts, row: Row) -> bool:
 
 def _take(flow: Flow, row: Row, card: PresentedCard) -> Facts:
     """Have the issuer move the balance to the platform, once."""
-    redemption_id, fen = _redemption_id(row), value_fen(row)
-    outcome = flow.issuer.redeem(card, redemption_id=redemption_id, amount_fen=fen)
+    outcome = flow.issuer.redeem(card, redemption_id=_redemption_id(row), amount_fen=value_fen(row))
     if outcome.value is None and outcome.maybe_done:
-        outcome = flow.issuer.redemption(redemption_id)
+        outcome = earlier_taking(flow, row)
     return _as_taken(outcome)
 
 
@@ -105,6 +111,9 @@ def _verified(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, r
     if looked["standing"] == NOT_CONNECTED:
         flow.book.change(connection, row, {"trouble": BY_HAND, "due_at": None})
         return {"state": row["state"], "trouble": BY_HAND}
+    if looked.get("taken") and looked["balance_fen"] != value_fen(row):
+        flow.book.change(connection, row, {"trouble": TAKEN_DIFFERS, "due_at": None})
+        return {"state": row["state"], "trouble": TAKEN_DIFFERS}
     if looked.get("taken"):
         now = flow.clock()
         due = flow.policy(row).pay_at(decision=row["decision"], verified_at=now)

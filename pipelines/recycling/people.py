@@ -14,10 +14,13 @@ import sqlalchemy as sa
 
 from pipelines.databases import reading
 from pipelines.recycling import bookings, ledger
+from pipelines.recycling.adapters.issuer import NEVER_HEARD
 from pipelines.recycling.flow import Flow, channel_of, unfreeze
-from pipelines.recycling.flow_pay import order_payout, payout_id_of, sent_fen
+from pipelines.recycling.flow_pay import TAKEN_DIFFERS, earlier_taking, order_payout, payout_id_of, sent_fen
+from pipelines.recycling.flow_review import NOT_CONNECTED
 from pipelines.recycling.returns import BY_HAND, SENDING_BACK, STUCK, keep
 from pipelines.recycling.trades import Step
+from pipelines.transactions import in_transaction
 
 Row = Mapping[str, Any]
 
@@ -55,7 +58,11 @@ class People:
         return self._decide(submission_id, "person_needed", "rejected", "rejected_by_person", by, reason)
 
     def looked_at(self, submission_id: str, *, is_good: bool, by: str, reason: str) -> Row:
-        """A card whose issuer cannot be asked was looked at by hand after its money was frozen."""
+        """A card that the machine cannot conclude was looked at by hand after its money was frozen. It is not found bad
+        while its issuer says that it was taken over, or does not say: DecisionRefused ``card_taken``,
+        ``card_in_process``, ``issuer_silent``."""
+        if not is_good:
+            self._check_not_taken(submission_id)
 
         def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
             if is_good:
@@ -66,6 +73,27 @@ class People:
 
         target, why = ("verified", "good_by_hand") if is_good else ("returned", "bad_by_hand")
         return self._decide(submission_id, ("frozen", "received"), target, why, by, reason, change)
+
+    def _check_not_taken(self, submission_id: str) -> None:
+        with reading(self.engine).connect() as connection:
+            row = self.flow.book.read(connection, submission_id)
+        if row["state"] not in ("frozen", "received") or row["trouble"] == TAKEN_DIFFERS:
+            return
+        taken = earlier_taking(self.flow, row)
+        if taken.code == NEVER_HEARD or taken.state == NOT_CONNECTED:
+            return
+        if taken.value is None:
+            raise DecisionRefused(
+                "issuer_silent", "whether the card was taken over is not known; ask again later"
+            )
+        if taken.value.state == "in_process":
+            raise DecisionRefused(
+                "card_in_process", "the card is being taken over; its issuer must end that first"
+            )
+        if taken.value.state == "done":
+            raise DecisionRefused(
+                "card_taken", "the card was taken over: its seller is paid, or gets it back first"
+            )
 
     def unpacked(self, submission_id: str, *, by: str, film_sha256: str) -> Row:
         """A physical card arrived and was unpacked on film; the film's hash goes into the evidence."""
@@ -86,13 +114,16 @@ class People:
 
     def sent_back(self, submission_id: str, *, by: str, tracking_number: str) -> Row:
         """A card went back by hand. Raises DecisionRefused ``wrong_state`` where nobody waits for that."""
-        with self.engine.begin() as connection:
+
+        def work(connection: sa.Connection) -> Row:
             row = self._read(connection, submission_id, SENDING_BACK)
             if row["trouble"] not in (BY_HAND, *STUCK.values()):
                 raise DecisionRefused("wrong_state", "this card does not wait to be sent back by hand")
             shipment = {"shipment_id": "", "tracking_number": tracking_number, "label_url": ""}
             shipment |= {"whereabouts": "on_the_way", "carrier_fee_fen": None}
             return keep(self.flow, connection, row, shipment, kind="return_by_hand", by=by)
+
+        return in_transaction(self.engine, work)
 
     def stop_payout(self, submission_id: str, *, by: str, reason: str) -> Row:
         """A payout that is still held is not made: the card turned out wrong."""
@@ -128,11 +159,14 @@ class People:
     ) -> Row:
         if not by or not reason.strip():
             raise DecisionRefused("reason_missing", "say who decides, and why")
-        with self.engine.begin() as connection:
+
+        def work(connection: sa.Connection) -> Row:
             row = self._read(connection, submission_id, source)
             evidence = {"reason": reason, **(told or {})}
             step = Step(target, "person", by, why, change(row, connection), evidence)
             return self.flow.book.move(connection, row, step, now=self.flow.clock())
+
+        return in_transaction(self.engine, work)
 
     def _read(self, connection: sa.Connection, submission_id: str, source: str | tuple[str, ...]) -> Row:
         row = self.flow.book.read(connection, submission_id)

@@ -91,7 +91,7 @@ class SimulatedIssuer:
             self.taken[redemption_id] = Redemption(redemption_id, state, fen, standing)
         return Outcome("ok", self.taken[redemption_id])
 
-    def redemption(self, redemption_id: str) -> Outcome[Redemption]:
+    def redemption(self, redemption_id: str, *, card_type: str) -> Outcome[Redemption]:
         known = self.taken.get(redemption_id)
         return Outcome("refused", code="unknown_redemption") if known is None else Outcome("ok", known)
 

@@ -212,7 +212,16 @@ def ask_person(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     "/{submission_id}/decisions",
     response_model=SubmissionView,
     summary="Decide as a person",
-    responses=answer(examples.SUBMISSION, *POSTED, "submission_not_found", "wrong_state", "moved_meanwhile"),
+    responses=answer(
+        examples.SUBMISSION,
+        *POSTED,
+        "submission_not_found",
+        "wrong_state",
+        "moved_meanwhile",
+        "card_taken",
+        "card_in_process",
+        "issuer_silent",
+    ),
     openapi_extra=asked_as(examples.DECISIONS),
 )
 def decide(submission_id: str, asked: Decision, flow: TheFlow, asker: TheAsker) -> Response:

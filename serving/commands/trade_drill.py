@@ -290,7 +290,7 @@ def judge(drilled: Drill) -> Judged:
     wrong += [f"evidence: {what}" for what in drilled.opened.flow.book.evidence.audit()]
     issuer = drilled.opened.flow.issuer
     for one in (row["submission_id"] for row in rows if row["state"] not in ("paid", "closed")):
-        taken = issuer.redemption(f"{one}-take").value
+        taken = issuer.redemption(f"{one}-take", card_type="jd_ecard").value
         if taken is not None and taken.state == "done":
             wrong.append(f"{one}: its card was taken and it was not paid")
     ours = {payout_id_of(row): row["payout_fen"] for row in rows if row["state"] in ("paid", "closed")}

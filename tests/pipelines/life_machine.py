@@ -193,11 +193,8 @@ class LifeMachine(RuleBasedStateMachine):
                 assert len(frozen) == (row["state"] in RESERVED), row["state"]
                 assert paid[one] <= 1, "paid twice"
                 assert taken[one] <= 1, "taken twice"
-                by_hand = any(
-                    step["target"] == "returned" and step["actor"] == "person"
-                    for step in steps_of(connection, one)
-                )
-                assert not (taken[one] and row["state"] == "returned") or by_hand, "taken and not paid"
+                stopped = any(step["why"] == "stopped" for step in steps_of(connection, one))
+                assert not (taken[one] and row["state"] == "returned") or stopped, "taken and not paid"
                 if row["state"] in ("paid", "closed"):
                     assert sum(fen for name, fen in world.provider.paid.items() if name.startswith(f"{one}-"))
                     assert paid[one] == 1

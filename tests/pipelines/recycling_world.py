@@ -107,9 +107,9 @@ class FakeIssuer:
             return Outcome(self.trouble)  # pyright: ignore[reportArgumentType]
         self.taken.setdefault(redemption_id, amount_fen)
         self.emptied.add(card.number.open())
-        return self.redemption(redemption_id)
+        return self.redemption(redemption_id, card_type=card.card_type)
 
-    def redemption(self, redemption_id: str) -> Outcome[Redemption]:
+    def redemption(self, redemption_id: str, *, card_type: str) -> Outcome[Redemption]:
         fen = self.taken.get(redemption_id)
         if fen is None:
             return Outcome("refused", code="unknown_redemption")

@@ -275,7 +275,7 @@ def test_an_answer_about_something_else_is_garbled():
 def test_ids_cannot_leave_their_place_in_the_address():
     """An id with slashes or a question mark stays one part of the path."""
     partner = Partner(GOOD)
-    HttpIssuer(adapter(partner, clock=Clock(), attempts=1)).redemption("../x?y=1")
+    HttpIssuer(adapter(partner, clock=Clock(), attempts=1)).redemption("../x?y=1", card_type="jd_ecard")
     assert partner.requests[0].url.raw_path == b"/api/redemptions/..%2Fx%3Fy%3D1"
 
 

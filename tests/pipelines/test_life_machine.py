@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from pipelines.recycling import flow, flow_pay, flow_review, people, trades
+from pipelines.recycling.adapters.issuer import Redemption
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.payouts import PayoutDesk, Unknown
 from pipelines.recycling.policy import FlowPolicy
@@ -136,8 +137,12 @@ def _approved_twice(machine: LifeMachine) -> None:
     machine.act("cancel", 0)
 
 
+def _never_heard(self: FakeIssuer, redemption_id: str, *, card_type: str) -> Outcome[Redemption]:
+    return Outcome("refused", code="unknown_redemption")
+
+
 def _own_redemptions_are_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FakeIssuer, "redemption", lambda self, redemption_id: Outcome("refused"))
+    patch.setattr(FakeIssuer, "redemption", _never_heard)
 
 
 def _answer_of_taking_is_lost(machine: LifeMachine) -> None:

@@ -131,13 +131,13 @@ def test_a_card_is_redeemed_once(world):
     assert first.value is not None
     assert (first.value.state, first.value.amount_fen) == ("done", 10_000)
     assert issuer.redeem(card("100"), redemption_id="r-1", amount_fen=10_000).value == first.value
-    assert issuer.redemption("r-1").value == first.value
+    assert issuer.redemption("r-1", card_type="jd_ecard").value == first.value
     conflict = issuer.redeem(card("100"), redemption_id="r-1", amount_fen=1)
     assert (conflict.state, conflict.code) == ("refused", "conflicting_redemption")
     late = issuer.redeem(card("100"), redemption_id="r-2", amount_fen=10_000).value
     assert late is not None
     assert (late.state, late.standing) == ("refused", "used")
-    assert issuer.redemption("r-9").code == "unknown_redemption"
+    assert issuer.redemption("r-9", card_type="jd_ecard").code == "unknown_redemption"
 
 
 def test_a_card_can_be_snatched_between_check_and_redemption(world):
@@ -371,7 +371,7 @@ def test_a_redemption_whose_answer_hangs_was_done_and_is_found(running):
         issuer = partners(client, running, timeout=0.5).issuer
         outcome = issuer.redeem(card("394"), redemption_id="r-1", amount_fen=30_000)
         assert (outcome.state, outcome.maybe_done) == ("timeout", True)
-        found = issuer.redemption("r-1").value
+        found = issuer.redemption("r-1", card_type="jd_ecard").value
     assert found is not None
     assert (found.state, found.amount_fen) == ("done", 30_000)
 

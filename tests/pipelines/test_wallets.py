@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.recycling.accounts import cash
+from pipelines.recycling import bookings
+from pipelines.recycling.accounts import Channel, cash
 from pipelines.recycling.adapters import connect
-from pipelines.recycling.adapters.wallets import IssuerByKind, WalletIssuer
+from pipelines.recycling.adapters.outcomes import Outcome
+from pipelines.recycling.adapters.wallets import Collection, IssuerByKind, WalletIssuer, WalletStanding
 from pipelines.recycling.intake import IntakeRefused, Offered
-from pipelines.recycling.ledger import balance
+from pipelines.recycling.ledger import balance, post
+from pipelines.recycling.people import DecisionRefused, People
 from pipelines.recycling.secret import Secret
 from pipelines.recycling.trades import steps_of
 from pipelines.settings import AdapterSettings
 from serving.sandbox.app import create_app
+from serving.sandbox.wallets import SandboxWallets
 from tests.pipelines.recycling_world import FUNDS_FEN, World, open_world
 from tests.pipelines.test_flow import assert_books
 
@@ -38,15 +44,17 @@ def partners(client: httpx.Client):
     return connect(settings, client=client, sleep=lambda seconds: None)
 
 
-def sold(world: World, wallet_ref: str, **other: str) -> str:
+def sold(
+    world: World, wallet_ref: str, *, accepts: bool = True, channel: Channel = "bank", **other: str
+) -> str:
     asked = {
         "card": {"card_type": other.get("card_type", "ecny_balance"), "face_value": {"amount_fen": 20_000}},
         "seller": {"seller_id": "s-1"},
     }
-    offered = Offered(NOTHING, NOTHING, asked, "payee-1", "bank", wallet_ref=wallet_ref)
+    offered = Offered(NOTHING, NOTHING, asked, "payee-1", channel, wallet_ref=wallet_ref)
     one = world.intake.submit(offered, by="seller-app")["submission_id"]
     world.work()
-    if world.state(one) == "quoted":
+    if accepts and world.state(one) == "quoted":
         world.accept(one)
         world.work()
     return one
@@ -101,3 +109,156 @@ def test_cards_have_codes_and_wallets_have_none(world):
         with pytest.raises(IntakeRefused) as refused:
             sold(world, wallet_ref, card_type=card_type)
         assert refused.value.code == code
+
+
+# --- a provider that is away, slow, or answers otherwise ---------------------------------------------------------
+
+
+@dataclass
+class Unsteady:
+    """A wallet provider whose answers are lost or other than they should be. away: which of its answers do not come."""
+
+    kept: SandboxWallets = field(default_factory=SandboxWallets)
+    away: frozenset[str] = frozenset()
+    standing_now: WalletStanding = "active"
+    short_fen: int = 0
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def standing(self, wallet_ref: str) -> Outcome[WalletStanding]:
+        return self._lost("standing") or Outcome("ok", self.standing_now)
+
+    def collect(self, *, collection_id: str, wallet_ref: str, amount_fen: int) -> Outcome[Collection]:
+        body = {"collection_id": collection_id, "wallet_ref": wallet_ref, "amount_fen": amount_fen}
+        found = self.kept.collect(body)  # done, whether or not its answer arrives
+        return self._lost("collect") or self._said(found)
+
+    def collection(self, collection_id: str) -> Outcome[Collection]:
+        lost = self._lost("collection")
+        if lost is not None:
+            return lost
+        if collection_id not in self.kept.collections:
+            return Outcome("refused", code="unknown_collection")
+        return self._said(self.kept.look(collection_id))
+
+    def _lost(self, what: str) -> Outcome[Any] | None:
+        self.asked[what] += 1
+        return Outcome("timeout", maybe_done=what == "collect") if what in self.away else None
+
+    def _said(self, found: dict[str, Any]) -> Outcome[Collection]:
+        fen = found["amount_fen"] - self.short_fen
+        return Outcome("ok", Collection(found["collection_id"], found["state"], fen))
+
+
+@pytest.fixture
+def unsteady() -> Unsteady:
+    return Unsteady()
+
+
+@pytest.fixture
+def shaky(tmp_path: Path, unsteady: Unsteady) -> World:
+    """A platform whose wallet provider is unsteady, and whose card issuer never heard of any wallet."""
+    world = open_world(tmp_path)
+    issuer = IssuerByKind(world.flow.issuer, WalletIssuer(unsteady), lambda name: name == "ecny_balance")
+    flow = replace(world.flow, issuer=issuer)
+    return replace(world, flow=flow, people=People(flow, world.engine))
+
+
+def stands(world: World, one: str) -> tuple[str, str]:
+    row = world.trade(one)
+    return row["state"], row["trouble"]
+
+
+def later(world: World, minutes: float = 10) -> None:
+    world.clock.forward(minutes=minutes)
+    world.work()
+
+
+@pytest.mark.parametrize(
+    "away", ["standing", "collect", "collection", "collect collection", "standing collection"]
+)
+def test_a_provider_that_is_away_delays_the_trade_and_nothing_else(shaky, unsteady, away):
+    """Whichever of its answers are lost after the quote was accepted: the trade says so, and once it answers the wallet
+    was asked for one transfer and the seller is paid once."""
+    one = sold(shaky, "wallet-1001", accepts=False)
+    unsteady.away = frozenset(away.split())
+    shaky.accept(one)
+    shaky.work()
+    asked_after = {"collect", "collection"} - set(away.split())  # one of the two answers is enough
+    is_delayed = "standing" in away or not asked_after
+    assert stands(shaky, one) == (("frozen", "issuer_timeout") if is_delayed else ("paid", ""))
+    unsteady.away = frozenset()
+    later(shaky)
+    assert stands(shaky, one) == ("paid", "")
+    assert len(unsteady.kept.collections) == 1
+    assert shaky.provider.paid == {f"{one}-payout-1": 18_000}
+    assert_books(shaky)
+
+
+def test_a_transfer_that_came_is_not_forgotten_while_the_provider_is_away(shaky, unsteady):
+    """The answer was lost, the wallet has been frozen since, and nobody can tell what came of the transfer: the trade
+    waits, neither the machine nor a person sends it back, and it is paid once the provider answers."""
+    one = sold(shaky, "wallet-1001", accepts=False)
+    unsteady.away = frozenset({"collect", "collection"})
+    shaky.accept(one)
+    shaky.work()
+    unsteady.standing_now = "frozen"
+    for _ in range(3):
+        later(shaky)
+        assert stands(shaky, one) == ("frozen", "issuer_timeout")
+    with pytest.raises(DecisionRefused) as refused:
+        shaky.people.looked_at(one, is_good=False, by="li", reason="the wallet is frozen")
+    assert refused.value.code == "issuer_silent"
+    unsteady.away = frozenset()
+    with pytest.raises(DecisionRefused) as refused:
+        shaky.people.looked_at(one, is_good=False, by="li", reason="the wallet is frozen")
+    assert refused.value.code == "card_taken"
+    later(shaky)
+    assert stands(shaky, one) == ("paid", "")
+    assert_books(shaky)
+
+
+def test_a_holder_who_does_not_answer_can_be_waited_for_and_not_overruled(shaky, unsteady):
+    """Nobody sends a balance back whose holder may still agree; when the request has expired its money is free."""
+    one = sold(shaky, "wallet-1086", accepts=False)
+    shaky.accept(one)
+    shaky.work()
+    assert stands(shaky, one) == ("frozen", "card_in_process")
+    with pytest.raises(DecisionRefused) as refused:
+        shaky.people.looked_at(one, is_good=False, by="li", reason="no answer")
+    assert refused.value.code == "card_in_process"
+    later(shaky)
+    assert shaky.state(one) == "returned"
+    assert_books(shaky)
+
+
+def test_another_amount_than_was_quoted_is_not_paid(shaky, unsteady):
+    """A provider that took less: nothing goes out, the trade waits visibly, and a person decides."""
+    one = sold(shaky, "wallet-1001", accepts=False)
+    unsteady.short_fen = 5_000
+    shaky.accept(one)
+    shaky.work()
+    later(shaky, minutes=600)
+    assert stands(shaky, one) == ("frozen", "taken_differs")
+    assert shaky.provider.paid == {}
+    shaky.people.looked_at(one, is_good=False, by="li", reason="given back to its holder by hand")
+    assert shaky.state(one) == "returned"
+    assert_books(shaky)
+
+
+def test_a_payout_in_ecny_that_times_out_is_paid_once(shaky, unsteady):
+    """Paid and not answered: the trade says that nobody knows, nobody can send it again, and it ends as paid once."""
+    with shaky.engine.begin() as connection:
+        funds = bookings.fund(transfer_id="ecny", channel="ecny", amount_fen=FUNDS_FEN)
+        post(connection, funds, now=shaky.clock.now)
+    shaky.provider.mood = "silent"
+    one = sold(shaky, "wallet-1001", channel="ecny")
+    assert stands(shaky, one) == ("paying", "payout_unknown")
+    with pytest.raises(DecisionRefused):
+        shaky.people.pay_again(one, by="li", reason="it did not arrive")
+    later(shaky)
+    assert shaky.provider.asked == 1
+    shaky.provider.mood = "pays"
+    later(shaky)
+    assert stands(shaky, one) == ("paid", "")
+    assert (shaky.provider.asked, shaky.provider.paid) == (1, {f"{one}-payout-1": 18_000})
+    assert_books(shaky)

@@ -33,7 +33,9 @@ wallet balance whose holder did not transfer it."""
 
 RedemptionState = Literal["done", "in_process", "refused"]
 
-REFUSALS = ("unauthorised", "unknown_redemption", "conflicting_redemption", "unsupported", "format_error")
+NEVER_HEARD = "unknown_redemption"
+"""A refusal that says for certain that nothing was taken under an id; any other says nothing about it."""
+REFUSALS = ("unauthorised", NEVER_HEARD, "conflicting_redemption", "unsupported", "format_error")
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ class Issuer(Protocol):
         :meth:`redemption`, or redeem again with the same id."""
         ...
 
-    def redemption(self, redemption_id: str) -> Outcome[Redemption]:
-        """What came of a redemption; refused with ``unknown_redemption`` where it never arrived."""
+    def redemption(self, redemption_id: str, *, card_type: str) -> Outcome[Redemption]:
+        """What came of a redemption; refused with ``unknown_redemption`` where it never arrived. card_type: of what was
+        to be redeemed, which says whom to ask."""
         ...
 
 
@@ -103,7 +106,7 @@ class HttpIssuer:
         question = Question("POST", "/redemptions", body=body, idempotency_key=redemption_id)
         return self._http.ask(question, read=lambda answer: _redemption(answer, redemption_id))
 
-    def redemption(self, redemption_id: str) -> Outcome[Redemption]:
+    def redemption(self, redemption_id: str, *, card_type: str) -> Outcome[Redemption]:
         question = Question("GET", f"/redemptions/{quote(redemption_id, safe='')}")
         return self._http.ask(question, read=lambda answer: _redemption(answer, redemption_id))
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pipelines.recycling.adapters import answers
 from pipelines.recycling.adapters.http_adapter import HttpAdapter, Question
-from pipelines.recycling.adapters.issuer import CardCheck, Issuer, PresentedCard, Redemption
+from pipelines.recycling.adapters.issuer import NEVER_HEARD, CardCheck, Issuer, PresentedCard, Redemption
 from pipelines.recycling.adapters.outcomes import Outcome
 
 WALLET = "wallet"
@@ -96,8 +96,11 @@ class WalletIssuer:
         )
         return _mapped(outcome, _redemption)
 
-    def redemption(self, redemption_id: str) -> Outcome[Redemption]:
-        return _mapped(self.wallets.collection(redemption_id), _redemption)
+    def redemption(self, redemption_id: str, *, card_type: str) -> Outcome[Redemption]:
+        outcome = self.wallets.collection(redemption_id)
+        if outcome.code == "unknown_collection":
+            return Outcome("refused", code=NEVER_HEARD)
+        return _mapped(outcome, _redemption)
 
 
 @dataclass(frozen=True)
@@ -109,21 +112,17 @@ class IssuerByKind:
     is_wallet: Callable[[str], bool]
 
     def check(self, card: PresentedCard) -> Outcome[CardCheck]:
-        return self._of(card).check(card)
+        return self._of(card.card_type).check(card)
 
     def redeem(self, card: PresentedCard, *, redemption_id: str, amount_fen: int) -> Outcome[Redemption]:
-        return self._of(card).redeem(card, redemption_id=redemption_id, amount_fen=amount_fen)
+        return self._of(card.card_type).redeem(card, redemption_id=redemption_id, amount_fen=amount_fen)
 
-    def redemption(self, redemption_id: str) -> Outcome[Redemption]:
-        """An id does not tell whose it is: the other one never heard of it."""
-        found = self.cards.redemption(redemption_id)
-        if found.value is not None:
-            return found
-        other = self.wallets.redemption(redemption_id)
-        return other if other.value is not None or found.state == "not_connected" else found
+    def redemption(self, redemption_id: str, *, card_type: str) -> Outcome[Redemption]:
+        """Only who was asked to redeem is asked: that the other one never heard of it says nothing."""
+        return self._of(card_type).redemption(redemption_id, card_type=card_type)
 
-    def _of(self, card: PresentedCard) -> Issuer:
-        return self.wallets if self.is_wallet(card.card_type) else self.cards
+    def _of(self, card_type: str) -> Issuer:
+        return self.wallets if self.is_wallet(card_type) else self.cards
 
 
 def _wallet_of(card: PresentedCard) -> str:
