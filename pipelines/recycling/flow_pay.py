@@ -23,7 +23,7 @@ from pipelines.recycling.flow import (
     value_fen,
 )
 from pipelines.recycling.flow_review import NOT_CONNECTED, look, price, quote_columns
-from pipelines.recycling.payouts import Errand, Payout, create_payout
+from pipelines.recycling.payouts import Errand, NotSent, Payout, Unknown, create_payout
 from pipelines.recycling.trades import Step
 
 TAKEN_DIFFERS = "taken_differs"
@@ -212,7 +212,8 @@ def _sent(flow: Flow, run: Runner, taken: Facts) -> Facts:
 
 def _paid(flow: Flow, connection: sa.Connection, seen: Row, errand: Errand, heard: Facts) -> Facts:
     """What was heard of a payout is kept in any case; the trade moves unless somebody else moved it meanwhile."""
-    payout = flow.payouts.note(connection, errand, heard["answer"]) if heard else errand.row["state"]
+    answer = heard.get("answer")
+    payout = errand.row["state"] if answer is None else flow.payouts.note(connection, errand, answer)
     row = flow.book.read(connection, seen["submission_id"])
     if row["version"] != seen["version"]:
         return {"state": row["state"]}
@@ -222,7 +223,12 @@ def _paid(flow: Flow, connection: sa.Connection, seen: Row, errand: Errand, hear
         step = Step("paid", "provider", flow.worker, "paid", {"due_at": due}, {"payout_fen": sent_fen(row)})
     elif payout == "failed":
         step = Step("payout_failed", "provider", flow.worker, "not_paid", {}, {})
+    elif isinstance(answer, Unknown) and answer.rest_seconds:
+        flow.book.rest(connection, row, f"payout_{payout}", now=now, seconds=answer.rest_seconds)
+        return {"state": row["state"]}
     else:
-        return flow.failed(connection, row, f"payout_{payout}")
+        # Once it was sent, what came before is forgotten: it is asked about soon.
+        is_new = errand.sends and not isinstance(answer, NotSent)
+        return flow.failed(connection, {**row, "failures": 0} if is_new else row, f"payout_{payout}")
     flow.book.move(connection, row, step, now=now)
     return {"state": step.target}

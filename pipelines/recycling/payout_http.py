@@ -41,6 +41,8 @@ PATIENCE = Patience(failures=3, first_rest=2.0, longest_rest=30.0)
 AT_ONCE, ROOM_SECONDS = 8, 1.0
 """Requests on their way in one channel, and how long another waits for its turn: a channel that hangs holds up no more
 than those, and nothing of the others."""
+CROWDED_SECONDS = 5.0
+"""After which whoever found no place may look again."""
 TRIES = 3
 """How often a question is asked, and a payout whose request could not leave is tried, within one call."""
 MAX_BYTES = 16 << 20
@@ -93,7 +95,7 @@ class HttpPayouts:
         body = {"payout_id": payout_id, "channel": channel, "account_ref": account_ref}
         body |= {"amount_fen": amount_fen, "name_ref": name_ref}
         request = {"json": body, "headers": {"Idempotency-Key": payout_id}}
-        with self._turn(channel) as why_not:
+        with self._turn(channel) as (why_not, _):
             if why_not:
                 return NotSent(why_not)
             for number in range(TRIES):
@@ -110,9 +112,9 @@ class HttpPayouts:
 
     def query(self, payout_id: str, *, channel: Channel, amount_fen: int) -> Found:
         word, path = "no_answer", f"payouts/{quote(payout_id, safe='')}"
-        with self._turn(channel) as why_not:
+        with self._turn(channel) as (why_not, seconds):
             if why_not:
-                return Unknown(why_not)
+                return Unknown(why_not, rest_seconds=seconds)
             for number in range(TRIES):
                 self._rest_before(number)
                 try:
@@ -124,16 +126,16 @@ class HttpPayouts:
         return Unknown(word)
 
     @contextmanager
-    def _turn(self, channel: Channel) -> Iterator[str]:
-        """A place among the requests of a channel; why there is none, or empty."""
-        room = self._room[channel]
-        if self.breakers[channel].rest_seconds():
-            yield "left_alone"
+    def _turn(self, channel: Channel) -> Iterator[tuple[str, float]]:
+        """A place among the requests of a channel: why there is none, or empty, and when there may be, in seconds."""
+        room, rest = self._room[channel], self.breakers[channel].rest_seconds()
+        if rest:
+            yield "left_alone", rest
         elif not room.acquire(timeout=self.room_seconds):
-            yield "crowded"
+            yield "crowded", CROWDED_SECONDS
         else:
             try:
-                yield ""
+                yield "", 0.0
             finally:
                 room.release()
 

@@ -63,9 +63,11 @@ class Refused:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nobody can say whether it was paid: no answer, or none that can be understood."""
+    """Nobody can say whether it was paid: no answer, or none that can be understood. rest_seconds: the provider was not
+    even asked, since it is left alone for so long; 0: it was."""
 
     reason: str
+    rest_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

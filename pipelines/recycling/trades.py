@@ -136,6 +136,20 @@ class TradeBook:
         }
         return self._change(connection, row, values)
 
+    def rest(
+        self,
+        connection: sa.Connection,
+        row: Mapping[str, Any],
+        trouble: str,
+        *,
+        now: datetime,
+        seconds: float,
+    ) -> Mapping[str, Any]:
+        """Nobody was asked, since the other side is being left alone: look again then. That is no failure of the trade
+        itself, so its own patience does not grow by it."""
+        due_at = now + timedelta(seconds=seconds * (1 + _spread(row)))
+        return self._change(connection, row, {"trouble": trouble, "due_at": due_at})
+
     def _change(
         self, connection: sa.Connection, row: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Mapping[str, Any]:

@@ -126,7 +126,8 @@ class FakeIdentity:
 
 @dataclass
 class FakeProvider:
-    """Pays once per id. ``mood``: pays, refuses, or pays and does not answer (``silent``)."""
+    """Pays once per id. ``mood``: pays, refuses, pays and does not answer (``silent``), or pays, does not answer and is
+    not asked again for two seconds at a time (``left_alone``)."""
 
     mood: str = "pays"
     paid: dict[str, int] = field(default_factory=dict)
@@ -139,11 +140,14 @@ class FakeProvider:
         if self.mood == "refuses":
             return Refused("account_closed")
         self.paid.setdefault(payout_id, amount_fen)
-        return Unknown("timeout") if self.mood == "silent" else Accepted(f"p-{payout_id}", paid=True)
+        silent = self.mood in ("silent", "left_alone")
+        return Unknown("timeout") if silent else Accepted(f"p-{payout_id}", paid=True)
 
     def query(self, payout_id: str, *, channel: str, amount_fen: int) -> Any:
         if self.mood == "silent":
             return Unknown("timeout")
+        if self.mood == "left_alone":
+            return Unknown("left_alone", rest_seconds=2)
         return Accepted(f"p-{payout_id}", paid=True) if payout_id in self.paid else NeverHeard()
 
     def statement(self, day: str, *, channel: str) -> list[Any]:

@@ -147,6 +147,25 @@ def test_a_provider_that_pays_and_says_nothing_is_not_paid_again(world):
     assert_books(world)
 
 
+def test_a_channel_that_is_left_alone_costs_a_trade_none_of_its_patience(world):
+    """While nobody is asked the trade's own waits do not grow; the channel back, it is paid soon after."""
+    world.provider.mood = "left_alone"
+    one = world.submit()
+    world.work()
+    world.accept(one)
+    world.work()
+    for _ in range(20):
+        assert world.state(one) == "paying"
+        world.clock.forward(seconds=4)
+        world.work()
+    row = world.trade(one)
+    assert (row["trouble"], row["failures"]) == ("payout_unknown", 1)
+    world.provider.mood = "pays"
+    world.clock.forward(seconds=4)
+    world.work()
+    assert world.state(one) == "paid"
+
+
 def test_a_failed_payout_can_be_sent_again(world):
     """Refused by the provider: the money is back, a person sends it again under another id, and it arrives once."""
     world.provider.mood = "refuses"
