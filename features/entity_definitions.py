@@ -56,6 +56,15 @@ def burst(m: Moment, entity: str) -> Value:
     return ratio(m.count(entity, "24h") * 30.0, m.count(entity, "30d"))
 
 
+def amount_trend(m: Moment, entity: str, window: str) -> Value:
+    """Mean face value of a window against that of 7 to 37 days ago: 1 for who goes on as before."""
+    return ratio(m.mean_amount(entity, window), m.mean_amount(entity, "mature_30d"))
+
+
+def largest_trend(m: Moment, entity: str) -> Value:
+    return ratio(m.largest(entity, "7d"), m.largest(entity, "mature_30d"))
+
+
 def different(m: Moment, entity: str, counted: str, window: str) -> Value:
     return m.distinct(entity, counted, window)
 
@@ -174,6 +183,38 @@ HABIT = (
         burst,
     ),
 )
+NO_FORMER_HABIT = "no submission of the {e} in the window or 7 to 37 days ago"
+CHANGE = (
+    Kind(
+        "amount_trend_24h",
+        "ratio",
+        NO_FORMER_HABIT,
+        "Mean face value of the {e} in 24 hours over that of 7 to 37 days ago",
+        "24 小时面值均值与以往之比",
+        partial(amount_trend, window="24h"),
+    ),
+    Kind(
+        "amount_trend_7d",
+        "ratio",
+        NO_FORMER_HABIT,
+        "Mean face value of the {e} in 7 days over that of 7 to 37 days ago",
+        "7 天面值均值与以往之比",
+        partial(amount_trend, window="7d"),
+    ),
+    Kind(
+        "largest_trend_7d",
+        "ratio",
+        "no submission of the {e} 7 to 37 days ago",
+        "Largest face value of the {e} in 7 days over that of 7 to 37 days ago",
+        "7 天最大面值与以往之比",
+        largest_trend,
+    ),
+)
+"""Who was taken over goes on differently: what has changed before a label can tell."""
+
+PERSONS = ("seller", "payout_account")
+"""Entities with habits of their own, which :data:`CHANGE` compares."""
+
 RISK = (
     Windowed(
         "fraud_rate",
@@ -226,6 +267,8 @@ def entity_features() -> Iterator[Feature]:
         for kind in VELOCITY:
             yield from _windowed(entity, kind, family="velocity", as_of="submission")
         for kind in HABIT:
+            yield _feature(entity, kind, family="velocity", as_of="submission")
+        for kind in CHANGE if entity in PERSONS else ():
             yield _feature(entity, kind, family="velocity", as_of="submission")
         for kind in RISK:
             yield from _windowed(entity, kind, family="risk", as_of="label")

@@ -74,6 +74,13 @@ class DecisionCosts(Policy):
     margin_share: float = Field(
         default=0.04, ge=0, le=1, description="margin of an honest trade lost by a refusal"
     )
+    fraud_weight: float = Field(
+        default=2.0,
+        ge=1,
+        le=20,
+        description="how many times its own loss a paid fraud counts when an action is chosen: whoever got through "
+        "comes again; 1: the cheapest action for this trade alone",
+    )
     review_capacity_share: float = Field(
         default=0.05,
         ge=0,

@@ -90,9 +90,11 @@ def fit_calibrator_if_it_helps(*, raw_score: np.ndarray, fraud: np.ndarray, weig
     return fit_calibrator(raw_score=raw_score, fraud=fraud, weight=weight)
 
 
-def surely_better(*, before: np.ndarray, after: np.ndarray, fraud: np.ndarray, weight: np.ndarray) -> bool:
+def surely_better(
+    *, before: np.ndarray, after: np.ndarray, fraud: np.ndarray, weight: np.ndarray, errors: float = 2.0
+) -> bool:
     """Whether log-odds ``after`` (n,) predict better than ``before``, beyond what stretches of time differ in it: the
-    mean gain of a stretch in log-likelihood exceeds twice its standard error. Rows must be in time order."""
+    mean gain of a stretch in log-likelihood exceeds ``errors`` standard errors. Rows must be in time order."""
     loss_before = np.logaddexp(0.0, before) - fraud * before
     loss_after = np.logaddexp(0.0, after) - fraud * after
     block = _blocks(len(fraud))
@@ -101,7 +103,7 @@ def surely_better(*, before: np.ndarray, after: np.ndarray, fraud: np.ndarray, w
         for one in range(BLOCKS)
         if (block == one).any()
     ]
-    return bool(np.mean(gains) > 2 * np.std(gains, ddof=1) / np.sqrt(len(gains)))
+    return bool(np.mean(gains) > errors * np.std(gains, ddof=1) / np.sqrt(len(gains)))
 
 
 def _blocks(rows: int) -> np.ndarray:

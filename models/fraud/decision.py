@@ -45,8 +45,9 @@ class Decisions:
     """One decision per trade.
 
     action: (n,) object, one of :data:`ACTIONS`. expected_cost_fen: (n, 4) float64 in the order of ACTIONS, fraud that
-    is paid counted ``fraud_weight`` times, NaN where the probability is unknown. review_saving_fen: (n,) what a review saves against what would be done
-    without analysts, negative where it costs more; the order in which a queue is worked.
+    is paid counted ``fraud_weight`` times, NaN where the probability is unknown. review_saving_fen: (n,) what a review
+    saves of these costs against what would be done without analysts, negative where it costs more; the order in which
+    a queue is worked.
     """
 
     action: np.ndarray

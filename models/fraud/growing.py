@@ -8,8 +8,17 @@ from dataclasses import dataclass
 
 import lightgbm
 import numpy as np
+from lightgbm.basic import _safe_call
+from lightgbm.libpath import _LIB
 
 from models.matrix import Encoding
+
+KNOWN_FRAUDS = "fraud"
+"""In the name of every feature that counts known frauds or is a rate of them. Names of extras, which have a point in
+them, are the platform's own."""
+
+FEW_FRAUDS = 3_000
+"""Up to so many are few: more of them leave little to the seed."""
 
 
 @dataclass(frozen=True)
@@ -20,32 +29,39 @@ class FraudFitSettings:
     of probabilities better, and are explained several times faster. bins: many, as frauds often sit just above
     a round amount. category_*: how strongly splits on card type, category and form are held back; with few
     frauds they memorise which kinds happened to be hit, and the kinds' smoothed rates are features anyway.
-    trees: most trees. patience: trees without a lower log loss before stopping. valid_share: share of rows, the
-    latest, that stop and calibrate. trees_unseen: number of trees when that slice holds too few frauds to
-    judge. frauds_min: least frauds (and least honest trades) on each side. rows_max: above this, honest trades
-    are drawn at random and weighted back up; all frauds stay. threads: 0 uses all cores.
+    risk_rises: whether more known frauds may only make a trade riskier, see :data:`KNOWN_FRAUDS`. boosters: grown with
+    as many seeds and averaged where frauds are few, for which input speaks for one of them is much chance;
+    feature_share: inputs that a tree may choose from, which makes them differ. trees: most trees of each. patience:
+    trees without a lower log loss before stopping. valid_share: share of rows, the latest, that stop and calibrate.
+    trees_unseen: number of trees when that slice holds too few frauds to judge. frauds_min: least frauds (and least
+    honest trades) on each side. rows_max: above this, honest trades are drawn at random and weighted back up; all
+    frauds stay. threads: 0 uses all cores.
     """
 
-    trees: int = 600
+    trees: int = 400
+    boosters: int = 3
+    risk_rises: bool = True
     leaves: int = 8
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     leaf_rows_min: int = 50
     leaf_l2: float = 50.0
-    feature_share: float = 0.8
+    feature_share: float = 0.5
     bins: int = 1023
     category_smoothing: float = 300.0
     category_l2: float = 100.0
     category_splits_max: int = 4
     patience: int = 40
     valid_share: float = 0.2
-    trees_unseen: int = 80
+    trees_unseen: int = 40
     frauds_min: int = 10
     rows_max: int = 3_000_000
     seed: int = 7
     threads: int = 0
 
-    def parameters(self) -> dict[str, object]:
-        """LightGBM parameters; ``deterministic`` with a fixed seed makes two fits bit-identical."""
+    def parameters(self, names: Sequence[str]) -> dict[str, object]:
+        """LightGBM parameters for inputs of these names; ``deterministic`` with a fixed seed makes two fits
+        bit-identical."""
+        rises = [int(self.risk_rises and KNOWN_FRAUDS in name and name.isidentifier()) for name in names]
         return {
             "objective": "binary",
             "metric": "binary_logloss",
@@ -55,6 +71,8 @@ class FraudFitSettings:
             "lambda_l2": self.leaf_l2,
             "feature_fraction": self.feature_share,
             "max_bin": self.bins,
+            "monotone_constraints": rises,
+            "monotone_constraints_method": "basic",
             "cat_smooth": self.category_smoothing,
             "cat_l2": self.category_l2,
             "max_cat_threshold": self.category_splits_max,
@@ -78,25 +96,42 @@ class Rows:
         return Rows(self.matrix[rows], self.fraud[rows], self.weight[rows])
 
 
-def grow(
-    rows: Rows,
-    encoding: Encoding,
-    settings: FraudFitSettings,
-    *,
-    trees: int,
-    latest: Rows | None = None,
-) -> lightgbm.Booster:
-    """Grow trees; with ``latest`` stop when its log loss no longer falls. Free of the training data."""
+def grow(rows: Rows, encoding: Encoding, settings: FraudFitSettings, *, trees: int) -> lightgbm.Booster:
+    """Grow so many trees for each booster; where frauds are few, several are averaged. Free of the training data."""
     data = _dataset(rows, encoding)
-    watched = [] if latest is None else [_dataset(latest, encoding, bins_of=data)]
-    stopping = [] if latest is None else [lightgbm.early_stopping(settings.patience, verbose=False)]
-    booster = lightgbm.train(
-        settings.parameters(), data, num_boost_round=trees, valid_sets=watched, callbacks=stopping
+    count = settings.boosters if rows.fraud.sum() <= FEW_FRAUDS else 1
+    parameters = settings.parameters(encoding.names)
+    grown = [
+        lightgbm.train(
+            parameters | {"feature_fraction_seed": settings.seed + number}, data, num_boost_round=trees
+        )
+        for number in range(count)
+    ]
+    return averaged(grown)
+
+
+def grow_until(early: Rows, latest: Rows, encoding: Encoding, settings: FraudFitSettings) -> lightgbm.Booster:
+    """Grow one booster on the earlier rows until the log loss of the latest no longer falls."""
+    data = _dataset(early, encoding)
+    return lightgbm.train(
+        settings.parameters(encoding.names),
+        data,
+        num_boost_round=settings.trees,
+        valid_sets=[_dataset(latest, encoding, bins_of=data)],
+        callbacks=[lightgbm.early_stopping(settings.patience, verbose=False)],
     )
-    best = booster.best_iteration
-    bare = lightgbm.Booster(model_str=booster.model_to_string())
-    bare.best_iteration = best
-    return bare
+
+
+def averaged(boosters: Sequence[lightgbm.Booster]) -> lightgbm.Booster:
+    """One booster whose raw score is the mean of theirs: all their trees, with leaves divided by their number."""
+    mean = lightgbm.Booster(model_str=boosters[0].model_to_string())
+    for other in boosters[1:]:
+        _safe_call(_LIB.LGBM_BoosterMerge(mean._handle, other._handle))
+    leaves = [int(found) for found in re.findall(r"^num_leaves=(\d+)$", mean.model_to_string(), re.MULTILINE)]
+    for tree, count in enumerate(leaves):
+        for leaf in range(count):
+            mean.set_leaf_output(tree, leaf, mean.get_leaf_output(tree, leaf) / len(boosters))
+    return lightgbm.Booster(model_str=mean.model_to_string())
 
 
 def _dataset(rows: Rows, encoding: Encoding, *, bins_of: lightgbm.Dataset | None = None) -> lightgbm.Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.fraud.calibrator import Calibrator, fit_calibrator_if_it_helps, surely_better
 from models.fraud.extras import EXTRAS, ExtraInputs, learn_extras
-from models.fraud.growing import FraudFitSettings, Rows, grow
+from models.fraud.growing import FraudFitSettings, Rows, grow, grow_until
 from models.fraud.model import FraudModel
 from models.matrix import Columns, Encoding
 
@@ -43,6 +43,11 @@ RICH: dict[str, float | int] = {
     "category_l2": 20.0,
     "category_splits_max": 8,
 }
+FREE_ERRORS = 1.0
+"""Known frauds may speak for a trade (a place that was abused and is clean again) where the latest rows are predicted
+better so by this many standard errors. Few frauds cannot tell, and then the rule is worth more than what they seem to
+say; where it is wrong it costs much, so one error is enough."""
+
 RICH_FRAUDS = 100
 """Trees that see more of how signals work together, and of categories. Tried where the latest rows hold so many frauds,
 kept where they predict those rows better in one stretch of time after the other."""
@@ -191,23 +196,38 @@ def _judge_on_latest(rows: Rows, encoding: Encoding, settings: FraudFitSettings)
     early, late = rows.part(slice(0, split)), rows.part(slice(split, None))
     if any(_lacks_a_class(part.fraud, settings.frauds_min) for part in (early, late)):
         return _Shape(settings, min(settings.trees_unseen, settings.trees), Calibrator(), False)
-    trees, score = _stopped(early, late, encoding, settings)
+    best = _stopped(early, late, encoding, settings)
+    free = _stopped(early, late, encoding, replace(settings, risk_rises=False))
+    if _better(free, best, late, errors=FREE_ERRORS):
+        best = free
     if late.fraud.sum() >= RICH_FRAUDS:
-        rich = replace(settings, trees=2 * settings.trees, **RICH)
-        more, other = _stopped(early, late, encoding, rich)
-        if surely_better(before=score, after=other, fraud=late.fraud, weight=late.weight):
-            settings, trees, score = rich, more, other
-    calibrator = fit_calibrator_if_it_helps(raw_score=score, fraud=late.fraud, weight=late.weight)
-    return _Shape(settings, trees, calibrator, True)
+        rich = _stopped(early, late, encoding, replace(best.settings, trees=2 * settings.trees, **RICH))
+        if _better(rich, best, late):
+            best = rich
+    calibrator = fit_calibrator_if_it_helps(raw_score=best.score, fraud=late.fraud, weight=late.weight)
+    return _Shape(best.settings, best.trees, calibrator, True)
 
 
-def _stopped(
-    early: Rows, late: Rows, encoding: Encoding, settings: FraudFitSettings
-) -> tuple[int, np.ndarray]:
-    """Number of trees at which the later rows' loss is least, and their raw scores then."""
-    booster = grow(early, encoding, settings, trees=settings.trees, latest=late)
+@dataclass(frozen=True)
+class _Stopped:
+    """Settings, the number of trees at which the later rows' loss is least, and their raw scores (n,) then."""
+
+    settings: FraudFitSettings
+    trees: int
+    score: np.ndarray
+
+
+def _stopped(early: Rows, late: Rows, encoding: Encoding, settings: FraudFitSettings) -> _Stopped:
+    booster = grow_until(early, late, encoding, settings)
     score = booster.predict(late.matrix, raw_score=True, num_threads=settings.threads)
-    return max(booster.best_iteration, 1), np.asarray(score)
+    return _Stopped(settings, max(booster.best_iteration, 1), np.asarray(score))
+
+
+def _better(one: _Stopped, other: _Stopped, late: Rows, *, errors: float = 2.0) -> bool:
+    """Whether one predicts the later rows better than the other."""
+    return surely_better(
+        before=other.score, after=one.score, fraud=late.fraud, weight=late.weight, errors=errors
+    )
 
 
 def _lacks_a_class(fraud: np.ndarray, least: int) -> bool:
@@ -218,4 +238,4 @@ def _as_judged(model: FraudModel, settings: FraudFitSettings) -> _Shape:
     """The same as another model, whose leaves are drawn to nothing as these rows ask for."""
     told: dict = dict(model.metadata)
     shape = FraudFitSettings(**told["settings"] | {"leaf_l2": settings.leaf_l2, "threads": settings.threads})
-    return _Shape(shape, model.booster.num_trees(), model.calibrator, bool(told["stopped_on_latest"]))
+    return _Shape(shape, int(told["trees"]), model.calibrator, bool(told["stopped_on_latest"]))

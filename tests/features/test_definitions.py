@@ -106,6 +106,7 @@ EXPECTED = (
     ("seller", {"count_1h": 0, "count_24h": 1, "count_7d": 2, "count_all": 3, "amount_24h": 300}),
     ("seller", {"hours_since_last": 20, "days_since_first": 20, "devices_30d": 1, "card_types_30d": 1}),
     ("seller", {"mean_amount_30d": 800 / 3, "amount_ratio": 250 / (800 / 3), "burst": 1 / (3 / 30)}),
+    ("seller", {"amount_trend_24h": 3, "amount_trend_7d": 3.5, "largest_trend_7d": 4}),
     ("seller", {"amount_z": (250 - 800 / 3) / (np.std([100, 300, 400]) + 1), "accepted_all": 2}),
     ("seller", {"fraud_rate_24h": 1.05 / 6, "fraud_rate_30d": 1.05 / 7, "mature_fraud_rate": 0.05 / 6}),
     ("device", {"count_1h": 1, "count_30d": 3, "sellers_30d": 2, "amount_of_largest": 250 / 300}),

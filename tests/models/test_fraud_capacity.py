@@ -29,7 +29,7 @@ def _costs(rows: int = 20_000, seed: int = 1) -> np.ndarray:
         payout_fen=0.9 * face,
         face_value_fen=face,
         costs=Costs(),
-        decision=DecisionCosts(),
+        decision=DecisionCosts(fraud_weight=1.0),
     ).expected_cost_fen
 
 
