@@ -64,11 +64,14 @@ def _take_over(flow: Flow, row: Row) -> Facts:
 
 def earlier_taking(flow: Flow, row: Row) -> Outcome[Redemption]:
     """What came of taking the card over, whoever tried it and whenever."""
-    return flow.issuer.redemption(_redemption_id(row), card_type=row["asked"]["card"]["card_type"])
+    return flow.issuer.redemption(
+        redemption_id_of(row["submission_id"]), card_type=row["asked"]["card"]["card_type"]
+    )
 
 
-def _redemption_id(row: Row) -> str:
-    return f"{row['submission_id']}-take"
+def redemption_id_of(submission_id: str) -> str:
+    """The id under which a trade's card is taken over."""
+    return f"{submission_id}-take"
 
 
 def _holds_other(looked: Facts, row: Row) -> bool:
@@ -80,7 +83,9 @@ def _holds_other(looked: Facts, row: Row) -> bool:
 
 def _take(flow: Flow, row: Row, card: PresentedCard) -> Facts:
     """Have the issuer move the balance to the platform, once."""
-    outcome = flow.issuer.redeem(card, redemption_id=_redemption_id(row), amount_fen=value_fen(row))
+    outcome = flow.issuer.redeem(
+        card, redemption_id=redemption_id_of(row["submission_id"]), amount_fen=value_fen(row)
+    )
     if outcome.value is None and outcome.maybe_done:
         outcome = earlier_taking(flow, row)
     return _as_taken(outcome)

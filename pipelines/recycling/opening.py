@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from features.catalogue import Catalogue, workspace_catalogue
 from pipelines.application_data import ApplicationData
 from pipelines.databases import immediate_engine
+from pipelines.partner_settings import BooksSettings
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.adapters.partners import connect
@@ -36,11 +37,12 @@ from pipelines.recycling.photo_readers import PhotoReaders
 from pipelines.recycling.photos import PhotoDesk
 from pipelines.recycling.policy import PROFILES, FlowPolicy, Name
 from pipelines.recycling.ports import Priced, Pricing
+from pipelines.recycling.provider_callbacks import Partner, ProviderCallbacks
 from pipelines.recycling.reveals import Reveals
 from pipelines.recycling.safekeeping import leaf_of_reveal, open_evidence, open_vault
 from pipelines.recycling.taxes import TAXES_FILE, load_rates
 from pipelines.recycling.trades import TradeBook
-from pipelines.settings import BooksSettings, RecyclingSettings
+from pipelines.settings import RecyclingSettings, Settings
 from pipelines.workspace import Workspace
 
 NOT_CONNECTED = "not_connected"
@@ -55,6 +57,7 @@ class Recycling:
     intake: Intake
     people: People
     photos: PhotoDesk
+    callbacks: ProviderCallbacks
     books: BooksSettings
 
     @property
@@ -99,8 +102,15 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
         intake=intake,
         people=People(flow, engine),
         photos=PhotoDesk(intake, PhotoReaders(workspace.home), clock),
+        callbacks=ProviderCallbacks(engine, book, clock, _secrets_of_partners(settings)),
         books=settings.books,
     )
+
+
+def _secrets_of_partners(settings: Settings) -> Mapping[Partner, Sequence[str]]:
+    told = (settings.books.payout_callback_secrets, settings.adapters.wallet_callback_secrets)
+    payout, wallet = ([secret for secret in text.split(",") if secret] for text in told)
+    return {"payout": payout, "wallet": wallet}
 
 
 def _is_wallet(catalogue: Catalogue, card_type: str) -> bool:

@@ -31,6 +31,7 @@ from serving.api.model_routes import router as model_routes
 from serving.api.observing import Observing
 from serving.api.photos import router as photo_routes
 from serving.api.problems import Problem, install_problem_handlers
+from serving.api.provider_callbacks import router as provider_routes
 from serving.api.quick_route import KEY_HEADER, MOST_KEY, quick_route
 from serving.api.quote_queue import QuoteQueue
 from serving.api.receipts import router as receipt_routes
@@ -69,6 +70,7 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     app.include_router(reveal_routes)
     app.include_router(break_routes)
     app.include_router(callback_routes)
+    app.include_router(provider_routes)
     app.include_router(trade_number_routes)
     app.include_router(model_routes)
     _add_metrics_route(app)

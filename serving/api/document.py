@@ -30,6 +30,7 @@ pasted as they are, in the order they stand here.
 CODES: dict[str, tuple[int, str]] = {
     "malformed_json": (400, "the body is not valid JSON"),
     "not_authenticated": (401, "send Authorization: Bearer with a key or a token"),
+    "callback_refused": (401, "changed: it is not what was signed, or it was signed with another secret"),
     "not_allowed": (403, "no role of yours may do this"),
     "not_found": (404, "there is nothing here"),
     "callback_not_found": (404, "there is no callback with this id"),
@@ -39,6 +40,7 @@ CODES: dict[str, tuple[int, str]] = {
     "break_not_found": (404, "there is no open break of this name"),
     "dispute_not_found": (404, "nobody complained about this trade"),
     "quote_not_found": (404, "there is no quote with this id"),
+    "subject_not_found": (404, "there is no payout or transfer with this id"),
     "trade_not_found": (404, "there is no trade with this id"),
     "method_not_allowed": (405, "this method is not allowed here"),
     "already_accepted": (409, "this trade was accepted before"),

@@ -106,6 +106,9 @@ class Metrics:
             "huika_trades_in_trouble", "Open trades whose work failed the last time, by what", "trouble"
         )
         self._troubled: set[str] = set()
+        self._called = self._counter(
+            "huika_provider_calls", "Calls of providers, by result", "partner", "result"
+        )
 
     def stage(self, name: Stage) -> _Stage:
         """Measures the seconds of ``with metrics.stage("read"):``, and is a span where the request is traced."""
@@ -159,6 +162,10 @@ class Metrics:
         for trouble, count in troubles.items():
             self._troubles.of(trouble).set(count)
         self._troubled |= set(troubles)
+
+    def provider_called(self, partner: str, result: str) -> None:
+        """A provider called about a payout or transfer; a result of the call, or the code of its refusal."""
+        self._called.of(partner, result).inc()
 
     def batch(self, size: int) -> None:
         """So many submissions were answered together."""

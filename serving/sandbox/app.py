@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-import httpx
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from serving.sandbox import checks
+from serving.sandbox.callbacks import Caller, Post, post_over_http
 from serving.sandbox.desk import Answer, Desk, Refused, Sleep, body_of, problem, text_in
 from serving.sandbox.issuer import SandboxIssuer
 from serving.sandbox.payouts import SandboxPayouts
-from serving.sandbox.scenarios import DEFAULT_HANG_SECONDS, BadScenario, Scenario, last_two
+from serving.sandbox.scenarios import DEFAULT_HANG_SECONDS, BadScenario, Scenario
 from serving.sandbox.wallets import SandboxWallets
-
-Post = Callable[[str, dict[str, Any]], Awaitable[None]]
-TWICE = "97"
-"""Ending of an account whose callbacks always come twice."""
 
 
 def create_app(
@@ -36,6 +32,7 @@ def create_app(
 ) -> Starlette:
     """A sandbox with empty books. ``sleep``, ``now`` and ``post`` (how a callback is sent) can be a test's own."""
     desk = Desk(seed=seed, sleep=sleep, hang_seconds=hang_seconds)
+    caller = Caller(desk, now, post or post_over_http)
     issuer, carrier, wallets = SandboxIssuer(), checks.SandboxCarrier(), SandboxWallets()
     asked = (
         ("issuer", "/issuer/cards/check", "number", issuer.check),
@@ -46,7 +43,6 @@ def create_app(
         ("credit", "/credit/grades/check", "reference", checks.grade),
         ("logistics", "/logistics/shipments", "shipment_id", carrier.order),
         ("wallet", "/wallet/wallets/check", "wallet_ref", wallets.check),
-        ("wallet", "/wallet/collections", "wallet_ref", wallets.collect),
     )
     looked_up = (
         ("issuer", "/issuer/redemptions/{id}", issuer.redemption),
@@ -57,7 +53,8 @@ def create_app(
         routes=[
             *(_asking(desk, *row) for row in asked),
             *(_looking_up(desk, *row) for row in looked_up),
-            *_payout_routes(desk, SandboxPayouts(now=now), post or _post),
+            _collecting(desk, wallets, caller),
+            *_payout_routes(desk, SandboxPayouts(now=now), caller),
             *_own_routes(desk, issuer),
         ]
     )
@@ -87,7 +84,25 @@ def _looking_up(desk: Desk, partner: str, path: str, work: Callable[[str], Answe
     return Route(path, endpoint, methods=["GET"])
 
 
-def _payout_routes(desk: Desk, payouts: SandboxPayouts, post: Post) -> list[Route]:
+def _collecting(desk: Desk, wallets: SandboxWallets, caller: Caller) -> Route:
+    async def collect(request: Request) -> Response:
+        try:
+            body = await body_of(request)
+            wallet = text_in(body, "wallet_ref")
+        except Refused as refusal:
+            return problem(refusal.status, refusal.code)
+        response = await desk.serve(
+            request, partner="wallet", about=wallet, body=body, work=lambda: wallets.collect(body)
+        )
+        if response.status_code == 200:
+            told = partial(wallets.concluded, body["collection_id"])
+            response.background = caller.task(desk.scenario.wallet_callback_url, wallet, told)
+        return response
+
+    return Route("/wallet/collections", collect, methods=["POST"])
+
+
+def _payout_routes(desk: Desk, payouts: SandboxPayouts, caller: Caller) -> list[Route]:
     async def pay(request: Request) -> Response:
         try:
             body = await body_of(request)
@@ -97,16 +112,10 @@ def _payout_routes(desk: Desk, payouts: SandboxPayouts, post: Post) -> list[Rout
         response = await desk.serve(
             request, partner="payout", about=account, body=body, work=lambda: payouts.pay(body)
         )
-        scenario = desk.scenario
-        if scenario.callback_url and response.status_code == 200:
-            copies = max(scenario.callback_copies, 2 if last_two(account) == TWICE else 1)
-            response.background = BackgroundTask(_call_back, scenario.callback_url, body, copies)
+        if response.status_code == 200:
+            told = partial(payouts.concluded, body["payout_id"])
+            response.background = caller.task(desk.scenario.callback_url, account, told)
         return response
-
-    async def _call_back(url: str, body: dict[str, Any], copies: int) -> None:
-        told = payouts.look(body["payout_id"])
-        for _ in range(copies):
-            await post(url, {"event_id": f"cb-{told['provider_ref']}", **told})
 
     async def statement(request: Request) -> Response:
         day, channel = request.path_params["day"], request.query_params.get("channel", "")
@@ -145,12 +154,3 @@ def _own_routes(desk: Desk, issuer: SandboxIssuer) -> list[Route]:
         Route("/sandbox/cards", put_card, methods=["POST"]),
         Route("/sandbox/log", show_log, methods=["GET"]),
     ]
-
-
-async def _post(url: str, body: dict[str, Any]) -> None:
-    """Send one callback; a receiver that is not there is its own trouble."""
-    async with httpx.AsyncClient(timeout=5.0) as client:
-        try:
-            await client.post(url, json=body)
-        except httpx.HTTPError:
-            return

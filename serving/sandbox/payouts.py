@@ -72,6 +72,13 @@ class SandboxPayouts:
             payout.state = "paid"
         return self._shown(payout_id)
 
+    def concluded(self, payout_id: str) -> Answer:
+        """What the provider calls about: a payout that was under way has come to its end by then."""
+        for _ in range(2):
+            self.look(payout_id)
+        told = self._shown(payout_id)
+        return {"event_id": f"cb-{told['provider_ref']}", **told}
+
     def statement(self, day: str, channel: str = "") -> Answer:
         """What was paid on a day in China, by one channel or all, as the provider's books have it."""
         lines = []

@@ -37,7 +37,9 @@ class Scenario:
 
     ``slow``: seconds of waiting before the work. ``hang``: seconds of waiting after it. ``fail``: one of FAILURES, for
     ``share`` of the requests. ``maintenance``: the whole sandbox is closed. ``callback_url``: where the payout provider
-    tells what came of a payout, ``callback_copies`` times.
+    tells what came of a payout, ``callback_copies`` times; ``wallet_callback_url``: where the wallet provider tells of
+    a transfer. ``callback_secret``: what both sign with; ``callback_late``: seconds after which they call;
+    ``callback_forged``: they sign with something else.
     """
 
     slow: float = 0.0
@@ -47,6 +49,10 @@ class Scenario:
     maintenance: bool = False
     callback_url: str = ""
     callback_copies: int = 1
+    wallet_callback_url: str = ""
+    callback_secret: str = ""
+    callback_late: float = 0.0
+    callback_forged: bool = False
 
     def changed(self, values: Mapping[str, Any]) -> Scenario:
         """This scenario with some of its values replaced. Raises BadScenario."""
@@ -60,12 +66,12 @@ class Scenario:
         found = replace(self, **taken)
         if found.fail and found.fail not in FAILURES:
             raise BadScenario(f"fail is one of {', '.join(FAILURES)}")
-        if not (0 <= found.slow <= MAX_SECONDS and 0 <= found.hang <= MAX_SECONDS and 0 <= found.share <= 1):
-            raise BadScenario("slow and hang are 0 to 120 seconds, share is 0 to 1")
-        if found.callback_url and not re.match(
-            r"http://(127\.0\.0\.1|localhost|testserver)[:/]", found.callback_url
-        ):
-            raise BadScenario("callback_url must be on this machine")
+        waits = (found.slow, found.hang, found.callback_late)
+        if not (all(0 <= seconds <= MAX_SECONDS for seconds in waits) and 0 <= found.share <= 1):
+            raise BadScenario("slow, hang and callback_late are 0 to 120 seconds, share is 0 to 1")
+        for url in filter(None, (found.callback_url, found.wallet_callback_url)):
+            if not re.match(r"http://(127\.0\.0\.1|localhost|testserver)[:/]", url):
+                raise BadScenario("callbacks stay on this machine")
         if not 1 <= found.callback_copies <= 10:
             raise BadScenario("callback_copies is 1 to 10")
         return found

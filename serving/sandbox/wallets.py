@@ -50,6 +50,12 @@ class SandboxWallets:
         amount = body["amount_fen"] if state == "done" else 0
         return {"collection_id": collection_id, "state": state, "amount_fen": amount}
 
+    def concluded(self, collection_id: str) -> Answer:
+        """What the provider calls about: the holder of the wallet has answered by then."""
+        for _ in range(LOOKS):
+            self.look(collection_id)
+        return {"event_id": f"wc-{collection_id}", **self.look(collection_id)}
+
 
 def _known(body: Mapping[str, Any]) -> str:
     wallet = text_in(body, "wallet_ref")

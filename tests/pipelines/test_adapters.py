@@ -11,11 +11,12 @@ import httpx
 import pytest
 
 from pipelines.breaker import Breaker
+from pipelines.partner_settings import AdapterSettings
 from pipelines.recycling.adapters import connect
 from pipelines.recycling.adapters.http_adapter import HttpAdapter, Limits, Question
 from pipelines.recycling.adapters.issuer import HttpIssuer, PresentedCard
 from pipelines.recycling.secret import Secret
-from pipelines.settings import AdapterSettings, SettingsError, load_settings
+from pipelines.settings import SettingsError, load_settings
 
 NUMBER, SECRET = "62223334445556661", "SECRETMARKER424242"
 CARD = PresentedCard("china_mobile", Secret(NUMBER), Secret(SECRET))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -15,13 +16,13 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
+from pipelines.partner_settings import AdapterSettings
 from pipelines.recycling.adapters import Partners, connect
 from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.payout_http import HttpPayouts
 from pipelines.recycling.payouts import Accepted, NeverHeard
 from pipelines.recycling.payouts import Refused as PayoutRefused
 from pipelines.recycling.secret import Secret
-from pipelines.settings import AdapterSettings
 from serving.sandbox.app import create_app
 
 BASE = "http://localhost:8800"
@@ -41,8 +42,8 @@ class World:
         async def sleep(seconds: float) -> None:
             self.waited.append(seconds)
 
-        async def post(url: str, body: dict[str, Any]) -> None:
-            self.called_back.append({"url": url, **body})
+        async def post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
+            self.called_back.append({"url": url, "headers": headers, **json.loads(body)})
 
         app = create_app(seed=seed, sleep=sleep, now=lambda: NOW, post=post)
         self.client = TestClient(app, base_url=BASE)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from pipelines.partner_settings import AdapterSettings
 from pipelines.recycling import bookings
 from pipelines.recycling.accounts import Channel, cash
 from pipelines.recycling.adapters import connect
@@ -21,7 +22,6 @@ from pipelines.recycling.ledger import balance, post
 from pipelines.recycling.people import DecisionRefused, People
 from pipelines.recycling.secret import Secret
 from pipelines.recycling.trades import steps_of
-from pipelines.settings import AdapterSettings
 from serving.sandbox.app import create_app
 from serving.sandbox.wallets import SandboxWallets
 from tests.pipelines.recycling_world import FUNDS_FEN, World, open_world

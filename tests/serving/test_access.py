@@ -58,6 +58,7 @@ MAY: dict[tuple[str, str], set[Role | None]] = {
     ("POST", "/v1/books/breaks/settlement"): {O, A},
     ("GET", "/v1/callbacks"): {P, O, A},
     ("POST", "/v1/callbacks/{callback_id}/replay"): {P, O, A},
+    ("POST", "/v1/provider-callbacks/{partner}"): EVERYBODY,
     ("GET", "/v1/recycling/numbers"): {R, O, A},
     ("GET", "/"): EVERYBODY,
     ("GET", "/livez"): EVERYBODY,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import httpx
 
+from pipelines.partner_settings import AdapterSettings
 from pipelines.recycling.adapters import checks, issuer, logistics, wallets
 from pipelines.recycling.adapters.http_adapter import HttpAdapter, Limits, Sleep
-from pipelines.settings import AdapterSettings
 
 
 @dataclass(frozen=True)
