@@ -5,8 +5,8 @@ of it is not worth buying at all. It is an average over everybody who brings suc
 value, form, expiry and hour, and nothing of the person, which decides how to pay and not how much.
 
 A logistic regression with a normal prior (ridge): a log has few frauds, and trees learn from them which kinds were
-hit last month. Types, face values and hours stray little, the less the more their frauds come in bursts.
-docs/decisions.md has the figures.
+hit last month. Types and face values stray little, the less the more their frauds come in bursts, and a week far beyond
+what its card type usually has counts only so far (Huber's way), the others the more. docs/decisions.md has the figures.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
 
 from models.discount.context import HOUR_WAVES, CardContext
 from models.discount.inputs import (
@@ -39,8 +41,10 @@ PRIORS = {
 }
 """Standard deviations of the weights before the data speak, by the beginning of an input's name, and USUAL_PRIOR for
 the others."""
-OF_A_CASE = (TYPE, "category/", FACE_STEP, "hour/", "no_expiry")
+OF_A_CASE = (TYPE, FACE_STEP)
 """What the cards of one case have in common: these are divided by the root of :func:`burst_size`."""
+FAR = 2.0
+"""A week's frauds of a card type count up to so many standard deviations above what is expected of it."""
 USUAL_PRIOR = 0.58
 FACE_STEPS_CNY = (20, 50, 100, 200, 300, 500, 800, 1_000, 2_000, 5_000)
 """Fraudsters prefer round and high face values: their share steps up from one to the next."""
@@ -54,6 +58,7 @@ NUMBERS = (
     *(f"days>={edge}" for edge in EXPIRY_STEPS_DAYS),
     "no_expiry",
 )
+COUNTED_AGAIN = 2
 MATURE_SHARE = 0.95
 WEEK_MS = 7 * 86_400_000
 
@@ -114,38 +119,76 @@ def mature_offers(*, submitted_at: np.ndarray, accepted: np.ndarray, fraud: np.n
     return full[week] & (labelled | (accepted == 0))
 
 
-def burst_size(*, context: CardContext, taken_by_fraud: np.ndarray, submitted_at: np.ndarray) -> float:
-    """How many cards of one type a case of fraud has at a time: variance over mean of a type's frauds in a week, 1 if
-    each came by itself. A ring's cards are one case, and say about its card type as much as one."""
-    week = (submitted_at - submitted_at.min()) // WEEK_MS
+def _weekly(context: CardContext, submitted_at: np.ndarray) -> np.ndarray:
+    """The place (n,) of each card among all weeks of all card types."""
     types, position = context.named(lambda kind: kind.card_type)
-    share = np.bincount(position, taken_by_fraud) / np.bincount(position)
-    cell = week * len(types) + position
-    away = np.bincount(cell, taken_by_fraud - share[position])
+    return (submitted_at - submitted_at.min()) // WEEK_MS * len(types) + position
+
+
+def burst_size(*, week: np.ndarray, taken_by_fraud: np.ndarray, expected: np.ndarray) -> float:
+    """How many cards of one type a case of fraud has at a time: variance over mean of a type's frauds in a week, 1 if
+    each came by itself. A ring's cards are one case, and say about its card type as much as one.
+
+    week: place (n,) of the week and type of each card. taken_by_fraud: 1 or 0. expected: its probability."""
+    away = np.bincount(week, taken_by_fraud - expected)
     return max(float(away @ away) / max(float(taken_by_fraud.sum()), 1.0), 1.0)
+
+
+def counted(
+    *, week: np.ndarray, taken_by_fraud: np.ndarray, expected: np.ndarray, burst: float
+) -> np.ndarray:
+    """How much each card counts (n,): frauds of a week less where there are far more than expected, and all frauds
+    together as much as before."""
+    frauds, usual = np.bincount(week, taken_by_fraud), np.bincount(week, expected)
+    most = usual + FAR * np.sqrt(burst * usual)
+    share = np.minimum(most / np.maximum(frauds, 1.0), 1.0)[week]
+    kept = float(share @ taken_by_fraud) / float(taken_by_fraud.sum())
+    return np.where(taken_by_fraud == 1, share / kept, 1.0)
 
 
 def fit_fraud_share(
     *, context: CardContext, taken_by_fraud: np.ndarray, submitted_at: np.ndarray, default: float
 ) -> FraudShare:
     """Fit on n mature offers; taken_by_fraud: 1 or 0 (n,); submitted_at: int64 ms."""
-    from sklearn.linear_model import LogisticRegression
-
     names, inputs = design(context, _numbers(context), kind_groups(context))
-    size = burst_size(context=context, taken_by_fraud=taken_by_fraud, submitted_at=submitted_at)
-    prior = np.array([_prior(name, size) for name in names])
-    fitted = LogisticRegression(C=1.0, max_iter=1_000).fit(inputs.multiply(prior).tocsr(), taken_by_fraud)
-    intercept, weights = float(fitted.intercept_[0]), prior * fitted.coef_[0]
-    shares = sigmoid(intercept + inputs @ weights)
+    week = _weekly(context, submitted_at)
+    types, position = context.named(lambda kind: kind.card_type)
+    share = np.bincount(position, taken_by_fraud) / np.bincount(position)
+    burst = burst_size(week=week, taken_by_fraud=taken_by_fraud, expected=share[position])
+    prior = np.array([_prior(name, burst) for name in names])
+    fitted = _fitted(inputs, prior, taken_by_fraud, np.ones(len(taken_by_fraud)))
+    for _ in range(COUNTED_AGAIN):
+        weight = counted(week=week, taken_by_fraud=taken_by_fraud, expected=fitted.shares, burst=burst)
+        fitted = _fitted(inputs, prior, taken_by_fraud, weight)
     types, position = context.named(lambda kind: kind.type_state)
-    means = np.bincount(position, shares) / np.bincount(position)
+    means = np.bincount(position, fitted.shares) / np.bincount(position)
     return FraudShare(
         default=default,
-        intercept=intercept,
-        weights=dict(zip(names, weights.tolist(), strict=True)),
+        intercept=fitted.intercept,
+        weights=dict(zip(names, fitted.weights.tolist(), strict=True)),
         of_type=dict(zip(types, means.tolist(), strict=True)),
-        overall=float(shares.mean()),
+        overall=float(fitted.shares.mean()),
     )
+
+
+class _Fitted(NamedTuple):
+    """Intercept, weights (k,), and the share (n,) of each card."""
+
+    intercept: float
+    weights: np.ndarray
+    shares: np.ndarray
+
+
+def _fitted(
+    inputs: scipy.sparse.csr_matrix, prior: np.ndarray, taken_by_fraud: np.ndarray, weight: np.ndarray
+) -> _Fitted:
+    """The maximum itself: a solver with the usual tolerance stops half-way where frauds are few (docs/decisions.md)."""
+    from sklearn.linear_model import LogisticRegression
+
+    solver = LogisticRegression(C=1.0, solver="newton-cg", tol=1e-8, max_iter=1_000)
+    solver.fit(inputs.multiply(prior).tocsr(), taken_by_fraud, sample_weight=weight)
+    intercept, weights = float(np.ravel(solver.intercept_)[0]), prior * solver.coef_[0]
+    return _Fitted(intercept, weights, sigmoid(intercept + inputs @ weights))
 
 
 def _prior(name: str, burst: float) -> float:

@@ -7,12 +7,14 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from models.discount.context import CardContext, card_context
 from models.discount.fraud_share import (
     WEEK_MS,
     FraudShare,
     burst_size,
+    counted,
     fit_fraud_share,
     mature_offers,
 )
@@ -90,15 +92,45 @@ def test_frauds_in_bursts_say_less_about_their_type() -> None:
     in_bursts = np.where((hit & (week % 10 == 0)) | (~hit & (week == 5)), rng.random(ROWS) < 0.15, 0.0)
     shares, sizes = [], []
     for taken in (alone, in_bursts):
-        known = {"context": context, "taken_by_fraud": taken, "submitted_at": moments()}
-        sizes.append(burst_size(**known))
-        hit_share, spared_share = fit_fraud_share(**known, default=0.5).share(
-            context_of(np.array(["hit", "spared"], dtype=object), np.full(2, 12))
-        )
+        usual = np.where(hit, taken[hit].mean(), taken[~hit].mean())
+        sizes.append(burst_size(week=2 * week + hit, taken_by_fraud=taken, expected=usual))
+        hit_share, spared_share = fit_fraud_share(
+            context=context, taken_by_fraud=taken, submitted_at=moments(), default=0.5
+        ).share(context_of(np.array(["hit", "spared"], dtype=object), np.full(2, 12)))
         shares.append(hit_share / spared_share)
     assert sizes[0] < 1.5
     assert sizes[1] > 20
     assert 1.0 < shares[1] < shares[0]
+
+
+def test_a_week_far_beyond_what_is_usual_counts_only_so_far() -> None:
+    """Frauds that stay within what is expected count as they are; one week's flood counts less, and all others more, so
+    that all together count as many."""
+    week = np.repeat(np.arange(10), 100)
+    taken = np.tile(np.r_[np.ones(4), np.zeros(96)], 10)
+    expected = np.full(1_000, 0.04)
+    np.testing.assert_array_equal(counted(week=week, taken_by_fraud=taken, expected=expected, burst=1.0), 1.0)
+    taken[:80] = 1.0
+    weight = counted(week=week, taken_by_fraud=taken, expected=expected, burst=4.0)
+    assert weight[taken == 1].sum() == pytest.approx(taken.sum())
+    assert weight[0] * 6 < weight[900]
+    np.testing.assert_array_equal(weight[taken == 0], 1.0)
+
+
+def test_the_fit_is_at_the_top_of_its_likelihood() -> None:
+    """With few frauds a solver that stops early leaves weights half-way: here the frauds that the fit expects of every
+    hour and type are those of the log, as at the maximum, and only the prior pulls a little."""
+    rng = np.random.default_rng(9)
+    card_type = rng.choice(np.array(["hit", "spared"], dtype=object), ROWS)
+    hour = rng.integers(0, 24, ROWS)
+    night = hour < 5
+    taken = (rng.random(ROWS) < np.where(night, 0.012, 0.002)).astype(np.float64)
+    context = context_of(card_type, hour)
+    share = fit_fraud_share(context=context, taken_by_fraud=taken, submitted_at=moments(), default=0.5).share(
+        context
+    )
+    assert share.sum() == pytest.approx(taken.sum(), rel=0.002)
+    assert share[night].sum() == pytest.approx(taken[night].sum(), rel=0.15)
 
 
 def test_unseen_type_gets_the_share_of_its_like() -> None:
