@@ -311,7 +311,9 @@ def _once(doubts: tuple[Reason, ...], risks: tuple[Reason, ...]) -> tuple[Reason
 def _valid_minutes(asked: Asked, policy: PricePolicy) -> np.ndarray:
     """Whole minutes (n,) int64 that each quote binds; a valid card's never beyond its last valid day."""
     minutes = valid_minutes(columns=asked.columns, rows=len(asked), policy=policy)
-    days = card_context(asked.columns, len(asked)).days_to_expiry
+    days = asked.columns.get("card_days_to_expiry")
+    if days is None:
+        return minutes
     left = minutes_to_expiry(days_to_expiry=days, submitted_at=asked.submitted_at)
     return np.minimum(minutes, left).astype(np.int64)
 

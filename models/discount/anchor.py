@@ -16,6 +16,9 @@ CATEGORY_MEAN = "category_mean"
 BAND_MIDDLE = "band_middle"
 DEFAULT = "default"
 EXPIRED = "expired"
+SOURCES = (EXPIRED, BUYER_BEST, RESALE_MEAN, CATEGORY_MEAN, BAND_MIDDLE, DEFAULT)
+"""The strongest first."""
+_SOURCES = np.array(SOURCES, dtype=object)
 
 DEFAULT_RESALE_RATE = 0.85
 """When nothing at all is known of the type; the usual fixed rate of a platform without models."""
@@ -28,18 +31,13 @@ def resale_anchor(context: CardContext, *, expired_rate: float) -> tuple[np.ndar
 
     expired_rate: the anchor of expired cards, learnt from their resales where there were enough.
     """
-    rate = np.full(len(context), DEFAULT_RESALE_RATE)
-    source = np.full(len(context), DEFAULT, dtype=object)
-    weakest_first = (
-        (BAND_MIDDLE, (context.min_rate + context.max_rate) / 2),
-        (CATEGORY_MEAN, context.resale_category_mean),
-        (RESALE_MEAN, context.resale_mean),
-        (BUYER_BEST, context.buyer_best),
-    )
-    for name, values in weakest_first:
-        known = np.isfinite(values)
-        rate[known] = values[known]
-        source[known] = name
-    rate[context.expired] = expired_rate
-    source[context.expired] = EXPIRED
-    return rate, source
+    rates = np.empty((len(SOURCES), len(context)))
+    rates[0] = np.where(context.expired, expired_rate, np.nan)
+    rates[1], rates[2] = context.buyer_best, context.resale_mean
+    rates[3] = context.resale_category_mean
+    rates[4] = (context.min_rate + context.max_rate) / 2
+    rates[5] = DEFAULT_RESALE_RATE
+    known = np.isfinite(rates)
+    known[0] = context.expired
+    source = known.argmax(axis=0)
+    return rates[source, np.arange(len(context))], _SOURCES[source]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,13 +44,28 @@ RATE_COLUMNS = frozenset(
 NEAR_EXPIRY_DAYS = 30
 """A card with fewer days left is hard to resell in time."""
 
-EXPIRY_BUCKETS = ((0.0, "under_30_days"), (30.0, "30_to_90_days"), (90.0, "90_days_or_more"))
-"""Lower bound in days and name of each bucket of a card that has not expired."""
-HARMONICS = (1, 2, 3)
-HOUR_WAVES = tuple(f"hour/{wave}{turns}" for turns in HARMONICS for wave in ("sin", "cos"))
-
 EXPIRED, NO_EXPIRY = "expired", "none"
 """Names of the buckets of the other cards."""
+
+EXPIRY_DAYS = np.array([[0.0], [30.0], [90.0]])
+"""Lower bound in days of each bucket of a card that has not expired."""
+BUCKETS = (NO_EXPIRY, "under_30_days", "30_to_90_days", "90_days_or_more", EXPIRED)
+HARMONICS = (1, 2, 3)
+HOUR_WAVES = tuple(f"hour/{wave}{turns}" for turns in HARMONICS for wave in ("sin", "cos"))
+USUAL_FACE_CNY = 300.0
+_TURNS = np.array(HARMONICS)[:, None]
+
+
+class Memo(dict["Kind", Any]):
+    """What a table says of kinds of cards, each asked once."""
+
+    def __init__(self, ask: Callable[[Kind], Any]) -> None:
+        super().__init__()
+        self._ask = ask
+
+    def __missing__(self, kind: Kind) -> Any:
+        found = self[kind] = self._ask(kind)
+        return found
 
 
 class Kind(NamedTuple):
@@ -111,17 +126,17 @@ class CardContext:
     @cached_property
     def kinds(self) -> tuple[tuple[Kind, ...], np.ndarray]:
         """The different kinds among the cards, and the place (n,) of each card's kind in them."""
-        columns = self.card_type, self.category, self.form, self.expiry_bucket
-        places: dict[tuple[object, ...], int] = {}
+        columns = self.card_type, self.category, self.form, self._bucket
+        places: dict[tuple[Any, ...], int] = {}
         keys = zip(*(column.tolist() for column in columns), strict=True)
         place = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.intp)
-        return tuple(Kind(*map(str, key)) for key in places), place
+        return tuple(Kind(str(a), str(b), str(c), BUCKETS[d]) for a, b, c, d in places), place
 
     def by_kind(self, answer: Callable[[Kind], float | str | Sequence[float]]) -> np.ndarray:
         """``answer`` of each card's kind: (n,), object for text, or (n, k) for k numbers. Each kind is asked once."""
         kinds, place = self.kinds
         answers = [answer(kind) for kind in kinds]
-        text = any(isinstance(found, str) for found in answers[:1])
+        text = bool(answers) and isinstance(answers[0], str)
         return np.array(answers, dtype=object if text else np.float64)[place]
 
     def named(self, name: Callable[[Kind], str]) -> tuple[list[str], np.ndarray]:
@@ -140,27 +155,39 @@ class CardContext:
         """The hour of the day as sines and cosines, (k, n) in the order of HOUR_WAVES; 0 where unknown."""
         known = np.isfinite(self.hour)
         angle = 2.0 * np.pi * np.where(known, self.hour, 0.0) / 24.0
-        angles = np.array(HARMONICS)[:, None] * angle
-        return known * np.stack([np.sin(angles), np.cos(angles)], axis=1).reshape(len(HOUR_WAVES), -1)
+        angles = _TURNS * angle
+        waves = np.empty((len(HOUR_WAVES), len(self)))
+        waves[::2], waves[1::2] = np.sin(angles), np.cos(angles)
+        return known * waves
+
+    @cached_property
+    def log_face(self) -> np.ndarray:
+        """Logarithm (n,) of the face value over a usual one; 0 where unknown."""
+        face = np.where(np.isnan(self.face_cny), USUAL_FACE_CNY, self.face_cny)
+        return np.log(np.maximum(face, 1.0) / USUAL_FACE_CNY)
 
     @property
     def expiry_bucket(self) -> np.ndarray:
         """Object (n,): ``expired``, ``none`` (no expiry) or the name of the bucket of days left."""
-        bucket = np.full(len(self), NO_EXPIRY, dtype=object)
-        for from_days, name in EXPIRY_BUCKETS:
-            bucket[self.days_to_expiry >= from_days] = name
-        bucket[self.expired] = EXPIRED
-        return bucket
+        return np.array(BUCKETS, dtype=object)[self._bucket]
+
+    @property
+    def _bucket(self) -> np.ndarray:
+        """Places (n,) of the cards' buckets in BUCKETS."""
+        bucket = (self.days_to_expiry >= EXPIRY_DAYS).sum(axis=0)
+        return np.where(self.expired, len(BUCKETS) - 1, bucket)
 
 
 def card_context(columns: Columns, rows: int) -> CardContext:
     """Pick the named facts out of the feature columns; an absent column counts as unknown everywhere."""
 
     def number(name: str) -> np.ndarray:
-        return np.asarray(columns[name], dtype=np.float64) if name in columns else np.full(rows, np.nan)
+        column = columns.get(name)
+        return np.full(rows, np.nan) if column is None else np.asarray(column, dtype=np.float64)
 
     def text(name: str) -> np.ndarray:
-        return columns[name] if name in columns else np.full(rows, None, dtype=object)
+        column = columns.get(name)
+        return np.full(rows, None, dtype=object) if column is None else column
 
     form = text("card_form")
     kind_rate, category_rate = number("kind_fraud_rate_30d"), number("kind_category_fraud_rate_30d")
@@ -193,6 +220,10 @@ def relative_matrix(columns: Columns, encoding: Encoding, reference: np.ndarray)
     learnt last month's levels.
     """
     matrix = encoding.matrix(columns)
-    rates = [place for place, name in enumerate(encoding.names) if name in RATE_COLUMNS]
-    matrix[:, rates] -= reference[:, None]
+    matrix[:, _rate_places(encoding.names)] -= reference[:, None]
     return matrix
+
+
+@lru_cache(maxsize=8)
+def _rate_places(names: tuple[str, ...]) -> list[int]:
+    return [place for place, name in enumerate(names) if name in RATE_COLUMNS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -17,6 +18,7 @@ MARKET_MOVE = 0.01
 COMPETITOR_CLOSE = 0.01
 NOTABLE_SHARE = 0.01
 """Costs or risk above this share of face value are worth a word."""
+WEAK_ANCHORS = frozenset({CATEGORY_MEAN, BAND_MIDDLE, DEFAULT})
 NOTABLE_MOVE = 0.001
 """What the cap of daily moves takes or adds from here on is worth a word."""
 
@@ -178,17 +180,15 @@ def reasons_of_all(*, columns: Columns, offers: Offers) -> list[tuple[Reason, ..
         (MARKET_HIGH, valid & (move > MARKET_MOVE)),
         (MARKET_LOW, valid & (move < -MARKET_MOVE)),
         (COMPETITOR_MATCH, np.abs(offers.rate - context.competitor_best) <= COMPETITOR_CLOSE),
-        (THIN_MARKET, np.isin(offers.anchor.astype(str), (CATEGORY_MEAN, BAND_MIDDLE, DEFAULT))),
+        (THIN_MARKET, [source in WEAK_ANCHORS for source in offers.anchor.tolist()]),
         (NEVER_SEEN, offers.never_seen),
         (LOYAL_SELLER, offers.loyalty_bonus > 0),
         (BAND_LIMIT, to_band < 1e-4),
         (DAILY_MOVE, ~offers.waits & (np.abs(offers.centre_rate - offers.uncapped_rate) >= NOTABLE_MOVE)),
     )
-    applies = np.stack([np.asarray(rule, dtype=bool) for _, rule in rules], axis=1)
-    return [
-        tuple(reason for (reason, _), holds in zip(rules, row, strict=True) if holds) or (MARKET_PRICE,)
-        for row in applies.tolist()
-    ]
+    reasons = [reason for reason, _ in rules]
+    applies = np.array([rule for _, rule in rules], dtype=bool).T
+    return [tuple(compress(reasons, row)) or (MARKET_PRICE,) for row in applies.tolist()]
 
 
 def _fen(amount: float) -> int:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 
 import numpy as np
 
 from models.discount.acceptance import AcceptanceCurve
-from models.discount.context import CardContext
+from models.discount.context import CardContext, Memo
 from models.discount.optimiser import Economics
 
 HOUR_MS = 3_600_000
@@ -38,8 +39,12 @@ class Curvatures:
 
     def half_width(self, context: CardContext, *, most: float, cost_share: float) -> np.ndarray:
         """Half width (n,) of each card's moves: ``most``, or what ``cost_share`` of the profit pays for."""
-        curvature = context.by_kind(lambda kind: self.of_type.get(kind.type_state, self.overall))
+        curvature = context.by_kind(self._found.__getitem__)
         return np.minimum(most, np.sqrt(6.0 * cost_share / curvature))
+
+    @cached_property
+    def _found(self) -> Memo:
+        return Memo(lambda kind: self.of_type.get(kind.type_state, self.overall))
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -72,14 +77,15 @@ def measure_curvatures(
 def draws(*, seed: str, card_type: np.ndarray, card_form: np.ndarray, submitted_at: np.ndarray) -> np.ndarray:
     """Draws (n,) uniform in [-1, 1). ``submitted_at``: int64 ms since epoch."""
     hour = np.asarray(submitted_at, dtype=np.int64) // HOUR_MS
-    found: dict[tuple[object, ...], float] = {}
-    keys = list(zip(card_type, card_form, hour.tolist(), strict=True))
-    for key in keys:
-        if key not in found:
-            text = "\x1f".join((seed, *map(str, key)))
-            number = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
-            found[key] = 2.0 * number / 2**64 - 1.0
-    return np.array([found[key] for key in keys])
+    keys = zip(card_type.tolist(), card_form.tolist(), hour.tolist(), strict=True)
+    return np.array([_draw(seed, *key) for key in keys])
+
+
+@lru_cache(maxsize=100_000)
+def _draw(seed: str, card_type: str | None, card_form: str | None, hour: int) -> float:
+    text = "\x1f".join((seed, *map(str, (card_type, card_form, hour))))
+    number = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+    return 2.0 * number / 2**64 - 1.0
 
 
 def place(

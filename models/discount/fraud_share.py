@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +21,7 @@ import numpy as np
 import scipy.sparse
 
 from models.discount.context import HOUR_WAVES, CardContext
-from models.discount.inputs import (
-    Numbers,
-    design,
-    kind_groups,
-    log_face,
-    weighted,
-)
+from models.discount.inputs import Numbers, Weighing, design, kind_groups
 from models.discount.pooled import sigmoid
 
 TYPE, FACE_STEP = "type/", "face>="
@@ -49,6 +44,7 @@ USUAL_PRIOR = 0.58
 FACE_STEPS_CNY = (20, 50, 100, 200, 300, 500, 800, 1_000, 2_000, 5_000)
 """Fraudsters prefer round and high face values: their share steps up from one to the next."""
 EXPIRY_STEPS_DAYS = (0, 15, 30, 45, 60, 90, 120, 150, 180, 270, 365, 540, 730)
+_FACE_EDGES, _EXPIRY_EDGES = np.array(FACE_STEPS_CNY)[:, None], np.array(EXPIRY_STEPS_DAYS)[:, None]
 NUMBERS = (
     "face",
     "face_squared",
@@ -81,9 +77,7 @@ class FraudShare:
         """P(an offer is taken by a fraudster) (n,) of each card."""
         if not self.weights:
             return np.clip(np.nan_to_num(context.kind_fraud_rate, nan=self.default), 0.0, 1.0)
-        return sigmoid(
-            self.intercept + weighted(context, _numbers(context), kind_groups(context), self.weights)
-        )
+        return sigmoid(self.intercept + self._weighing.sums(context, _numbers(context)))
 
     def share_of_type(self, context: CardContext) -> np.ndarray:
         """The same (n,) as a mean over all cards of a type: it does not change with face value or expiry, so
@@ -91,6 +85,10 @@ class FraudShare:
         if not self.weights:
             return self.share(context)
         return context.by_kind(lambda kind: self.of_type.get(kind.type_state, self.overall))
+
+    @cached_property
+    def _weighing(self) -> Weighing:
+        return Weighing(self.weights, NUMBERS, lambda kind: kind.card_type)
 
     def save(self, folder: Path) -> None:
         """``fraud_share.json``."""
@@ -150,7 +148,7 @@ def fit_fraud_share(
     *, context: CardContext, taken_by_fraud: np.ndarray, submitted_at: np.ndarray, default: float
 ) -> FraudShare:
     """Fit on n mature offers; taken_by_fraud: 1 or 0 (n,); submitted_at: int64 ms."""
-    names, inputs = design(context, _numbers(context), kind_groups(context))
+    names, inputs = design(context, Numbers(NUMBERS, _numbers(context)), kind_groups(context))
     week = _weekly(context, submitted_at)
     types, position = context.named(lambda kind: kind.card_type)
     share = np.bincount(position, taken_by_fraud) / np.bincount(position)
@@ -199,10 +197,13 @@ def _prior(name: str, burst: float) -> float:
     return USUAL_PRIOR
 
 
-def _numbers(context: CardContext) -> Numbers:
-    """The inputs that are numbers; face value and days to expiry as steps too, 1.0 from the edge on."""
-    face, days = log_face(context), context.days_to_expiry
-    own = np.stack([face, face**2 / 2, context.face_is_usual == 0])
-    dear = context.face_cny >= np.array(FACE_STEPS_CNY)[:, None]
-    steps = days >= np.array(EXPIRY_STEPS_DAYS)[:, None]
-    return Numbers(NUMBERS, np.concatenate([own, context.hour_waves, dear, steps, np.isnan(days)[None]]))
+def _numbers(context: CardContext) -> np.ndarray:
+    """Values (k, n) of NUMBERS; face value and days to expiry as steps too, 1.0 from the edge on."""
+    face, days, waves = context.log_face, context.days_to_expiry, 3 + len(HOUR_WAVES)
+    values = np.empty((len(NUMBERS), len(face)))
+    values[0], values[1], values[2] = face, face**2 / 2, context.face_is_usual == 0
+    values[3:waves] = context.hour_waves
+    values[waves : waves + len(_FACE_EDGES)] = context.face_cny >= _FACE_EDGES
+    values[waves + len(_FACE_EDGES) : -1] = days >= _EXPIRY_EDGES
+    values[-1] = np.isnan(days)
+    return values

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.discount.context import CardContext
+from models.matrix import within
 from models.money import RATE_SCALE
 from models.policy import Costs, PricePolicy
 
@@ -34,16 +35,17 @@ class GuardRails:
 def price_band(*, context: CardContext, policy: PricePolicy) -> tuple[np.ndarray, np.ndarray]:
     """Absolute band (n,) of each card: catalogue, overridden by category, then by card type; expired cards
     have their own, and a card with fewer than ORDINARY_DAYS left may fall towards it. An unknown bound is 0 or 1."""
-    low, high = np.nan_to_num(context.min_rate, nan=0.0), np.nan_to_num(context.max_rate, nan=1.0)
+    low = np.where(np.isnan(context.min_rate), 0.0, context.min_rate)
+    high = np.where(np.isnan(context.max_rate), 1.0, context.max_rate)
     for names, bands in ((context.category, policy.categories), (context.card_type, policy.card_types)):
         for name, band in bands.items():
             rows = names == name
             low[rows] = low[rows] if band.min_rate is None else band.min_rate
             high[rows] = high[rows] if band.max_rate is None else band.max_rate
-    near_expiry = context.days_to_expiry < ORDINARY_DAYS
-    low[near_expiry] = np.minimum(low, policy.expired_max_rate)[near_expiry]
-    low[context.expired], high[context.expired] = policy.expired_min_rate, policy.expired_max_rate
-    return shown(low, up=True), np.maximum(shown(high, up=False), shown(low, up=True))
+    least = np.where(context.days_to_expiry < ORDINARY_DAYS, policy.expired_max_rate, np.inf)
+    low = shown(np.where(context.expired, policy.expired_min_rate, np.minimum(low, least)), up=True)
+    high = np.where(context.expired, policy.expired_max_rate, high)
+    return low, np.maximum(shown(high, up=False), low)
 
 
 def guard_rails(
@@ -71,9 +73,9 @@ def guard_rails(
     ceiling = shown(room / (1.0 + capital_share), up=False)
     reachable = ceiling >= band_low
     window_low = np.minimum(table_rate, ceiling) - support_half_width
-    most = np.clip(ceiling, band_low, band_high)
-    high = np.clip(shown(table_rate + support_half_width, up=False), band_low, most)
-    low = np.clip(shown(window_low, up=True), band_low, high)
+    most = within(ceiling, band_low, band_high)
+    high = within(shown(table_rate + support_half_width, up=False), band_low, most)
+    low = within(shown(window_low, up=True), band_low, high)
     return GuardRails(
         band_low=band_low, band_high=band_high, low=low, high=high, reachable=reachable, most=most
     )
@@ -86,5 +88,5 @@ def fixed_fen(*, context: CardContext, costs: Costs, policy: PricePolicy) -> np.
 
 def shown(rate: np.ndarray, *, up: bool) -> np.ndarray:
     """The nearest rate with the shown decimals, on the safe side."""
-    scaled = np.asarray(rate, dtype=np.float64) * RATE_SCALE
+    scaled = rate * RATE_SCALE
     return (np.ceil(scaled - 1e-6) if up else np.floor(scaled + 1e-6)) / RATE_SCALE

@@ -6,16 +6,15 @@ seen in training simply weighs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
 
-from models.discount.context import CardContext
+from models.discount.context import CardContext, Kind, Memo
 
-USUAL_FACE_CNY = 300.0
 CATEGORY_FACE_SCALE = 0.5
 """How a category's own slope by face value is scaled: it is shrunk more than the common slope."""
 
@@ -38,12 +37,6 @@ class Group(NamedTuple):
 Groups = Mapping[str, Group]
 
 
-def log_face(context: CardContext) -> np.ndarray:
-    """Logarithm (n,) of the face value over a usual one; 0 where unknown."""
-    face = np.where(np.isnan(context.face_cny), USUAL_FACE_CNY, context.face_cny)
-    return np.log(np.maximum(face, 1.0) / USUAL_FACE_CNY)
-
-
 def kind_groups(context: CardContext) -> dict[str, Group]:
     """Card type, category and form."""
     kinds, place = context.kinds
@@ -56,7 +49,7 @@ def kind_groups(context: CardContext) -> dict[str, Group]:
 
 def face_of_category(context: CardContext) -> tuple[Group, np.ndarray]:
     """The category of each card, and the scaled logarithm (n,) of its face value: a slope per category."""
-    return kind_groups(context)["category"], CATEGORY_FACE_SCALE * log_face(context)
+    return kind_groups(context)["category"], CATEGORY_FACE_SCALE * context.log_face
 
 
 def design(
@@ -85,17 +78,27 @@ def _present(group: Group) -> tuple[list[str], np.ndarray]:
     return there.tolist(), np.searchsorted(there, labels)[group.place]
 
 
-def weighted(
-    context: CardContext, numbers: Numbers, groups: Groups, weights: Mapping[str, float]
-) -> np.ndarray:
-    """Sum (n,) of all inputs times their weights, added one after another: the same bits for one card and for many."""
-    own = np.array([weights.get(name, 0.0) for name in numbers.names])
-    total = np.cumsum(own[:, None] * numbers.values, axis=0)[-1]
-    for name, group in groups.items():
-        total = total + _of_each(weights, name, group)
-    category, slope = face_of_category(context)
-    return total + _of_each(weights, "face_of", category) * slope
+class Weighing:
+    """Weights of a fit, ready to be applied: in the order of the inputs that are numbers, and by kind of card.
 
+    own_type: the label of a card's group ``type``.
+    """
 
-def _of_each(weights: Mapping[str, float], name: str, group: Group) -> np.ndarray:
-    return np.array([weights.get(f"{name}/{label}", 0.0) for label in group.labels])[group.place]
+    def __init__(
+        self, weights: Mapping[str, float], names: Sequence[str], own_type: Callable[[Kind], str]
+    ) -> None:
+        self._weights, self._own_type = weights, own_type
+        self._own = np.array([weights.get(name, 0.0) for name in names])[:, None]
+        self._of_kind = Memo(self._labelled)
+
+    def sums(self, context: CardContext, numbers: np.ndarray) -> np.ndarray:
+        """Sum (n,) of all inputs times their weights, added one after another: the same bits for one card and for
+        many. numbers (k, n): the inputs that are numbers."""
+        total = np.add.accumulate(self._own * numbers)[-1]
+        own_type, category, form, slope = context.by_kind(self._of_kind.__getitem__).T
+        return total + own_type + category + form + slope * (CATEGORY_FACE_SCALE * context.log_face)
+
+    def _labelled(self, kind: Kind) -> tuple[float, ...]:
+        """Weights of the groups of :func:`kind_groups`, and of ``face_of``."""
+        names = (f"type/{self._own_type(kind)}", f"category/{kind.category}", f"form/{kind.form}")
+        return tuple(self._weights.get(name, 0.0) for name in (*names, f"face_of/{kind.category}"))

@@ -10,7 +10,7 @@ import numpy as np
 from models.discount.acceptance import AcceptanceCurve
 from models.discount.context import CardContext
 from models.discount.guard_rails import GuardRails
-from models.discount.optimiser import Economics
+from models.discount.optimiser import Economics, WholeBand
 from models.discount.resale import ResaleEstimate
 
 Part = TypeVar("Part")
@@ -41,7 +41,8 @@ class Known:
 class Placed:
     """Where the best rates of n cards lie: ``centre`` (n,) within ``rails``.
 
-    rated: what the rates were found by: ``known``, with every odd card as one of its ``usual_fen``.
+    rated: what the rates were found by: ``known``, with every odd card as one of its ``usual_fen``. whole_band: of the
+    first of them, those that are asked about.
     """
 
     known: Known
@@ -50,6 +51,7 @@ class Placed:
     table_rate: np.ndarray
     table_source: np.ndarray
     centre: np.ndarray
+    whole_band: WholeBand
 
     def first(self, rows: int) -> Placed:
         """The first rows alone."""
@@ -61,6 +63,7 @@ class Placed:
             table_rate=self.table_rate[:rows],
             table_source=self.table_source[:rows],
             centre=self.centre[:rows],
+            whole_band=self.whole_band,
         )
 
 

@@ -46,12 +46,14 @@ MOST_FLOOR = 0.0075
 class Link:
     """slopes: of g at the KNOTS, (k,), or (n, k) with a row for each card; level: g(0), one number or (n,).
 
-    least: see :func:`least_score`, one number or (n,).
+    least: see :func:`least_score`, one number or (n,). known_heights: g at the knots like ``slopes``, where it
+    was worked out before.
     """
 
     slopes: np.ndarray
     level: np.ndarray | np.float64
     least: np.ndarray | np.float64
+    known_heights: np.ndarray | None = None
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """F at raw scores (n,) or (n, g)."""
@@ -65,7 +67,7 @@ class Link:
 
     def score(self, probability: float) -> np.ndarray:
         """The raw score z with F(z) = probability: one number, or (n,)."""
-        slopes, heights = np.atleast_2d(self.slopes), np.atleast_2d(self._heights)
+        slopes, heights = np.atleast_2d(self.slopes), np.atleast_2d(self.heights)
         target = np.log(probability) - np.log1p(-probability)
         row = np.arange(len(slopes))
         place = np.clip((heights <= target).sum(axis=1) - 1, 0, len(KNOTS) - 2)
@@ -80,11 +82,13 @@ class Link:
         if self.slopes.ndim == 1:
             return self
         level, least = np.asarray(self.level)[rows], np.asarray(self.least)[rows]
-        return Link(slopes=self.slopes[rows], level=level, least=least)
+        return Link(slopes=self.slopes[rows], level=level, least=least, known_heights=self.heights[rows])
 
     @cached_property
-    def _heights(self) -> np.ndarray:
+    def heights(self) -> np.ndarray:
         """g at the knots, like ``slopes``."""
+        if self.known_heights is not None:
+            return self.known_heights
         steps = np.cumsum((self.slopes[..., 1:] + self.slopes[..., :-1]) / 2.0, axis=-1)
         heights = np.concatenate([np.zeros_like(self.slopes[..., :1]), steps], axis=-1)
         return heights - heights[..., MIDDLE, None] + np.asarray(self.level)[..., None]
@@ -93,15 +97,15 @@ class Link:
         """g and its slope at raw scores (n,) or (n, g); NaN where the score is."""
         way = scores - KNOTS[0]
         place = np.fmin(np.fmax(way, 0.0), len(KNOTS) - 2).astype(np.intp)
-        own = np.arange(len(self.slopes)) * len(KNOTS) if self.slopes.ndim == 2 else np.zeros(1, np.intp)
-        at = place + along(own, scores)
-        slopes, step = self.slopes.ravel(), way - place
-        low, rise = slopes[at], slopes[at + 1] - slopes[at]
+        step, at = way - place, place
+        if self.slopes.ndim == 2:
+            at = place + along(np.arange(0, self.slopes.size, len(KNOTS)), scores)
+        low = self.slopes.take(at)
+        rise = self.slopes.take(at + 1) - low
         within = np.minimum(np.maximum(step, 0.0), 1.0)
         slope = low + rise * within
-        return self._heights.ravel()[at] + low * within + rise * within**2 / 2.0 + slope * (
-            step - within
-        ), slope
+        value = self.heights.take(at) + low * within + rise * within**2 / 2.0 + slope * (step - within)
+        return value, slope
 
 
 def link_of(slopes: np.ndarray, level: float) -> Link:
@@ -135,21 +139,20 @@ class Links:
 
     def of(self, type_state: np.ndarray) -> Link:
         """The links of cards (n,) as one, with arrays."""
-        slopes, level, least = self._table
         place = np.array([self._place.get(name, 0) for name in type_state.tolist()], dtype=np.intp)
-        return Link(slopes=slopes[place], level=level[place], least=least[place])
+        return self._table.rows(place)
 
     @cached_property
     def _place(self) -> dict[str, int]:
         return {name: place for place, name in enumerate(self.of_type, start=1)}
 
     @cached_property
-    def _table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _table(self) -> Link:
         links = [self.overall, *self.of_type.values()]
-        return (
-            np.stack([link.slopes for link in links]),
-            np.array([link.level for link in links]),
-            np.array([link.least for link in links]),
+        return Link(
+            slopes=np.stack([link.slopes for link in links]),
+            level=np.array([link.level for link in links]),
+            least=np.array([link.least for link in links]),
         )
 
     def to_dict(self) -> dict[str, object]:

@@ -16,12 +16,12 @@ from models.discount.guard_rails import GuardRails, fixed_fen, guard_rails
 from models.discount.known import Known, Placed
 from models.discount.move_cap import DayBefore, capped, with_day_before
 from models.discount.offers import Offers
-from models.discount.optimiser import Economics, WholeBand, best_rates
+from models.discount.optimiser import Band, Economics, WholeBand, best_rates, best_rates_and_band
 from models.discount.rate_table import RateTable, is_logged
 from models.discount.resale import ResaleEstimate, ResaleModel
 from models.discount.sale_time import SaleTime
 from models.discount.special import SpecialCards, as_usual, ordinary_cards, resale_if_valid, with_rows
-from models.matrix import Columns
+from models.matrix import FEW_ROWS, Columns, within
 from models.money import payout_fen, round_rate
 from models.policy import Costs, PricePolicy
 
@@ -137,7 +137,6 @@ class DiscountModel:
             offer_centre=middle + bonus,
             centre=centre,
             uncapped=uncapped,
-            whole_band=self._whole_band(placed.rated, rails),
             placed=placed,
             never_seen=self.resale.never_seen(placed.known.context),
             rails=rails,
@@ -154,6 +153,7 @@ class DiscountModel:
         before: DayBefore | None,
     ) -> Placed:
         """The best rates of n cards, or of the (n + 2k,) of :func:`models.discount.move_cap.with_day_before`."""
+        asked = len(cards)
         if before is not None and policy.caps_moves and len(before.known):
             columns, cards = with_day_before(columns, cards, before)
         known = self.know(
@@ -173,8 +173,8 @@ class DiscountModel:
             costs=costs,
             policy=policy,
         )
-        best = best_rates(economics=economics, curve=rated.curve, low=rails.low, high=rails.high)
-        start = np.clip(table_rate, rails.low, rails.high)
+        best, whole_band = self._best(rated, rails, asked)
+        start = within(table_rate, rails.low, rails.high)
         return Placed(
             known=known,
             rated=rated,
@@ -182,7 +182,18 @@ class DiscountModel:
             table_rate=table_rate,
             table_source=table_source,
             centre=np.where(logged, start + self.trust * (best - start), best),
+            whole_band=whole_band,
         )
+
+    def _best(self, rated: Known, rails: GuardRails, asked: int) -> tuple[np.ndarray, WholeBand]:
+        """The best rates within the rails, and the whole band of the first ``asked`` cards."""
+        move = self.acceptance.pooled.competitor_part * self.table.competitor_move(rated.context)
+        band = Band(rails.band_low[:asked], rails.band_high[:asked], move[:asked])
+        search = {"economics": rated.economics, "curve": rated.curve, "low": rails.low, "high": rails.high}
+        few = len(rails.low) <= FEW_ROWS
+        best, found = best_rates_and_band(**search, band=band) if few else (best_rates(**search), None)
+        shown = rated if asked == len(rails.low) else rated.first(asked)
+        return best, WholeBand(economics=shown.economics, curve=shown.curve, band=band, found=found)
 
     def _as_usual(
         self,
@@ -233,17 +244,7 @@ class DiscountModel:
         )
         rate, density = place(centre=centre, draw=draw, low=rails.low, high=rails.high, half_width=half_width)
         middle = np.where(np.isnan(density), rate, rate - 0.5 * draw / density)
-        return np.clip(round_rate(rate), rails.low, rails.high), density, middle
-
-    def _whole_band(self, known: Known, rails: GuardRails) -> WholeBand:
-        competitor_part = self.acceptance.pooled.competitor_part
-        return WholeBand(
-            economics=known.economics,
-            curve=known.curve,
-            low=rails.band_low,
-            high=rails.band_high,
-            competitor_move=competitor_part * self.table.competitor_move(known.context),
-        )
+        return within(round_rate(rate), rails.low, rails.high), density, middle
 
     def resale_estimate(self, *, columns: Columns, rows: int) -> ResaleEstimate:
         """Resale rate and range alone, without an offer."""
@@ -331,7 +332,6 @@ def _offers(
     offer_centre: np.ndarray,
     centre: np.ndarray,
     uncapped: np.ndarray,
-    whole_band: WholeBand,
     placed: Placed,
     never_seen: np.ndarray,
     rails: GuardRails,
@@ -344,6 +344,15 @@ def _offers(
     honest, (profit, best_profit, free_profit) = _expected(known, rate, centre, uncapped)
     no_offer = (best_profit <= 0) | ~rails.reachable
     fraud, payout = economics.fraud_share, payout_fen(face, rate)
+    partial, reserve, fixed, capital, logistics, risk, whole_profit = _whole(
+        face * (resale.mean - economics.resale_mean),
+        face * (economics.resale_mean - economics.value),
+        economics.fixed_fen,
+        payout * economics.capital_share,
+        face * economics.logistics_share,
+        _risk_fen(economics, honest, rate),
+        profit,
+    )
     return Offers(
         face_value_fen=face,
         rate=rate,
@@ -369,21 +378,22 @@ def _offers(
         band_low=rails.band_low,
         band_high=rails.band_high,
         fraud_share=fraud,
-        expected_profit_fen=_whole(profit),
+        expected_profit_fen=whole_profit,
         no_offer=no_offer,
         waits=no_offer & rails.reachable & (free_profit > 0),
         spent_fen=cards.spent_fen,
         resale_if_valid=resale_if_valid(known.context, resale.mean),
-        partial_fen=_whole(face * (resale.mean - economics.resale_mean)),
+        partial_fen=partial,
         days_to_sell=known.days_to_sell,
-        reserve_fen=_whole(face * (economics.resale_mean - economics.value)),
-        fixed_fen=_whole(economics.fixed_fen),
-        capital_fen=_whole(payout * economics.capital_share),
-        logistics_fen=_whole(face * economics.logistics_share),
-        risk_fen=_whole(_risk_fen(economics, honest, rate)),
-        whole_band=whole_band,
+        reserve_fen=reserve,
+        fixed_fen=fixed,
+        capital_fen=capital,
+        logistics_fen=logistics,
+        risk_fen=risk,
+        whole_band=placed.whole_band,
     )
 
 
-def _whole(amount: np.ndarray) -> np.ndarray:
-    return np.rint(amount).astype(np.int64)
+def _whole(*amounts: np.ndarray) -> np.ndarray:
+    """Each of the amounts (n,) in whole fen, int64 (k, n)."""
+    return np.rint(np.array(amounts)).astype(np.int64)

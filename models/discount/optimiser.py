@@ -18,14 +18,15 @@ own moves a card's best rate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 
 from models.discount.acceptance import AcceptanceCurve
 from models.discount.link import MOST_FLOOR
-from models.matrix import along
+from models.matrix import along, within
 from models.money import RATE_SCALE
 
 STEPS = (32, 1)
@@ -68,9 +69,13 @@ class Economics:
 
     def honest_part_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
         """What decides the rate: ``(H + k) (margin)`` with k of the card type, see the module."""
-        fraud = along(self.fraud_of_type, rate)
-        floor = np.minimum(self.fraud_loss * fraud / np.maximum(1.0 - fraud, 1e-9), MOST_FLOOR)
-        return (honest + floor) * self.honest_profit_fen(rate, reserve=True)
+        return (honest + along(self._floor, rate)) * self.honest_profit_fen(rate, reserve=True)
+
+    @cached_property
+    def _floor(self) -> np.ndarray:
+        """k (n,)."""
+        fraud = self.fraud_of_type
+        return np.minimum(self.fraud_loss * fraud / np.maximum(1.0 - fraud, 1e-9), MOST_FLOOR)
 
     def expected_profit_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
         """V at ``rate`` where honest sellers accept with probability ``honest``: (n,) or (n, g)."""
@@ -78,10 +83,19 @@ class Economics:
         return (1.0 - fraud) * honest * self.honest_profit_fen(rate) - fraud * self.fraud_loss_fen(rate)
 
     def rows(self, rows: slice | np.ndarray) -> Economics:
-        return replace(
-            self,
-            **{name: values[rows] for name, values in vars(self).items() if isinstance(values, np.ndarray)},
-        )
+        return self._changed(lambda values: values[rows])
+
+    def for_grids(self) -> Economics:
+        """The same, each array (n, 1), to be asked about grids of rates (n, g)."""
+        return self._changed(lambda values: values[:, None])
+
+    def _changed(self, change: Callable[[np.ndarray], np.ndarray]) -> Economics:
+        parts = {name: getattr(self, name) for name in _PARTS}
+        changed = {name: change(part) for name, part in parts.items() if isinstance(part, np.ndarray)}
+        return replace(self, **changed)
+
+
+_PARTS = tuple(field.name for field in fields(Economics))
 
 
 def best_rates(
@@ -97,15 +111,15 @@ def best_rates(
 
 
 def _best_of(economics: Economics, curve: AcceptanceCurve, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    least = np.rint(np.minimum(np.maximum(curve.least_rate(), low), high) * RATE_SCALE).astype(np.int64)
+    least = np.rint(within(curve.least_rate(), low, high) * RATE_SCALE).astype(np.int64)
     most = np.rint(high * RATE_SCALE).astype(np.int64)
     from_place, to_place = least, most
-    best = least
+    best, rows, economics = least, np.arange(len(least)), economics.for_grids()
     for step in STEPS:
         places = _places(from_place, to_place, step)
         rates = places / RATE_SCALE
         values = economics.honest_part_fen(rates, curve.honest(rates))
-        best = places[np.arange(len(places)), values.argmax(axis=1)]
+        best = places[rows, values.argmax(axis=1)]
         from_place, to_place = np.maximum(best - step, least), np.minimum(best + step, most)
     return best / RATE_SCALE
 
@@ -114,23 +128,52 @@ def _places(from_place: np.ndarray, to_place: np.ndarray, step: int) -> np.ndarr
     """Both ends of each row's stretch of the lattice and the multiples of ``step`` between, (n, g)."""
     first = from_place // step
     count = int((to_place // step - first).max()) + 2
-    places = (first * step)[:, None] + step * np.arange(count)
-    return np.minimum(np.maximum(places, from_place[:, None]), to_place[:, None])
+    places = (first * step)[:, None] + np.arange(0, step * count, step)
+    return within(places, from_place[:, None], to_place[:, None])
+
+
+def best_rates_and_band(
+    *, economics: Economics, curve: AcceptanceCurve, low: np.ndarray, high: np.ndarray, band: Band
+) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`best_rates` (k,) of k cards, and those of the first n of them in their whole ``band``, as the market is
+    and if the best competitor bid what it usually bids (2, n): in one search, for with few cards three searches take
+    three times as long as one of as many rows."""
+    size, moved = len(band.low), bool(band.competitor_move.any())
+    again = 1 + moved
+    rows = np.concatenate([np.arange(len(low)), *[np.arange(size)] * again])
+    curve = curve.rows(rows)
+    if moved:
+        stays = np.zeros(len(rows) - size)
+        curve = replace(curve, location=curve.location - np.concatenate([stays, band.competitor_move]))
+    best = best_rates(
+        economics=economics.rows(rows),
+        curve=curve,
+        low=np.concatenate([low, *[band.low] * again]),
+        high=np.concatenate([high, *[band.high] * again]),
+    )
+    free = best[len(low) : len(low) + size]
+    return best[: len(low)], np.stack([free, best[-size:] if moved else free])
+
+
+@dataclass(frozen=True)
+class Band:
+    """The price band (n,) of n cards, and how far (n,) the best competitor's bid of the moment, against its usual one,
+    moved the location of the curve."""
+
+    low: np.ndarray
+    high: np.ndarray
+    competitor_move: np.ndarray
 
 
 @dataclass(frozen=True)
 class WholeBand:
-    """n cards without guard rails but for their price band: what a price is explained by, worked out when asked for.
-
-    low, high (n,): the band. competitor_move (n,): how far the best competitor's bid of the moment, against its usual
-    one, moved the location of the curve.
-    """
+    """n cards without guard rails but for their price band: what a price is explained by, worked out when asked for
+    where it was not ``found`` (2, n) before."""
 
     economics: Economics
     curve: AcceptanceCurve
-    low: np.ndarray
-    high: np.ndarray
-    competitor_move: np.ndarray
+    band: Band
+    found: np.ndarray | None = None
 
     @property
     def free_rate(self) -> np.ndarray:
@@ -144,22 +187,18 @@ class WholeBand:
 
     @cached_property
     def _best(self) -> np.ndarray:
-        """Both (2, n), searched for at once: for one card two searches take twice as long as one of two rows."""
-        size = len(self.low)
-        if not self.competitor_move.any():
-            best = best_rates(economics=self.economics, curve=self.curve, low=self.low, high=self.high)
-            return np.stack([best, best])
-        twice = self.rows(np.tile(np.arange(size), 2))
-        move = np.concatenate([np.zeros(size), self.competitor_move])
-        curve = replace(twice.curve, location=twice.curve.location - move)
-        best = best_rates(economics=twice.economics, curve=curve, low=twice.low, high=twice.high)
-        return best.reshape(2, size)
+        if self.found is not None:
+            return self.found
+        nothing = self.band.low[:0]
+        _, both = best_rates_and_band(
+            economics=self.economics, curve=self.curve, low=nothing, high=nothing, band=self.band
+        )
+        return both
 
     def rows(self, rows: slice | np.ndarray) -> WholeBand:
         return WholeBand(
             economics=self.economics.rows(rows),
             curve=self.curve.rows(rows),
-            low=self.low[rows],
-            high=self.high[rows],
-            competitor_move=self.competitor_move[rows],
+            band=Band(**{name: values[rows] for name, values in vars(self.band).items()}),
+            found=None if self.found is None else self.found[:, rows],
         )

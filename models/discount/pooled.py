@@ -10,13 +10,14 @@ posterior; slopes are never negative, and e never falls with face value or days 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import scipy.optimize
 import scipy.sparse
 
 from models.discount.context import HOUR_WAVES, CardContext
-from models.discount.inputs import Group, Numbers, design, kind_groups, weighted
+from models.discount.inputs import Group, Numbers, Weighing, design, kind_groups
 from models.discount.link import PLAIN, SMALLEST, Link, Links, fit_links
 from models.discount.resale import ResaleEstimate
 
@@ -24,6 +25,7 @@ RATE_UNIT = 0.05
 """Slopes and places are counted in units of five points of face value."""
 FACE_STEPS_CNY = (50, 100, 150, 200, 300, 500, 800, 1000, 2000)
 EXPIRY_STEPS_DAYS = (0, 7, 15, 30, 45, 60, 90, 135, 180, 365, 730)
+_FACE_EDGES, _EXPIRY_EDGES = np.array(FACE_STEPS_CNY)[:, None], np.array(EXPIRY_STEPS_DAYS)[:, None]
 STEPS = (
     *(f"face>={edge}" for edge in FACE_STEPS_CNY),
     *(f"days>={edge}" for edge in EXPIRY_STEPS_DAYS),
@@ -79,9 +81,13 @@ class PooledLogit:
         slope = self.resale_slope + self.competitor_slope
         level = self.intercept + self.no_competitor * ~known
         if self.weights:
-            level = level - weighted(context, _steps(context), _groups(context), self.weights)
+            level = level - self._weighing.sums(context, _steps(context))
         location = resale.mean + self.competitor_part * (competitor - resale.mean) - RATE_UNIT * level / slope
         return location, np.full(len(location), np.log(slope))
+
+    @cached_property
+    def _weighing(self) -> Weighing:
+        return Weighing(self.weights, STEPS, lambda kind: kind.type_state)
 
 
 def fit_pooled(
@@ -162,7 +168,7 @@ class _Problem:
         known, competitor = _competitor(context, resale)
         gaps = [(rate - resale.mean) / RATE_UNIT, (rate - competitor) / RATE_UNIT]
         slopes = scipy.sparse.csr_matrix(np.stack([np.ones(len(rate)), *gaps, ~known], axis=1))
-        names, inputs = design(context, _steps(context), _groups(context))
+        names, inputs = design(context, Numbers(STEPS, _steps(context)), _groups(context))
         matrix = scipy.sparse.csr_matrix(scipy.sparse.hstack([slopes, -inputs]))
         mean = np.asarray(matrix.mean(axis=0)).ravel()
         square = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel()
@@ -210,18 +216,16 @@ class _Problem:
         return float(loss + (precision * away**2).sum() / 2), gradient * unit
 
 
-def _steps(context: CardContext) -> Numbers:
-    """Face value and days to expiry as steps (1.0 from the edge on), an odd face, no expiry, and the hour."""
-    days = context.days_to_expiry
-    values = np.concatenate(
-        [
-            context.face_cny >= np.array(FACE_STEPS_CNY)[:, None],
-            days >= np.array(EXPIRY_STEPS_DAYS)[:, None],
-            np.stack([np.isnan(days), context.face_is_usual == 0]),
-            context.hour_waves,
-        ]
-    )
-    return Numbers(STEPS, values)
+def _steps(context: CardContext) -> np.ndarray:
+    """Values (k, n) of STEPS: face value and days to expiry as steps (1.0 from the edge on), no expiry, an odd face,
+    and the hour."""
+    days, faces, edges = context.days_to_expiry, len(_FACE_EDGES), len(_FACE_EDGES) + len(_EXPIRY_EDGES)
+    values = np.empty((len(STEPS), len(days)))
+    values[:faces] = context.face_cny >= _FACE_EDGES
+    values[faces:edges] = days >= _EXPIRY_EDGES
+    values[edges], values[edges + 1] = np.isnan(days), context.face_is_usual == 0
+    values[edges + 2 :] = context.hour_waves
+    return values
 
 
 def _groups(context: CardContext) -> dict[str, Group]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from models.discount.context import CardContext, Kind
+from models.discount.context import CardContext, Kind, Memo
 from models.discount.resale_errors import DAY_MS, ResaleErrors, runs
 
 LEVELS = (0.05, 0.10, 0.50, 0.90, 0.95)
@@ -43,8 +44,12 @@ class RangeTable:
     def of(self, context: CardContext) -> tuple[np.ndarray, np.ndarray]:
         """Of each card's narrowest group: scaled residuals (n, levels), and the usual distance (n,) from the expected
         rate down to p10."""
-        found = context.by_kind(self._of).reshape(len(context), len(LEVELS) + 1)
+        found = context.by_kind(self._found.__getitem__).reshape(len(context), len(LEVELS) + 1)
         return found[:, :-1], found[:, -1]
+
+    @cached_property
+    def _found(self) -> Memo:
+        return Memo(self._of)
 
     def _of(self, kind: Kind) -> tuple[float, ...]:
         """Quantiles and width of the narrowest group."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 import numpy as np
 import scipy.optimize
 
-from models.discount.context import CardContext, Kind
+from models.discount.context import CardContext, Kind, Memo
 
 MIN_CELL_ROWS = 30
 HALF_LIFE_DAYS = 30.0
@@ -29,6 +30,7 @@ DEFAULT, BAND, EXPIRED, CATEGORY, COMPETITOR = "default", "band", "expired", "ca
 TYPE, TYPE_EXPIRY, TYPE_EXPIRY_FORM = "type", "type_expiry", "type_expiry_form"
 SOURCES = (DEFAULT, BAND, EXPIRED, CATEGORY, COMPETITOR, TYPE, TYPE_EXPIRY, TYPE_EXPIRY_FORM)
 """Where a rate of the table can come from, weakest first."""
+_SOURCES = np.array(SOURCES, dtype=object)
 LOGGED_SOURCES = (TYPE, TYPE_EXPIRY, TYPE_EXPIRY_FORM)
 """Sources that stand on logged offers of the card's own type."""
 CELL_LEVELS = (CATEGORY, *LOGGED_SOURCES)
@@ -54,22 +56,22 @@ class RateTable:
 
     def rate(self, context: CardContext) -> tuple[np.ndarray, np.ndarray]:
         """Rates (n,) and where each came from (n,) object: see SOURCES."""
-        found = context.by_kind(lambda kind: [self.cells.get(key, np.nan) for key in cells_of(kind)])
-        category, *logged = found.reshape(len(context), len(CELL_LEVELS)).T
-        follow = self.competitor_share * self.competitor_move(context)
-        candidates = np.stack(
-            [
-                np.full(len(context), DEFAULT_RATE),
-                (context.min_rate + context.max_rate) / 2,
-                np.where(context.expired, EXPIRED_RATE, np.nan),
-                category,
-                context.competitor_best - UNDER_COMPETITOR,
-                *(cell + follow for cell in logged),
-            ]
-        )
+        found = context.by_kind(self._found.__getitem__).reshape(len(context), len(CELL_LEVELS)).T
+        candidates = np.empty((len(SOURCES), len(context)))
+        candidates[0] = DEFAULT_RATE
+        candidates[1] = (context.min_rate + context.max_rate) / 2
+        candidates[2] = np.where(context.expired, EXPIRED_RATE, np.nan)
+        candidates[3] = found[0]
+        candidates[4] = context.competitor_best - UNDER_COMPETITOR
+        candidates[5:] = found[1:] + self.competitor_share * self.competitor_move(context)
         strongest = len(SOURCES) - 1 - np.isfinite(candidates[::-1]).argmax(axis=0)
         rate = candidates[strongest, np.arange(len(context))]
-        return np.minimum(np.maximum(rate, 0.0), 1.0), np.array(SOURCES, dtype=object)[strongest]
+        return np.minimum(np.maximum(rate, 0.0), 1.0), _SOURCES[strongest]
+
+    @cached_property
+    def _found(self) -> Memo:
+        """The cells of a kind of card, NaN where there is none."""
+        return Memo(lambda kind: [self.cells.get(key, np.nan) for key in cells_of(kind)])
 
     def competitor_move(self, context: CardContext) -> np.ndarray:
         """Best competitor's bid less its usual one (n,), 0 where either is unknown."""

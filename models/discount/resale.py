@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import lightgbm
@@ -23,12 +24,13 @@ from models.discount.context import CardContext, relative_matrix
 from models.discount.directions import COMPETITOR_COLUMNS, UNDIRECTED, constraints
 from models.discount.ranges import RangeTable, fit_ranges
 from models.discount.resale_errors import ResaleErrors, resale_errors
-from models.matrix import Columns, Encoding
+from models.matrix import Columns, Encoding, within
 from models.trees import predict
 
 ERROR_HEAD: dict[str, object] = {"objective": "gamma"}
 LEAST_ERROR = 0.002
 """No resale rate is known better than a fifth of a point; also keeps the logarithm of an error finite."""
+_LOG_LEAST_ERROR = np.log(LEAST_ERROR)
 MIN_EXPIRED_ROWS = 30
 """Fewer resales of expired cards than this teach nothing: such a card keeps its anchor and a wide range."""
 HIGHEST_RATE = 1.5
@@ -130,8 +132,12 @@ class ResaleModel:
 
     def _predict(self, *, columns: Columns, anchor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distance of the mean from the anchor, and expected absolute error."""
-        matrix = _capped(relative_matrix(columns, self.encoding, anchor), self.encoding.names, self.ceilings)
+        matrix = np.minimum(relative_matrix(columns, self.encoding, anchor), self._ceilings)
         return predict(self.boosters["mean"], matrix), _expected_error(self.boosters["error"], matrix)
+
+    @cached_property
+    def _ceilings(self) -> np.ndarray:
+        return _ceiling_row(self.encoding.names, self.ceilings)
 
     def save(self, folder: Path) -> None:
         """LightGBM text files and ``resale.json``."""
@@ -187,7 +193,7 @@ def fit_resale(
     encoding = Encoding.fit(columns, known)
     matrix = relative_matrix(columns, encoding, anchor)
     ceilings = _ceilings(matrix, encoding.names)
-    matrix = _capped(matrix, encoding.names, ceilings)
+    matrix = np.minimum(matrix, _ceiling_row(encoding.names, ceilings))
     target = resale_rate - anchor
     data = binned(matrix=matrix, names=encoding.names, categorical=encoding.categorical, settings=settings)
     mean_head = {"objective": "regression", **constraints(encoding.names)}
@@ -222,7 +228,7 @@ def fit_resale(
 
 
 def _possible(rate: np.ndarray) -> np.ndarray:
-    return np.minimum(np.maximum(rate, 0.0), HIGHEST_RATE)
+    return within(rate, 0.0, HIGHEST_RATE)
 
 
 def _ceilings(matrix: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
@@ -234,10 +240,10 @@ def _ceilings(matrix: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
     }
 
 
-def _capped(matrix: np.ndarray, names: tuple[str, ...], ceilings: Mapping[str, float]) -> np.ndarray:
-    return np.minimum(matrix, [ceilings.get(name, np.inf) for name in names])
+def _ceiling_row(names: tuple[str, ...], ceilings: Mapping[str, float]) -> np.ndarray:
+    return np.array([ceilings.get(name, np.inf) for name in names])
 
 
 def _expected_error(booster: lightgbm.Booster, matrix: np.ndarray) -> np.ndarray:
     """Expected absolute error (n,) of the mean, in rate."""
-    return np.exp(np.minimum(np.maximum(predict(booster, matrix), np.log(LEAST_ERROR)), 0.0))
+    return np.exp(within(predict(booster, matrix), _LOG_LEAST_ERROR, 0.0))

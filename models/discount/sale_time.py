@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from models.discount.context import CardContext, Kind
+from models.discount.context import CardContext, Kind, Memo
 
 POOLING_STRENGTH = 20.0
 """A card type's mean is drawn to its category's as if by so many sales, a category's to that of all."""
@@ -23,13 +24,17 @@ class SaleTime:
 
     def expected(self, context: CardContext, *, usual: float) -> np.ndarray:
         """Expected days (n,); ``usual`` where no sale was ever seen."""
-        overall = usual if self.overall is None else self.overall
+        if self.overall is None:
+            return np.full(len(context), usual)
+        return context.by_kind(self._found.__getitem__)
 
-        def of(kind: Kind) -> float:
-            own, wider = _keys(kind)
-            return self.days.get(own, self.days.get(wider, overall))
+    @cached_property
+    def _found(self) -> Memo:
+        return Memo(self._of)
 
-        return context.by_kind(of)
+    def _of(self, kind: Kind) -> float | None:
+        own, wider = _keys(kind)
+        return self.days.get(own, self.days.get(wider, self.overall))
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)

@@ -19,7 +19,8 @@ def valid_minutes(*, columns: Columns, rows: int, policy: PricePolicy) -> np.nda
     The price of a random walk strays with the square root of time, so a market twice as wild as usual shortens the
     promise to a quarter; a calm one, or one without bids, leaves it at the policy's length.
     """
-    volatility = np.nan_to_num(columns[VOLATILITY]) if VOLATILITY in columns else np.zeros(rows)
+    volatility = columns.get(VOLATILITY, np.zeros(rows))
+    volatility = np.where(np.isnan(volatility), 0.0, volatility)
     share = (USUAL_VOLATILITY / np.maximum(volatility, USUAL_VOLATILITY)) ** 2
     least = min(policy.quote_valid_least_minutes, policy.quote_valid_minutes)
     return np.maximum(np.floor(policy.quote_valid_minutes * share), least).astype(np.int64)
