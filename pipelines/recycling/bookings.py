@@ -36,6 +36,7 @@ BUY, SETTLE, FEE, LOGISTICS_FEE, CONFIRM = (
     "charge_logistics",
     "confirm_payout",
 )
+FREEZE = "freeze_payout"
 SET_ASIDE = "set_aside_tax"
 COMPENSATE = "compensate_seller"
 """What a dispute found that a seller is still owed."""
@@ -74,7 +75,7 @@ def move_cash(*, transfer_id: str, source: Channel, target: Channel, amount_fen:
 def freeze_payout(*, transfer_id: str, trade_id: str, channel: Channel, amount_fen: int) -> list[Transfer]:
     """The quote was accepted: reserve its payout, so that it cannot be spent on anything else."""
     sides = (transit(channel), cash(channel))
-    return [Transfer(transfer_id, "freeze_payout", amount_fen, *sides, kind="pending", trade_id=trade_id)]
+    return [Transfer(transfer_id, FREEZE, amount_fen, *sides, kind="pending", trade_id=trade_id)]
 
 
 def settle_payout(

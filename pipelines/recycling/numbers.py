@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -50,25 +50,26 @@ def trade_numbers(
         where.append(submissions.c.profile == profile)
     if since is not None:
         where.append(submissions.c.created_at >= since)
-    rows = list(connection.execute(sa.select(submissions).where(*where)).mappings())
+    read = (submissions.c[name] for name in ("state", "seller_id", "payout_fen", "first_payout_fen"))
+    rows = list(connection.execute(sa.select(*read).where(*where)).mappings())
     states = Counter(row["state"] for row in rows)
     bought = [row for row in rows if row["state"] in BOUGHT]
     settled = [row for row in bought if row["state"] != "verified"]
     sellers = Counter(row["seller_id"] for row in rows)
-    moments = _moments(connection, since=since)
+    moments = _moments(connection, where)
     complaints, mean_cost, waiting = _complaints(connection, where)
     return TradeNumbers(
         trades=len(rows),
         states=dict(states),
         refused_share=_share(states["rejected"], len(rows)),
-        by_hand_share=_share(sum(moments[row["submission_id"]].by_hand for row in rows), len(rows)),
-        response_seconds_p50=_median(_waits(rows, moments, "submitted", "answered")),
+        by_hand_share=_share(sum(row["by_hand"] for row in moments), len(rows)),
+        response_seconds_p50=_median(_waits(moments, "submitted", "answered")),
         returning_share=_share(sum(count > 1 for count in sellers.values()), len(sellers)),
         bait_and_cut=_share(sum(_was_cut(row) for row in settled), len(settled)),
         complaint_share=_share(complaints, len(bought)),
         complaint_cost_fen=mean_cost,
         open_complaints=waiting,
-        paid_seconds_p50=_median(_waits(rows, moments, "accepted", "paid")),
+        paid_seconds_p50=_median(_waits(moments, "accepted", "paid")),
         **asdict(trade_money(connection, where)),
     )
 
@@ -89,36 +90,28 @@ def _was_cut(row: sa.RowMapping) -> bool:
     return row["payout_fen"] < row["first_payout_fen"]
 
 
-@dataclass
-class _Moments:
-    """When things first happened to a trade, and whether a person had a hand in it."""
-
-    at: dict[str, datetime]
-    by_hand: bool = False
-
-
-def _moments(connection: sa.Connection, *, since: datetime | None) -> dict[str, _Moments]:
-    """Of every trade with a step since then: each trade submitted since has all of its steps among them."""
+def _moments(connection: sa.Connection, where: Sequence[sa.ColumnElement[bool]]) -> list[sa.RowMapping]:
+    """When things first happened to each trade, None where they did not, and whether a person had a hand in it (0, 1).
+    Put together by the database: steps are many."""
     columns = steps.c
-    chosen = sa.select(columns.submission_id, columns.source, columns.target, columns.actor, columns.at)
-    if since is not None:
-        chosen = chosen.where(columns.at >= since)
-    found: dict[str, _Moments] = defaultdict(lambda: _Moments({}))
-    for row in connection.execute(chosen.order_by(columns.seq)).mappings():
-        trade = found[row["submission_id"]]
-        trade.at.setdefault(row["target"], row["at"])
-        if row["target"] in ("quoted", "rejected"):
-            trade.at.setdefault("answered", row["at"])
-        trade.by_hand = trade.by_hand or row["actor"] == "person"
-    return found
+
+    def first(name: str, *targets: str) -> sa.Label[datetime]:
+        return sa.func.min(sa.case((columns.target.in_(targets), columns.at))).label(name)
+
+    by_hand = sa.func.max(sa.case((columns.actor == "person", 1), else_=0)).label("by_hand")
+    chosen = sa.select(
+        first("submitted", "submitted"),
+        first("answered", "quoted", "rejected"),
+        first("accepted", "accepted"),
+        first("paid", "paid"),
+        by_hand,
+    ).join(submissions, submissions.c.submission_id == columns.submission_id)
+    return list(connection.execute(chosen.where(*where).group_by(columns.submission_id)).mappings())
 
 
-def _waits(
-    rows: Sequence[sa.RowMapping], moments: Mapping[str, _Moments], first: str, then: str
-) -> list[float]:
+def _waits(moments: Sequence[sa.RowMapping], first: str, then: str) -> list[float]:
     """Seconds between two things, of the trades to which both happened."""
-    times = [moments[row["submission_id"]].at for row in rows]
-    return [(at[then] - at[first]).total_seconds() for at in times if first in at and then in at]
+    return [(row[then] - row[first]).total_seconds() for row in moments if row[first] and row[then]]
 
 
 def _share(part: int, whole: int) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -30,13 +31,50 @@ class TradeMoney:
     paid_fen: int
     lost_fen: int
 
+    def __add__(self, other: TradeMoney) -> TradeMoney:
+        names = [part.name for part in fields(TradeMoney)]
+        return TradeMoney(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
 
 def trade_money(connection: sa.Connection, where: Sequence[sa.ColumnElement[bool]]) -> TradeMoney:
     """The money of the trades that meet conditions on their rows."""
+    sums = _sums()
+    row = connection.execute(_of_trades(sums).where(*where)).mappings().one()
+    return TradeMoney(**{name: int(row[name] or 0) for name in sums})
+
+
+def money_by_profile(connection: sa.Connection, *, after: int, until: int) -> dict[str, TradeMoney]:
+    """What the transfers of these numbers (``after`` left out) add to the money of each profile's trades: whoever keeps
+    the sums reads each transfer once."""
+    sums = _sums()
+    numbered = sa.and_(transfers.c.seq > after, transfers.c.seq <= until)
+    chosen = (
+        _of_trades(sums).add_columns(submissions.c.profile).where(numbered).group_by(submissions.c.profile)
+    )
+    found = connection.execute(chosen).mappings()
+    return {row["profile"]: TradeMoney(**{name: int(row[name]) for name in sums}) for row in found}
+
+
+def newest_transfer(connection: sa.Connection) -> int:
+    """The number of the newest transfer. They are posted one after another: none of a smaller number comes later."""
+    return connection.execute(sa.select(sa.func.coalesce(sa.func.max(transfers.c.seq), 0))).scalar_one()
+
+
+_BEGUN = transfers.alias("begun")
+"""The pending transfer that a settle or void ends."""
+
+
+def _of_trades(sums: Mapping[str, sa.ColumnElement[int]]) -> sa.Select[*tuple[Any, ...]]:
+    joined = transfers.join(submissions, submissions.c.submission_id == transfers.c.trade_id)
+    joined = joined.outerjoin(_BEGUN, _BEGUN.c.transfer_id == transfers.c.pending_id)
+    return sa.select(*(value.label(name) for name, value in sums.items())).select_from(joined)
+
+
+def _sums() -> dict[str, sa.ColumnElement[int]]:
+    """Each figure as a sum over transfers, so that what comes later can be added."""
     columns = transfers.c
-    joined = transfers.join(submissions, submissions.c.submission_id == columns.trade_id)
     done = columns.kind.in_(("posted", "settle"))
-    reason = {
+    reasons = {
         name: _sum(sa.and_(done, columns.reason == code))
         - _sum(sa.and_(done, columns.reason == f"correct_{code}"))
         for name, code in (
@@ -48,20 +86,18 @@ def trade_money(connection: sa.Connection, where: Sequence[sa.ColumnElement[bool
             ("bought_fen", bookings.BUY),
         )
     }
-    ends = transfers.alias()
-    is_open = ~sa.exists(sa.select(ends.c.seq).where(ends.c.pending_id == columns.transfer_id))
-    sums = reason | {
+    frozen = sa.and_(columns.kind == "pending", columns.reason == bookings.FREEZE)
+    return reasons | {
         "stock_fen": _net(done, STOCK.name),
         "lost_fen": _net(done, LOSSES.name),
-        "frozen_fen": _sum(sa.and_(columns.kind == "pending", columns.reason == "freeze_payout", is_open)),
+        "frozen_fen": _sum(frozen) - _sum(_BEGUN.c.reason == bookings.FREEZE, _BEGUN.c.amount_fen),
     }
-    chosen = sa.select(*(value.label(name) for name, value in sums.items())).select_from(joined).where(*where)
-    row = connection.execute(chosen).mappings().one()
-    return TradeMoney(**{name: int(row[name] or 0) for name in sums})
 
 
-def _sum(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    return sa.func.coalesce(sa.func.sum(sa.case((condition, transfers.c.amount_fen), else_=0)), 0)
+def _sum(
+    condition: sa.ColumnElement[bool], amount: sa.ColumnElement[int] = transfers.c.amount_fen
+) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.func.sum(sa.case((condition, amount), else_=0)), 0)
 
 
 def _net(done: sa.ColumnElement[bool], account: str) -> sa.ColumnElement[int]:

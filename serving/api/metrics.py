@@ -37,6 +37,8 @@ _RATES = (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.84, 0.87, 0.9, 0.91, 0.92, 0.93, 0.94
 _PROBABILITIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
+SHARES = ("refused_share", "by_hand_share", "returning_share", "bait_and_cut", "complaint_share")
+MEDIANS = ("response_seconds_p50", "paid_seconds_p50")
 NO_OFFER = "no_offer"
 """In place of the decision of a quote that offers nothing: nothing is decided there."""
 
@@ -106,6 +108,24 @@ class Metrics:
             "huika_trades_in_trouble", "Open trades whose work failed the last time, by what", "trouble"
         )
         self._troubled: set[str] = set()
+        self._trade_parts()
+
+    def _trade_parts(self) -> None:
+        told = {
+            "trades_recent": "Trades submitted in the last 30 days",
+            "trade_complaint_cost_fen": "Mean cost of a decided complaint, in fen, of those trades",
+            "trade_open_complaints": "Complaints about those trades that are not decided",
+        }
+        self._trades_of, self._complaint_cost, self._complaints = (
+            self._gauge(f"huika_{name}", text, "profile") for name, text in told.items()
+        )
+        self._trade_shares = self._gauge("huika_trade_share", "Share of those trades", "profile", "of")
+        self._trade_seconds = self._gauge(
+            "huika_trade_median_seconds", "Median time of those trades", "profile", "until"
+        )
+        self._trade_money = self._gauge(
+            "huika_trade_money_fen", "Money of all trades by the ledger, in fen", "profile", "what"
+        )
         self._called = self._counter(
             "huika_provider_calls", "Calls of providers, by result", "partner", "result"
         )
@@ -153,15 +173,34 @@ class Metrics:
         self._newest.of().set(self._clock() - seconds)
         self._waiting.of().set(waiting)
 
-    def trades(self, *, states: Mapping[str, int], troubles: Mapping[str, int]) -> None:
-        """So many trades stand in each state, and so many open ones have each trouble (stable codes)."""
+    def trades(self, *, states: Mapping[str, int], troubles: Mapping[str, int] | None = None) -> None:
+        """So many trades stand in each of these states, and so many open ones have each trouble (stable codes; None:
+        as before)."""
         for state, count in states.items():
             self._trades.of(state).set(count)
+        if troubles is None:
+            return
         for trouble in self._troubled - set(troubles):
             self._troubles.of(trouble).set(0)
         for trouble, count in troubles.items():
             self._troubles.of(trouble).set(count)
         self._troubled |= set(troubles)
+
+    def trade_numbers(self, profile: str, numbers: Mapping[str, Any]) -> None:
+        """The numbers of a profile's newest trades, as :class:`pipelines.recycling.numbers.TradeNumbers`; shares and
+        medians are NaN where nothing is there to divide by."""
+        self._trades_of.of(profile).set(numbers["trades"])
+        for name in SHARES:
+            self._trade_shares.of(profile, name.removesuffix("_share")).set(numbers[name])
+        for name in MEDIANS:
+            self._trade_seconds.of(profile, name.removesuffix("_seconds_p50")).set(numbers[name])
+        self._complaint_cost.of(profile).set(numbers["complaint_cost_fen"])
+        self._complaints.of(profile).set(numbers["open_complaints"])
+
+    def trade_money(self, profile: str, money: Mapping[str, int]) -> None:
+        """The money of all trades of a profile, as :class:`pipelines.recycling.trade_money.TradeMoney`."""
+        for name, fen in money.items():
+            self._trade_money.of(profile, name.removesuffix("_fen")).set(fen)
 
     def provider_called(self, partner: str, result: str) -> None:
         """A provider called about a payout or transfer; a result of the call, or the code of its refusal."""

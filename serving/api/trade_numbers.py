@@ -1,36 +1,22 @@
-"""The numbers the trade watches, over HTTP and as gauges: what became of trades, how fast, and where the money is."""
+"""The numbers the trade watches, over HTTP: what became of trades, how fast, and where the money is."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
-from pipelines.application_data import ApplicationData
 from pipelines.recycling.numbers import trade_numbers
 from pipelines.recycling.policy import PROFILES
-from pipelines.recycling.states import STATES
-from pipelines.recycling.trade_tables import submissions
 from serving.api import submission_examples as examples
 from serving.api.answers import Json
 from serving.api.bodies import money
 from serving.api.desk import Desk
 from serving.api.document import answer
-from serving.api.metrics import Metrics
 from serving.api.schemas import Body, Money
-
-log = logging.getLogger("huika")
-
-LOOK_SECONDS = 10
-OPEN = tuple(state.code for state in STATES.values() if not state.is_end)
 
 router = APIRouter(tags=["recycling"])
 
@@ -93,38 +79,3 @@ def _told(numbers: Mapping[str, Any]) -> dict[str, Any]:
     sums = tuple(name for name in numbers if name.endswith("_fen") and name != "complaint_cost_fen")
     told = {name: None if value != value else value for name, value in numbers.items() if name not in sums}
     return told | {name.removesuffix("_fen"): money(numbers[name]) for name in sums}
-
-
-@dataclass(frozen=True)
-class TradeWatch:
-    """Tells the metrics every few seconds how many trades stand in which state and which troubles they have.
-
-    data: with connections of its own, for it is read in threads.
-    """
-
-    data: ApplicationData
-    metrics: Metrics
-
-    async def keep(self) -> None:
-        """Never ends. What cannot be looked at keeps the figures of the last time."""
-        while True:
-            try:
-                await run_in_threadpool(self.look)
-            except Exception:
-                log.exception("the trades could not be counted")
-            await asyncio.sleep(LOOK_SECONDS)
-
-    def look(self) -> None:
-        """Tell once. Troubles are counted among the trades that have not ended, and of cards on their way back."""
-        columns = submissions.c
-        with self.data.transaction() as connection:
-            states = _counts(connection, sa.select(columns.state, sa.func.count()).group_by(columns.state))
-            troubled = sa.select(columns.trouble, sa.func.count()).where(
-                sa.or_(columns.state.in_(OPEN), columns.trouble.startswith("return_")), columns.trouble != ""
-            )
-            troubles = _counts(connection, troubled.group_by(columns.trouble))
-        self.metrics.trades(states={code: states[code] for code in STATES}, troubles=troubles)
-
-
-def _counts(connection: sa.Connection, statement: sa.Select[Any, int]) -> Counter[str]:
-    return Counter({row[0]: row[1] for row in connection.execute(statement)})

@@ -49,7 +49,7 @@ from serving.api.model_life import Follower, Line, ModelLife, put_in
 from serving.api.recovery import Parent, Recovery
 from serving.api.shadow import Shadow
 from serving.api.tracing import tracing_of
-from serving.api.trade_numbers import TradeWatch
+from serving.api.trade_watch import ANSWER_SECONDS, TradeWatch
 from serving.options import DEFAULT_HOME
 
 COLLECTED_AFTER = (50_000, 20, 20)
@@ -132,7 +132,8 @@ def build_freshness(workspace: Workspace, metrics: Metrics) -> Freshness:
 
 def build_trade_watch(workspace: Workspace, metrics: Metrics) -> TradeWatch:
     """What tells the metrics how the trades of the recycling flow stand, with connections of its own."""
-    return TradeWatch(ApplicationData(workspace.application_url, answer_seconds=SERVICE_SECONDS), metrics)
+    data = ApplicationData(workspace.application_url, answer_seconds=ANSWER_SECONDS)
+    return TradeWatch(data, metrics, clock=partial(datetime.now, UTC))
 
 
 def build_recovery(workspace: Workspace) -> Recovery:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import sqlalchemy as sa
 from prometheus_client import values
 
+from pipelines.recycling.numbers import TradeNumbers, trade_numbers
+from pipelines.recycling.trade_money import trade_money
 from serving.api import submission_examples as examples
 from serving.api.metrics import Metrics
-from serving.api.trade_numbers import RecyclingNumbers, TradeWatch
+from serving.api.trade_numbers import RecyclingNumbers
+from serving.api.trade_watch import TradeWatch
+from tests.pipelines.recycling_world import open_world
 
 MINE = examples.NEW["a JD e-card"]
 
@@ -39,7 +47,7 @@ def test_trades_and_troubles_are_gauges(client, desk, monkeypatch):
     """Each state has its count, a trouble goes back to zero when it is over, and no trade is named."""
     monkeypatch.setattr(values, "ValueClass", values.MutexValue)
     metrics = Metrics(category_of=str)
-    watch = TradeWatch(desk.data, metrics)
+    watch = TradeWatch(desk.data, metrics, clock=desk.clock)
     one = client.post("/v1/submissions", json=MINE).json()["submission_id"]
     flow = client.app.state.recycling.flow
     now = desk.clock()
@@ -55,3 +63,80 @@ def test_trades_and_troubles_are_gauges(client, desk, monkeypatch):
     text = metrics.text().decode()
     assert 'huika_trades_in_trouble{trouble="issuer_busy"} 0.0' in text
     assert one not in text
+
+
+def gauges(metrics: Metrics) -> dict[str, float]:
+    """Every gauge of the trade by its name and labels."""
+    lines = (line for line in metrics.text().decode().splitlines() if line.startswith("huika_trade"))
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def test_the_numbers_are_gauges_by_profile(tmp_path, monkeypatch):
+    """What the numbers say, per profile, and the money of all trades: the same figures that are worked out anew."""
+    monkeypatch.setattr(values, "ValueClass", values.MutexValue)
+    world, metrics = open_world(tmp_path), Metrics(category_of=str)
+    watch = TradeWatch(world.data, metrics, clock=world.clock)
+    watch.look()
+    assert math.isnan(gauges(metrics)['huika_trade_share{of="refused",profile="head"}'])
+    for number in (1, 2, 9):
+        one = world.submit(number)
+        world.work()
+        if number != 9:
+            world.accept(one)
+            world.pricing.decision = "hold" if number == 2 else "pay"
+            world.clock.forward(seconds=30)
+            world.work()
+    watch._numbers_at = 0.0
+    watch.look()
+    found = gauges(metrics)
+    with world.engine.connect() as connection:
+        wanted = trade_numbers(connection, profile="head")
+    assert wanted.trades == 3
+    assert wanted.paid_fen > 0
+    head = {
+        "huika_trades_recent{%s}": wanted.trades,
+        'huika_trade_share{of="refused",%s}': wanted.refused_share,
+        'huika_trade_share{of="returning",%s}': wanted.returning_share,
+        'huika_trade_share{of="bait_and_cut",%s}': wanted.bait_and_cut,
+        'huika_trade_median_seconds{%s,until="response"}': wanted.response_seconds_p50,
+        'huika_trade_median_seconds{%s,until="paid"}': wanted.paid_seconds_p50,
+        'huika_trade_money_fen{%s,what="stock"}': wanted.stock_fen,
+        'huika_trade_money_fen{%s,what="frozen"}': wanted.frozen_fen,
+        'huika_trade_money_fen{%s,what="settled"}': wanted.settled_fen,
+        'huika_trade_money_fen{%s,what="paid"}': wanted.paid_fen,
+    }
+    assert {name: found[name % 'profile="head"'] for name in head} == head
+    assert found['huika_trade_money_fen{profile="small",what="paid"}'] == 0
+
+
+def test_money_is_counted_on_and_numbers_rest(tmp_path, monkeypatch):
+    """Each transfer is read once, in pieces, and however it is cut the sums are those of the whole ledger; nothing is
+    put together again before its time, nor where nothing has happened."""
+    monkeypatch.setattr(values, "ValueClass", values.MutexValue)
+    monkeypatch.setattr("serving.api.trade_watch.TRANSFERS_AT_ONCE", 3)
+    world, metrics = open_world(tmp_path), Metrics(category_of=str)
+    passed = [0.0]
+    watch = TradeWatch(world.data, metrics, clock=world.clock, seconds=lambda: passed[0])
+    asked: list[str] = []
+
+    def counted(connection: sa.Connection, *, profile: str, **rest: Any) -> TradeNumbers:
+        asked.append(profile)
+        return trade_numbers(connection, profile=profile, **rest)
+
+    monkeypatch.setattr("serving.api.trade_watch.trade_numbers", counted)
+    for number in (1, 2):
+        one = world.submit(number)
+        world.work()
+        world.accept(one)
+        watch.look()
+        world.issuer.standing = "used"
+        world.work()  # the second comes back, and what was frozen for it is free
+        watch.look()
+        with world.engine.connect() as connection:
+            assert watch._money["head"] == trade_money(connection, [])
+        world.issuer.standing = "active"
+    assert asked == ["small", "medium", "head"]
+    for seconds in (59.0, 61.0, 200.0):
+        passed[0] = seconds
+        watch.look()
+    assert asked == ["small", "medium", "head"] * 2
