@@ -82,7 +82,7 @@ class DecisionCosts(Policy):
         "comes again; 1: the cheapest action for this trade alone",
     )
     review_capacity_share: float = Field(
-        default=0.05,
+        default=0.1,
         ge=0,
         le=1,
         description="share of trades the analysts can look at; what saves least of the others is decided without them",
@@ -97,6 +97,12 @@ class DecisionCosts(Policy):
     )
     refuse_most_share: float = Field(
         default=0.08, ge=0, le=1, description="most trades the model may refuse by itself"
+    )
+    refuse_honest_most_share: float = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="most of the honest trades, as the model expects them, that it may refuse by itself",
     )
     high_stakes_cny: float = Field(
         default=5_000.0,

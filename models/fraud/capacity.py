@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from models.fraud.decision import HOLD, PAY, REFUSE, REVIEW, Thresholds
@@ -28,14 +30,28 @@ def most_shares(decision: DecisionCosts, *, trades_per_day: float) -> np.ndarray
     return np.array([1.0, decision.hold_most_share, review, decision.refuse_most_share])
 
 
+@dataclass(frozen=True)
+class HonestRefused:
+    """How many honest trades may be refused: at most ``most_share`` of those expected among n trades; probability (n,)
+    of fraud."""
+
+    probability: np.ndarray
+    most_share: float
+
+
 def learned_thresholds(
-    *, expected_cost_fen: np.ndarray, most_share: np.ndarray, held_anyway: np.ndarray | None = None
+    *,
+    expected_cost_fen: np.ndarray,
+    most_share: np.ndarray,
+    held_anyway: np.ndarray | None = None,
+    honest: HonestRefused | None = None,
 ) -> Thresholds:
     """The least thresholds under which no action takes more than its share of trades.
 
     expected_cost_fen: (n, 4) from :func:`models.fraud.decision.decide` on a past period that the model was not fitted
     on; NaN rows have no probability and need no place. most_share: (4,), see :func:`most_shares`. held_anyway
     (n,) bool: trades that wait for a verification whatever the model says; they take their places before the others.
+    honest: of the same trades, None: no limit beside the share.
     Fixed thresholds let a single live trade be decided without a queue, and keep to the shares as long as trades stay
     like those of that period.
 
@@ -49,6 +65,7 @@ def learned_thresholds(
     places[HOLD] = max(places[HOLD] - int(waits.sum()), 0)
     known = ~np.isnan(cost).any(axis=1)
     cost, waits = cost[known], waits[known]
+    honest_share = None if honest is None else 1.0 - honest.probability[::step][known]
     threshold = np.zeros(4)
     for turn in range(MOST_ROUNDS):
         before = threshold.copy()
@@ -56,6 +73,9 @@ def learned_thresholds(
         for action in (HOLD, REVIEW, REFUSE):
             saving = _saving(cost, threshold, action)
             asked = _price(saving[~waits] if action == HOLD else saving, int(places[action]))
+            if action == REFUSE and honest is not None and honest_share is not None:
+                places_left = _places_within(saving, honest_share, most=honest.most_share)
+                asked = max(asked, _price(saving, places_left))
             if asked > threshold[action]:
                 threshold[action] = max(asked, haste * threshold[action])
         if np.array_equal(before, threshold):
@@ -68,6 +88,12 @@ def _saving(cost: np.ndarray, threshold: np.ndarray, action: int) -> np.ndarray:
     others = cost + threshold
     others[:, action] = np.inf
     return others.min(axis=1) - cost[:, action]
+
+
+def _places_within(saving: np.ndarray, weight: np.ndarray, *, most: float) -> int:
+    """How many trades, those that save most, weigh at most a share ``most`` of all together."""
+    taken = np.cumsum(weight[np.argsort(-saving, kind="stable")])
+    return int(np.searchsorted(taken, most * weight.sum(), side="right"))
 
 
 def _price(saving: np.ndarray, places: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from features.definitions import FEATURES
 from features.registry import Registry
 from models.evaluation.fraud import DAY_MS, FraudMetrics, Judged, evaluate_fraud
-from models.fraud.capacity import learned_thresholds, most_shares
+from models.fraud.capacity import HonestRefused, learned_thresholds, most_shares
 from models.fraud.decision import REVIEW, Decisions, Thresholds, decide
 from models.fraud.early_labels import EarlyLabels, early_labels
 from models.fraud.family_words import absent_families
@@ -166,10 +166,12 @@ def _thresholds(model: FraudModel, unseen: Examples, settings: Settings) -> Thre
     All trades count, labelled or not: a decision is made on every one.
     """
     days = len(np.unique(unseen.submitted_ms // DAY_MS))
+    honest = HonestRefused(model.probability(unseen.columns), settings.decision.refuse_honest_most_share)
     return learned_thresholds(
         expected_cost_fen=decisions(model, unseen, settings).expected_cost_fen,
         most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
         held_anyway=_held_anyway(unseen),
+        honest=honest,
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.fraud.capacity import learned_thresholds, most_shares
+from models.fraud.capacity import HonestRefused, learned_thresholds, most_shares
 from models.fraud.decision import ACTIONS, Thresholds, decide
 from models.policy import Costs, DecisionCosts
 
@@ -112,3 +112,25 @@ def test_trades_that_wait_anyway_take_their_places_first() -> None:
     held = (choice == 1) | (waits & (choice == 0))
     assert 0.07 < held.mean() <= 0.0801
     assert (_shares(cost, found)[2:] <= most[2:]).all()
+
+
+def test_no_more_honest_trades_are_refused_than_bearable() -> None:
+    """Refusals stop where the honest ones expected among them reach their share, though there are places left."""
+    rng = np.random.default_rng(2)
+    face, probability = np.rint(rng.lognormal(10.5, 1.0, 20_000)), rng.beta(0.25, 4, 20_000)
+    cost = decide(
+        probability=probability,
+        payout_fen=0.9 * face,
+        face_value_fen=face,
+        costs=Costs(),
+        decision=DecisionCosts(fraud_weight=3.0),
+    ).expected_cost_fen
+    honest, most = 1 - probability, np.array([1.0, 0.15, 0.05, 0.5])
+
+    def refused(limit: HonestRefused | None) -> float:
+        found = learned_thresholds(expected_cost_fen=cost, most_share=most, honest=limit)
+        choice = np.argmin(cost + found.by_action, axis=1)
+        return float(honest[choice == 3].sum() / honest.sum())
+
+    assert refused(None) > 0.02
+    assert 0.009 < refused(HonestRefused(probability, 0.01)) <= 0.01

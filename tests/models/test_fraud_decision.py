@@ -151,6 +151,27 @@ def test_a_threshold_keeps_an_action_for_what_it_saves_most(action: str, name: s
     assert np.array_equal(free.action[~before], rationed.action[~before])
 
 
+def test_a_heavier_fraud_is_never_met_less_strictly() -> None:
+    """The more often its loss a paid fraud counts, the stricter is what is done; what an action really costs stays."""
+    probability = np.linspace(0, 1, 501)
+    strictness = [
+        [ACTIONS.index(action) for action in _decide(probability, fraud_weight=weight).action]
+        for weight in (1.0, 2.0, 5.0)
+    ]
+    assert (np.diff(strictness, axis=0) >= 0).all()
+    assert np.any(np.diff(strictness, axis=0) > 0)
+    known = {
+        "probability": probability,
+        "payout_fen": np.full(501, 900),
+        "face_value_fen": np.full(501, 1_000),
+    }
+    one, other = (
+        action_costs_fen(**known, costs=Costs(), decision=DecisionCosts(fraud_weight=weight))
+        for weight in (1.0, 5.0)
+    )
+    assert np.array_equal(one, other)
+
+
 def test_a_review_saves_against_what_would_be_done_without_analysts() -> None:
     """The saving is the cost of the best automatic action less that of the review; it ranks the queue."""
     decisions = _decide(np.linspace(0, 1, 101))

@@ -10,8 +10,10 @@ from scipy.special import expit
 
 from models.evaluation.calibration import calibration
 from models.evaluation.fraud import average_precision
+from models.fraud.growing import Rows, averaged, grow
 from models.fraud.model import FraudModel
 from models.fraud.training import RICH, FraudTrainingError, NoLabels, NoSignals, TooFewFrauds, fit_fraud
+from models.matrix import Encoding
 from tests.models.fraud_market import FAMILIES, NAMES, QUICK, Market, fitted, market
 
 
@@ -54,6 +56,38 @@ def test_the_order_of_rows_does_not_matter() -> None:
         trades.submitted_at[shuffle],
     )
     assert _fit(trades).booster.model_to_string() == _fit(shuffled).booster.model_to_string()
+
+
+def test_averaged_boosters_answer_with_their_mean() -> None:
+    """One booster stands for several: its raw score is the mean of theirs, and contributions add up to it."""
+    trades = market(3_000)
+    encoding = Encoding.fit(trades.columns, NAMES)
+    rows = Rows(encoding.matrix(trades.columns), trades.fraud.astype(float), np.ones(3_000))
+    each = [
+        grow(rows, encoding, replace(QUICK, boosters=1, seed=seed, feature_share=0.5), trees=20)
+        for seed in (1, 2)
+    ]
+    mean = averaged(each)
+    scores = np.array([booster.predict(rows.matrix, raw_score=True) for booster in each])
+    assert np.abs(np.diff(scores, axis=0)).max() > 0.01
+    raw = np.asarray(mean.predict(rows.matrix, raw_score=True))
+    assert np.allclose(raw, scores.mean(axis=0), rtol=0, atol=1e-12)
+    added = np.asarray(mean.predict(rows.matrix, pred_contrib=True)).sum(axis=1)
+    assert np.allclose(added, raw, rtol=0, atol=1e-9)
+
+
+def test_known_frauds_speak_for_no_trade_unless_the_data_say_so() -> None:
+    """More known frauds never lower a probability; where they clearly do in truth, the rule is given up."""
+    trades = market(12_000)
+    risk = np.linspace(0, 0.9, 50)
+    columns = {name: np.repeat(column[:1], 50) for name, column in trades.columns.items()}
+    columns["device_fraud_rate_30d"] = risk
+    rising = _fit(trades).probability(columns)
+    assert (np.diff(rising) >= 0).all()
+    assert rising[-1] > 2 * rising[0]
+    turned = dict(trades.columns) | {"device_fraud_rate_30d": 1 - trades.columns["device_fraud_rate_30d"]}
+    falling = _fit(trades, columns=turned).probability(columns)
+    assert falling[0] > falling[-1]
 
 
 def test_empty_columns_are_left_out_and_listed() -> None:
