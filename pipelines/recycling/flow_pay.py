@@ -228,7 +228,7 @@ def _paid(flow: Flow, connection: sa.Connection, seen: Row, errand: Errand, hear
         step = Step("paid", "provider", flow.worker, "paid", {"due_at": due}, {"payout_fen": sent_fen(row)})
     elif payout == "failed":
         step = Step("payout_failed", "provider", flow.worker, "not_paid", {}, {})
-    elif isinstance(answer, Unknown) and answer.rest_seconds:
+    elif isinstance(answer, Unknown | NotSent) and answer.rest_seconds:
         flow.book.rest(connection, row, f"payout_{payout}", now=now, seconds=answer.rest_seconds)
         return {"state": row["state"]}
     else:

@@ -95,9 +95,9 @@ class HttpPayouts:
         body = {"payout_id": payout_id, "channel": channel, "account_ref": account_ref}
         body |= {"amount_fen": amount_fen, "name_ref": name_ref}
         request = {"json": body, "headers": {"Idempotency-Key": payout_id}}
-        with self._turn(channel) as (why_not, _):
+        with self._turn(channel) as (why_not, seconds):
             if why_not:
-                return NotSent(why_not)
+                return NotSent(why_not, rest_seconds=seconds)
             for number in range(TRIES):
                 self._rest_before(number)
                 try:

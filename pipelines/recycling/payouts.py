@@ -72,9 +72,11 @@ class Unknown:
 
 @dataclass(frozen=True)
 class NotSent:
-    """The request never left: the provider could not be reached or is being left alone."""
+    """The request never left: the provider could not be reached or is being left alone. rest_seconds: for so long it is
+    left alone; 0: it was tried."""
 
     reason: str
+    rest_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pipelines.recycling.disputes import Disputes
 from pipelines.recycling.evidence import EvidenceLog
 from pipelines.recycling.flow import Flow
 from pipelines.recycling.intake import Intake, Offered
-from pipelines.recycling.payouts import Accepted, NeverHeard, PayoutDesk, Refused, Unknown
+from pipelines.recycling.payouts import Accepted, NeverHeard, NotSent, PayoutDesk, Refused, Unknown
 from pipelines.recycling.people import People
 from pipelines.recycling.policy import PROFILES
 from pipelines.recycling.ports import Priced
@@ -127,7 +127,7 @@ class FakeIdentity:
 @dataclass
 class FakeProvider:
     """Pays once per id. ``mood``: pays, refuses, pays and does not answer (``silent``), or pays, does not answer and is
-    not asked again for two seconds at a time (``left_alone``)."""
+    not asked again for two seconds at a time (``left_alone``), or is not even sent anything (``not_sent``)."""
 
     mood: str = "pays"
     paid: dict[str, int] = field(default_factory=dict)
@@ -136,6 +136,8 @@ class FakeProvider:
     def submit(
         self, *, payout_id: str, channel: str, account_ref: str, amount_fen: int, name_ref: str
     ) -> Any:
+        if self.mood == "not_sent":
+            return NotSent("left_alone", rest_seconds=2)
         self.asked += 1
         if self.mood == "refuses":
             return Refused("account_closed")

@@ -147,9 +147,13 @@ def test_a_provider_that_pays_and_says_nothing_is_not_paid_again(world):
     assert_books(world)
 
 
-def test_a_channel_that_is_left_alone_costs_a_trade_none_of_its_patience(world):
-    """While nobody is asked the trade's own waits do not grow; the channel back, it is paid soon after."""
-    world.provider.mood = "left_alone"
+@pytest.mark.parametrize(
+    ("mood", "trouble", "failures"), [("left_alone", "payout_unknown", 1), ("not_sent", "payout_created", 0)]
+)
+def test_a_channel_that_is_left_alone_costs_a_trade_none_of_its_patience(world, mood, trouble, failures):
+    """While nobody is asked, or nothing is sent, the trade's own waits do not grow; the channel back, it is paid soon
+    after."""
+    world.provider.mood = mood
     one = world.submit()
     world.work()
     world.accept(one)
@@ -159,7 +163,7 @@ def test_a_channel_that_is_left_alone_costs_a_trade_none_of_its_patience(world):
         world.clock.forward(seconds=4)
         world.work()
     row = world.trade(one)
-    assert (row["trouble"], row["failures"]) == ("payout_unknown", 1)
+    assert (row["trouble"], row["failures"]) == (trouble, failures)
     world.provider.mood = "pays"
     world.clock.forward(seconds=4)
     world.work()
