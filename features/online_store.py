@@ -24,6 +24,9 @@ SCANNED_KEYS = 5_000
 """Keys of Redis asked for, and deleted, at a time."""
 BUSY_MS = 10_000
 """How long a process waits for another one's write to the same SQLite file."""
+WAL_PAGES = 10_000
+"""From so many pages in SQLite's log on, whoever commits moves them into the file. A service moves them before, beside
+its requests."""
 CONNECT_SECONDS, ANSWER_SECONDS = 1, 2
 """A Redis that does not answer is given up within these; callers degrade rather than wait."""
 
@@ -203,8 +206,10 @@ def prepare_sqlite(online: Any, config: Any, view: Any) -> None:
 
 
 def sqlite_patience(online: Any, config: Any, seconds: float) -> None:
-    """Wait no longer for another process's write."""
-    online._get_conn(config).execute(f"PRAGMA busy_timeout={int(seconds * 1000)}")
+    """Wait no longer for another process's write, nor as a rule for the log to be moved into the file."""
+    connection = online._get_conn(config)
+    for pragma in (f"busy_timeout={int(seconds * 1000)}", f"wal_autocheckpoint={WAL_PAGES}"):
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def redis_patience(online: Any, config: Any, seconds: float) -> None:

@@ -230,6 +230,11 @@ class FeatureStore:
         patience = redis_patience if self._redis else sqlite_patience
         patience(self._online, self._config, seconds)
 
+    @property
+    def online_file(self) -> Path | None:
+        """The SQLite file that holds the states; None where Redis does."""
+        return None if self._redis else Path(self._config.online_store.path)
+
     def clear_states(self) -> None:
         """Forget all online state, before it is rebuilt from history. Raises OnlineStoreUnavailable."""
         with self._named_faults():

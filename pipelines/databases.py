@@ -6,10 +6,12 @@ that could not be reached a moment ago is not tried again at once.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,6 +29,9 @@ REST_SECONDS = 1.0
 START_SECONDS = 60.0
 """How long a start waits for a database that is starting itself."""
 CONNECTIONS = 5
+WAL_PAGES = 10_000
+"""From so many pages in SQLite's log on, whoever commits moves them into the file. A service moves them before, beside
+its requests (:func:`move_wal`)."""
 
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 """A peer that is gone without a word is noticed within 11 seconds, by both ends: a dead machine keeps no lock."""
@@ -192,4 +197,18 @@ def _configure_sqlite(connection: Any, record: Any) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
     cursor.close()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite database by URL; None for another database."""
+    database = sa.make_url(url).database if is_sqlite(url) else None
+    return None if not database else Path(database)
+
+
+def move_wal(file: Path) -> None:
+    """Move what SQLite's log of a file holds into it, without waiting for readers or the writer, and without letting
+    them wait. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(file, timeout=0.0)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -22,7 +22,7 @@ from pipelines.application_data import ApplicationData
 from pipelines.board_history import BoardHistory
 from pipelines.canary_data import CanaryData
 from pipelines.champions import load_pair
-from pipelines.databases import SERVICE_SECONDS, await_database
+from pipelines.databases import SERVICE_SECONDS, await_database, sqlite_file
 from pipelines.explaining import Explainer
 from pipelines.feature_log import FeatureLog
 from pipelines.guarded_states import GuardedStates
@@ -41,6 +41,7 @@ from serving.api.access.control import open_access
 from serving.api.access.logs import install_json_logs
 from serving.api.board import PriceBoards
 from serving.api.canary import Canary, CanaryParts
+from serving.api.checkpoints import Checkpoints
 from serving.api.desk import Desk
 from serving.api.engine import Engine
 from serving.api.freshness import Freshness
@@ -144,6 +145,12 @@ def build_recovery(workspace: Workspace) -> Recovery:
     return Recovery(workspace.home, partial(states_gone, looking) if can_be_emptied else lambda: False)
 
 
+def build_checkpoints(workspace: Workspace) -> Checkpoints:
+    """What empties the logs of the workspace's SQLite files; those that quotes are written to."""
+    files = (sqlite_file(workspace.application_url), feature_store(workspace).online_file)
+    return Checkpoints([file for file in files if file is not None])
+
+
 def signer_of(workspace: Workspace) -> Signer:
     """What signs the workspace's quotes; its key is made on first use."""
     return signing_keys(workspace).signer()
@@ -180,7 +187,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     recovery, parent = build_recovery(workspace), Parent(os.getppid())
     watch = build_trade_watch(workspace, metrics)
-    looking = (build_freshness(workspace, metrics), watch, recovery, parent)
+    looking = (build_freshness(workspace, metrics), watch, recovery, parent, build_checkpoints(workspace))
     kept = (state.boards, state.access, state.life, state.canary, state.canary.shadow, *looking)
     keepers = [asyncio.create_task(part.keep()) for part in kept]
     yield
