@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,15 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
+from pipelines.breaker import Breaker, Patience
 from pipelines.settings import database_url
 
 CONNECT_SECONDS = 2
 SERVICE_SECONDS = 4
 """How long a request of the service waits for one answer of the database."""
 REST_SECONDS = 1.0
-"""How long a server that did not let us in is left alone at least."""
+"""How long a server that did not let us in is left alone at first."""
+PATIENCE = Patience(failures=1, first_rest=REST_SECONDS, longest_rest=2 * REST_SECONDS)
 START_SECONDS = 60.0
 """How long a start waits for a database that is starting itself."""
 CONNECTIONS = 5
@@ -56,7 +58,7 @@ def open_engine(url: str, *, answer_seconds: float | None = None) -> sa.Engine:
     long, as when all quotes are read."""
     if is_sqlite(url):
         engine = sa.create_engine(url, hide_parameters=True, **_JSON)
-        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "connect", lambda connection, record: configure_sqlite(connection))
         return engine
     engine = sa.create_engine(
         database_url(url),
@@ -68,7 +70,7 @@ def open_engine(url: str, *, answer_seconds: float | None = None) -> sa.Engine:
         pool_timeout=CONNECT_SECONDS,
         connect_args=_postgres_arguments(answer_seconds),
     )
-    event.listen(engine, "do_connect", _Gate(answer_seconds))
+    event.listen(engine, "do_connect", _Connecting(answer_seconds))
     return engine
 
 
@@ -132,26 +134,26 @@ def _postgres_arguments(answer_seconds: float | None) -> dict[str, Any]:
 
 
 @dataclass(eq=False)
-class _Gate:
-    """Opens connections, and turns callers away after one could not be opened: for ``REST_SECONDS``, or twice as
-    long as the attempt took, so that a server that hangs costs a third of the time at most."""
+class _Connecting:
+    """Opens connections, and turns callers away for a while after one could not be opened: of many that want to reach a
+    server that hangs one tries."""
 
     answer_seconds: float | None
-    closed_until: float = 0.0
+    breaker: Breaker = field(default_factory=lambda: Breaker(patience=PATIENCE))
 
     def __call__(self, dialect: Any, record: Any, arguments: list[Any], named: dict[str, Any]) -> Any:
         import psycopg
 
-        began = time.monotonic()
-        if began < self.closed_until:
+        if self.breaker.rest_seconds():
             raise psycopg.OperationalError("the database was out of reach a moment ago")
+        kind = psycopg.Connection if self.answer_seconds is None else _impatient(self.answer_seconds)
         try:
-            kind = psycopg.Connection if self.answer_seconds is None else _impatient(self.answer_seconds)
-            return kind.connect(*arguments, **named)
+            opened = kind.connect(*arguments, **named)
         except psycopg.OperationalError:
-            ended = time.monotonic()
-            self.closed_until = ended + max(REST_SECONDS, 2 * (ended - began))
+            self.breaker.failed()
             raise
+        self.breaker.succeeded()
+        return opened
 
 
 def _impatient(seconds: float) -> Any:
@@ -191,14 +193,13 @@ def _unlock(connection: sa.Connection, number: int) -> None:
         connection.invalidate()  # the lock went with the server or goes with the connection
 
 
-def _configure_sqlite(connection: Any, record: Any) -> None:
-    """Readers and one writer side by side; what was acknowledged survives a power cut."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA busy_timeout=5000")
-    cursor.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-    cursor.close()
+def configure_sqlite(connection: Any, *, busy_seconds: int = 5) -> None:
+    """Readers and one writer side by side; what was acknowledged survives a power cut, for one wait for the disk a
+    commit."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA busy_timeout={1_000 * busy_seconds}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -173,11 +173,11 @@ def hold_deposit(
     party: Party,
     reference: str,
     amount_fen: int,
-    source: Account,
+    other: Account,
     trade_id: str | None = None,
 ) -> list[Transfer]:
-    """A deposit for disputes: paid in (source: cash of a channel), or kept from what a seller is owed."""
-    sides = (source, deposit(party, reference))
+    """A deposit for disputes: paid in (other: cash of a channel), or kept from what a seller is owed."""
+    sides = (other, deposit(party, reference))
     return [Transfer(transfer_id, "hold_deposit", amount_fen, *sides, trade_id=trade_id)]
 
 
@@ -187,11 +187,11 @@ def release_deposit(
     party: Party,
     reference: str,
     amount_fen: int,
-    to: Account,
+    other: Account,
     trade_id: str | None = None,
 ) -> list[Transfer]:
     """A deposit goes back: out of the cash of a channel, or to what a seller is owed."""
-    sides = (deposit(party, reference), to)
+    sides = (deposit(party, reference), other)
     return [Transfer(transfer_id, "release_deposit", amount_fen, *sides, trade_id=trade_id)]
 
 

@@ -23,7 +23,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
-from pipelines.databases import is_sqlite, reading
+from pipelines.databases import configure_sqlite, is_sqlite, reading
 from pipelines.group_commit import GroupCommit
 from pipelines.recycling.disputes import rule
 from pipelines.recycling.flow import Facts, Flow, Row, close, freeze, label, lapse, track
@@ -211,10 +211,10 @@ def _sqlite_engine(url: str) -> sa.Engine:
 
 
 def _configure(connection: Any, record: Any) -> None:
-    """As DBOS does, with a log of changes instead of a journal: one wait for the disk a commit instead of three."""
+    """As DBOS does, with a log of changes instead of a journal."""
     connection.isolation_level = "IMMEDIATE"
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    configure_sqlite(connection, busy_seconds=30)
+    connection.execute("PRAGMA foreign_keys=ON")
 
 
 def stop() -> None:

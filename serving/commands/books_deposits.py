@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from serving.commands.books_parts import ChannelName, book, fen_of
 from serving.options import DEFAULT_HOME, Home
-
-if TYPE_CHECKING:
-    pass
 
 
 class PartyName(StrEnum):
@@ -32,31 +30,30 @@ def deposit(
     reference: Reference, amount: Amount, party: Party, channel: By, payment: Id, home: Home = DEFAULT_HOME
 ) -> None:
     """Book a deposit for disputes that came in."""
-    from pipelines.recycling import bookings
-    from pipelines.recycling.accounts import cash
-
-    transfers = bookings.hold_deposit(
-        transfer_id=f"deposit/{payment}",
-        party=party.value,
-        reference=reference,
-        amount_fen=fen_of(amount),
-        source=cash(channel.value),
-    )
-    book(transfers, home, f"{payment}: deposit of {party.value} {reference}")
+    _book("deposit", reference, amount, party, channel, payment, home)
 
 
 def return_deposit(
     reference: Reference, amount: Amount, party: Party, channel: By, payment: Id, home: Home = DEFAULT_HOME
 ) -> None:
     """Book that a deposit was paid back. What a dispute holds of it stays until that is decided."""
+    _book("return-deposit", reference, amount, party, channel, payment, home)
+
+
+def _book(
+    what: str, reference: str, amount: str, party: PartyName, channel: ChannelName, payment: str, home: Path
+) -> None:
     from pipelines.recycling import bookings
     from pipelines.recycling.accounts import cash
 
-    transfers = bookings.release_deposit(
-        transfer_id=f"return-deposit/{payment}",
+    is_back = what == "return-deposit"
+    transfers = (bookings.release_deposit if is_back else bookings.hold_deposit)(
+        transfer_id=f"{what}/{payment}",
         party=party.value,
         reference=reference,
         amount_fen=fen_of(amount),
-        to=cash(channel.value),
+        other=cash(channel.value),
     )
-    book(transfers, home, f"{payment}: returned to {party.value} {reference}")
+    book(
+        transfers, home, f"{payment}: {'returned to' if is_back else 'deposit of'} {party.value} {reference}"
+    )

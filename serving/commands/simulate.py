@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,59 +52,70 @@ def _ends(following: list[str]) -> bool:
 simulation = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+OutDir = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Folder to write a market into; absent, empty, or an earlier simulation. Left out: whole days of "
+        "trades go through the recycling flow, and a table compares the profiles."
+    ),
+]
+Trades = Annotated[int | None, typer.Option("--trades", help="Cards offered: 50,000; 300 through the flow.")]
+Days = Annotated[int | None, typer.Option("--days", help="Days: 180; 3 through the flow.")]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")]
+ProfileName = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        help="Who wrote the log: small, medium or head (the default). Through the flow: some of them, or all.",
+    ),
+]
+Start = Annotated[str, typer.Option("--start", help="First day, YYYY-MM-DD, in China.")]
+FraudShare = Annotated[float, typer.Option("--fraud-share", help="Share of fraudulent cards.")]
+Jitter = Annotated[
+    bool, typer.Option("--jitter/--no-jitter", help="Whether the log's offers were moved at random.")
+]
+HalfWidth = Annotated[float, typer.Option("--jitter-half-width", help="Largest random move, of face value.")]
+Acceptance = Annotated[
+    str,
+    typer.Option(
+        "--acceptance",
+        help="Least rates of a card's sellers: logistic; skewed (a long tail content with less); or mixed "
+        "(some compare with competitors, some are in a hurry).",
+    ),
+]
+Confounded = Annotated[
+    bool,
+    typer.Option(
+        "--confounded/--no-confounded",
+        help="A trader moved the offers by what he saw of seller and market; the log does not hold it.",
+    ),
+]
+ShockDay = Annotated[
+    int | None,
+    typer.Option(
+        "--shock-day",
+        help="From this day of the log on (0 is the first) prices fall, competitors pay less and sellers "
+        "answer differently.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable summary.")]
+
+
 @simulation.command(cls=_ProfileAlone)
 def simulate(
-    out_dir: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Folder to write a market into; absent, empty, or an earlier simulation. Left out: whole days of "
-            "trades go through the recycling flow, and a table compares the profiles."
-        ),
-    ] = None,
-    trades: Annotated[
-        int | None, typer.Option("--trades", help="Cards offered: 50,000; 300 through the flow.")
-    ] = None,
-    days: Annotated[int | None, typer.Option("--days", help="Days: 180; 3 through the flow.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 7,
-    profile: Annotated[
-        str,
-        typer.Option(
-            "--profile",
-            help="Who wrote the log: small, medium or head (the default). Through the flow: some of them, or all.",
-        ),
-    ] = "",
-    start: Annotated[str, typer.Option("--start", help="First day, YYYY-MM-DD, in China.")] = "2025-09-01",
-    fraud_share: Annotated[float, typer.Option("--fraud-share", help="Share of fraudulent cards.")] = 0.02,
-    jitter: Annotated[
-        bool, typer.Option("--jitter/--no-jitter", help="Whether the log's offers were moved at random.")
-    ] = True,
-    jitter_half_width: Annotated[
-        float, typer.Option("--jitter-half-width", help="Largest random move, of face value.")
-    ] = 0.02,
-    acceptance: Annotated[
-        str,
-        typer.Option(
-            "--acceptance",
-            help="Least rates of a card's sellers: logistic; skewed (a long tail content with less); or mixed "
-            "(some compare with competitors, some are in a hurry).",
-        ),
-    ] = "logistic",
-    confounded: Annotated[
-        bool,
-        typer.Option(
-            "--confounded/--no-confounded",
-            help="A trader moved the offers by what he saw of seller and market; the log does not hold it.",
-        ),
-    ] = False,
-    shock_day: Annotated[
-        int | None,
-        typer.Option(
-            "--shock-day",
-            help="From this day of the log on (0 is the first) prices fall, competitors pay less and sellers "
-            "answer differently.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable summary.")] = False,
+    out_dir: OutDir = None,
+    trades: Trades = None,
+    days: Days = None,
+    seed: Seed = 7,
+    profile: ProfileName = "",
+    start: Start = "2025-09-01",
+    fraud_share: FraudShare = 0.02,
+    jitter: Jitter = True,
+    jitter_half_width: HalfWidth = 0.02,
+    acceptance: Acceptance = "logistic",
+    confounded: Confounded = False,
+    shock_day: ShockDay = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a synthetic market: tables to import, and beside them the oracle that knows the truth. Without a folder:
     drive whole days of trades through the flow for each profile, and compare."""
@@ -115,24 +126,31 @@ def simulate(
         return simulate_days(
             days=days or 3, trades=trades or 300, profiles=wanted, seed=seed, home=None, as_json=as_json
         )
+    told = {
+        "trades": 50_000 if trades is None else trades,
+        "days": 180 if days is None else days,
+        "seed": seed,
+        "profile": profile or "head",
+        "start": _day(start),
+        "jitter": jitter,
+        "jitter_half_width": jitter_half_width,
+        "fraud_share": fraud_share,
+        "acceptance": acceptance,
+        "confounded": confounded,
+        "shock_day": shock_day,
+    }
+    _print(_summary(_written(told, out_dir)), out_dir, as_json)
+    return None
+
+
+def _written(told: Mapping[str, Any], out_dir: Path) -> Market:
+    """The market of a world as it was told, in its folder. Raises Refusal."""
     from pipelines.simulation import OccupiedFolder, World, WorldError, write
     from pipelines.simulation import simulate as simulate_world
     from pipelines.simulation.market import check_folder
 
     try:
-        world = World(
-            trades=50_000 if trades is None else trades,
-            days=180 if days is None else days,
-            seed=seed,
-            profile=profile or "head",  # type: ignore[arg-type]  # checked by World
-            start=_day(start),
-            jitter=jitter,
-            jitter_half_width=jitter_half_width,
-            fraud_share=fraud_share,
-            acceptance=acceptance,  # type: ignore[arg-type]  # checked by World
-            confounded=confounded,
-            shock_day=shock_day,
-        )
+        world = World(**told)
         check_folder(out_dir)
         with _stages() as on_stage:
             market = simulate_world(world, on_stage=on_stage)
@@ -140,8 +158,7 @@ def simulate(
             write(market, out_dir)
     except (WorldError, OccupiedFolder) as error:
         raise Refusal(str(error)) from error
-    _print(_summary(market), out_dir, as_json)
-    return None
+    return market
 
 
 def _day(text: str) -> dt.date:

@@ -28,7 +28,7 @@ def world(tmp_path: Path) -> World:
             party=party,
             reference=reference,
             amount_fen=amount,
-            source=cash("bank"),
+            other=cash("bank"),
         )
         with world.engine.begin() as connection:
             ledger.post(connection, held, now=world.clock.now)

@@ -402,7 +402,7 @@ def test_deposits_losses_and_payouts_that_come_back(books):
         bookings.move_cash(transfer_id="m", source="bank", target="ecny", amount_fen=900),
         bookings.send_again(transfer_id="a", trade_id="t", channel="ecny", amount_fen=900),
         bookings.hold_deposit(
-            transfer_id="d1", trade_id="t", party="seller", reference="s", amount_fen=300, source=seller("s")
+            transfer_id="d1", trade_id="t", party="seller", reference="s", amount_fen=300, other=seller("s")
         ),
     ]
     for step in start:
@@ -412,14 +412,19 @@ def test_deposits_losses_and_payouts_that_come_back(books):
         post(
             books,
             bookings.release_deposit(
-                transfer_id="d0", trade_id="t", party="seller", reference="s", amount_fen=301, to=seller("s")
+                transfer_id="d0",
+                trade_id="t",
+                party="seller",
+                reference="s",
+                amount_fen=301,
+                other=seller("s"),
             ),
             now=NOW,
         )
     post(
         books,
         bookings.release_deposit(
-            transfer_id="d3", trade_id="t", party="seller", reference="s", amount_fen=100, to=seller("s")
+            transfer_id="d3", trade_id="t", party="seller", reference="s", amount_fen=100, other=seller("s")
         )
         + bookings.forfeit_deposit(
             transfer_id="d4", trade_id="t", party="seller", reference="s", amount_fen=200
