@@ -46,8 +46,8 @@ class Decisions:
 
     action: (n,) object, one of :data:`ACTIONS`. expected_cost_fen: (n, 4) float64 in the order of ACTIONS, fraud that
     is paid counted ``fraud_weight`` times, NaN where the probability is unknown. review_saving_fen: (n,) what a review
-    saves of these costs against what would be done without analysts, negative where it costs more; the order in which
-    a queue is worked.
+    saves of these costs against what would be done without analysts, the price of a scarce place included, negative
+    where it costs more; the order in which a queue is worked.
     """
 
     action: np.ndarray
@@ -126,8 +126,7 @@ def decide(
     priced = np.where(known[:, None], expected, 0.0) + (thresholds or Thresholds()).by_action
     automatic = priced.copy()
     automatic[:, REVIEW] = np.inf
-    without_analysts = np.argmin(automatic, axis=1)
     choice = np.argmin(priced, axis=1)
     choice[~known] = HOLD
-    saving = expected[np.arange(len(expected)), without_analysts] - expected[:, REVIEW]
+    saving = automatic.min(axis=1) - expected[:, REVIEW]
     return Decisions(np.array(ACTIONS, dtype=object)[choice], expected, saving)
