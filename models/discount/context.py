@@ -52,6 +52,7 @@ EXPIRY_DAYS = np.array([[0.0], [30.0], [90.0]])
 BUCKETS = (NO_EXPIRY, "under_30_days", "30_to_90_days", "90_days_or_more", EXPIRED)
 HARMONICS = (1, 2, 3)
 HOUR_WAVES = tuple(f"hour/{wave}{turns}" for turns in HARMONICS for wave in ("sin", "cos"))
+LONG_DAYS = 400.0
 USUAL_FACE_CNY = 300.0
 _TURNS = np.array(HARMONICS)[:, None]
 
@@ -165,6 +166,12 @@ class CardContext:
         """Logarithm (n,) of the face value over a usual one; 0 where unknown."""
         face = np.where(np.isnan(self.face_cny), USUAL_FACE_CNY, self.face_cny)
         return np.log(np.maximum(face, 1.0) / USUAL_FACE_CNY)
+
+    @cached_property
+    def days_left(self) -> np.ndarray:
+        """Days to expiry (n,), LONG_DAYS for a card without a date: what is said of it is then said beside a card that
+        lasts, and a card type whose cards nearly always have a date keeps its share when somebody leaves it out."""
+        return np.where(np.isnan(self.days_to_expiry), LONG_DAYS, self.days_to_expiry)
 
     @property
     def expiry_bucket(self) -> np.ndarray:

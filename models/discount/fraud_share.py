@@ -204,6 +204,6 @@ def _numbers(context: CardContext) -> np.ndarray:
     values[0], values[1], values[2] = face, face**2 / 2, context.face_is_usual == 0
     values[3:waves] = context.hour_waves
     values[waves : waves + len(_FACE_EDGES)] = context.face_cny >= _FACE_EDGES
-    values[waves + len(_FACE_EDGES) : -1] = days >= _EXPIRY_EDGES
+    values[waves + len(_FACE_EDGES) : -1] = context.days_left >= _EXPIRY_EDGES
     values[-1] = np.isnan(days)
     return values

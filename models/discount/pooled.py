@@ -222,7 +222,7 @@ def _steps(context: CardContext) -> np.ndarray:
     days, faces, edges = context.days_to_expiry, len(_FACE_EDGES), len(_FACE_EDGES) + len(_EXPIRY_EDGES)
     values = np.empty((len(STEPS), len(days)))
     values[:faces] = context.face_cny >= _FACE_EDGES
-    values[faces:edges] = days >= _EXPIRY_EDGES
+    values[faces:edges] = context.days_left >= _EXPIRY_EDGES
     values[edges], values[edges + 1] = np.isnan(days), context.face_is_usual == 0
     values[edges + 2 :] = context.hour_waves
     return values
