@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
 Columns = Mapping[str, np.ndarray]
 """Feature name -> column (n,): float64 with NaN for null, or object with str/None for a categorical."""
+
+
+def getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """What gives the values of these names, in their order; many names take half the time of asking for each."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: tuple(values[name] for name in names)
 
 
 FEW_ROWS = 64
@@ -43,7 +52,7 @@ class Encoding:
     def matrix(self, columns: Columns) -> np.ndarray:
         """Columns -> float64 matrix (n, len(names)). Raises MissingFeature naming what is absent."""
         try:
-            inputs = [columns[name] for name in self.names]
+            inputs = list(self._inputs(columns))
         except KeyError:
             absent = [name for name in self.names if name not in columns]
             raise MissingFeature(f"features missing: {', '.join(absent)}") from None
@@ -57,6 +66,10 @@ class Encoding:
         for position, column in enumerate(inputs):
             matrix[:, position] = column
         return matrix
+
+    @cached_property
+    def _inputs(self) -> Callable[[Columns], Iterable[np.ndarray]]:
+        return getter(self.names)
 
     @cached_property
     def _codes(self) -> dict[int, dict[str, float]]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from features.online import Answer
 from features.registry import Registry
+from models.matrix import getter
 from pipelines.application_data import ApplicationData, feature_lists, insert_once, quote_features, quotes
 
 _INSERT = sa.insert(quote_features)
@@ -34,7 +35,7 @@ class FeatureLog:
 
     def __init__(self, *, data: ApplicationData, registry: Registry, names: Sequence[str]) -> None:
         self._data = data
-        self._names = tuple(names)
+        self._values = getter(names)
         self._columns = registry.pinned(names)
         self._list_id = hashlib.sha256(" ".join(self._columns).encode()).hexdigest()[:16]
         self._list_is_kept = False
@@ -59,7 +60,7 @@ class FeatureLog:
                 "submitted_at": trade["submitted_at"],
                 "seq": answer.seq,
                 "list_id": self._list_id,
-                "values": msgspec.msgpack.encode([answer.values[name] for name in self._names]),
+                "values": msgspec.msgpack.encode(self._values(answer.values)),
             }
             for quote_id, trade, answer in found
         ]

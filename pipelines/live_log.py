@@ -103,7 +103,8 @@ def to_json(event: Event) -> dict[str, Any]:
     """An event as plain JSON."""
     fields = dict(vars(event))
     if not isinstance(event, Observed):
-        fields["trade"] = {name: event.trade[name] for name in SPINE_COLUMNS}
+        trade = {name: event.trade[name] for name in SPINE_COLUMNS}
+        fields["trade"] = trade | {name: _plain(trade[name]) for name in ("submitted_at", "expires_on")}
     return {name: _plain(value) for name, value in fields.items()}
 
 
@@ -132,8 +133,6 @@ def trade_from_json(trade: Mapping[str, Any]) -> Trade:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

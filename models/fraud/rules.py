@@ -61,17 +61,18 @@ class Rule:
 
     def hits(self, columns: Columns, submitted_at: np.ndarray) -> np.ndarray:
         """Where the rule holds, (n,) bool, of trades submitted at ``submitted_at`` (n,) int64 ms."""
-        hit = self._in_force(submitted_at)
+        hit: np.ndarray | None = None
         for condition in self.when:
+            holds = condition.holds(columns, len(submitted_at))
+            hit = holds if hit is None else hit & holds
             if not np.count_nonzero(hit):
-                break
-            hit = hit & condition.holds(columns, len(hit))
-        return hit
+                return hit
+        return self._in_force(np.ones(len(submitted_at), dtype=bool) if hit is None else hit, submitted_at)
 
-    def _in_force(self, submitted_at: np.ndarray) -> np.ndarray:
-        hit = np.ones(len(submitted_at), dtype=bool)
+    def _in_force(self, hit: np.ndarray, submitted_at: np.ndarray) -> np.ndarray:
+        """``hit`` on the days on which the rule is in force."""
         if self._first_ms is not None:
-            hit = submitted_at >= self._first_ms
+            hit = hit & (submitted_at >= self._first_ms)
         return hit if self._end_ms is None else hit & (submitted_at < self._end_ms)
 
     @cached_property

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -22,6 +22,7 @@ from features.state_book import StatesMissing
 from features.store import OnlineStoreUnavailable
 from features.tables import ISSUED_FACE
 from models.discount.special import special_cards, valid_until
+from models.matrix import getter
 from models.quoting import (
     NO_DISCOUNT_MODEL,
     Answers,
@@ -70,6 +71,14 @@ class Read:
     answers: list[Answer]
     degraded: tuple[str, ...] = ()
     round: Round | None = None
+
+
+class _Layout(NamedTuple):
+    """Names of the features that are numbers, and of those that are categories; and what gives a row's numbers."""
+
+    numbers: tuple[str, ...]
+    categories: tuple[str, ...]
+    values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -192,25 +201,27 @@ class Engine:
     def _table(self, read: Read) -> dict[str, np.ndarray]:
         """The answers' features as columns; where the states could not be read, only what the trades say themselves,
         so that no rule takes a seller for a new one."""
-        numbers, categories = self._own_layout if read.degraded else self._layout
+        layout = self._own_layout if read.degraded else self._layout
         rows = [answer.values for answer in read.answers]
-        table = np.array([[row[name] for name in numbers] for row in rows], dtype=np.float64)
-        columns = dict(zip(numbers, np.ascontiguousarray(table.T), strict=True))
-        return columns | {name: np.array([row[name] for row in rows], dtype=object) for name in categories}
+        table = np.array([layout.values(row) for row in rows], dtype=np.float64)
+        columns: dict[str, np.ndarray] = dict(zip(layout.numbers, np.ascontiguousarray(table.T), strict=True))
+        for name in layout.categories:
+            columns[name] = np.array([row[name] for row in rows], dtype=object)
+        return columns
 
     @cached_property
-    def _layout(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Names of the features that are numbers, and of those that are categories."""
+    def _layout(self) -> _Layout:
         return self._split(self.columns)
 
     @cached_property
-    def _own_layout(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _own_layout(self) -> _Layout:
         """As :attr:`_layout`, of what a trade says itself."""
         return self._split([name for name in self.columns if self.registry[name].as_of == "trade"])
 
-    def _split(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _split(self, names: Sequence[str]) -> _Layout:
         is_number = {name: self.registry[name].kind == "number" for name in names}
-        return tuple(n for n in names if is_number[n]), tuple(n for n in names if not is_number[n])
+        numbers = tuple(name for name in names if is_number[name])
+        return _Layout(numbers, tuple(name for name in names if not is_number[name]), getter(numbers))
 
     def scores(self, trades: Sequence[Trade]) -> list[dict[str, Any]]:
         """Bodies of :class:`serving.api.schemas.FraudScore`; the payout at risk is the face value."""
