@@ -22,7 +22,9 @@ from pipelines.recycling.adapters.issuer import PresentedCard
 from pipelines.recycling.payout_http import HttpPayouts
 from pipelines.recycling.payouts import Accepted, NeverHeard
 from pipelines.recycling.payouts import Refused as PayoutRefused
+from pipelines.recycling.provider_signature import check_signed
 from pipelines.recycling.secret import Secret
+from pipelines.signing import SignatureRefused
 from serving.sandbox.app import create_app
 
 BASE = "http://localhost:8800"
@@ -271,6 +273,23 @@ def test_callbacks_come_and_come_again(world):
     world.pay(payout_id="p-2", account_ref="acct-97")
     assert [told["payout_id"] for told in world.called_back] == ["p-1", "p-2", "p-2"]
     assert len({told["event_id"] for told in world.called_back}) == 2
+
+
+def test_calls_are_signed_late_or_forged_as_wanted(world):
+    """With a secret they are signed, at the moment of the call; 87 with another one, 88 a minute later."""
+    world.scenario(callback_url="http://127.0.0.1:8700/", callback_secret="s" * 32, callback_late=3)
+    for number, ending in enumerate(("01", "87", "88")):
+        world.pay(payout_id=f"p-{number}", account_ref=f"acct-{ending}")
+    found = []
+    for told in world.called_back:
+        body = {name: value for name, value in told.items() if name not in ("url", "headers")}
+        try:
+            check_signed(told["headers"], json.dumps(body).encode(), ["s" * 32], now=NOW)
+            found.append("good")
+        except SignatureRefused as refusal:
+            found.append(refusal.code)
+    assert found == ["good", "changed", "good"]
+    assert [seconds for seconds in world.waited if seconds] == [3, 3, 60]
 
 
 def test_a_header_changes_one_request(world):
