@@ -55,8 +55,12 @@ def _asked() -> dict[str, Any]:
         {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
         for name in (TIMESTAMP, SIGNATURE)
     ]
-    example = {"event_id": "ev-1", "payout_id": "r-01-payout-1", "state": "paid"}
-    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+    told = {
+        "a payout": {"event_id": "ev-1", "payout_id": "r-01-payout-1", "state": "paid"},
+        "a transfer": {"event_id": "ev-2", "collection_id": "r-01-take", "state": "done"},
+    }
+    examples = {title: {"value": value} for title, value in told.items()}
+    content = {"application/json": {"schema": {"type": "object"}, "examples": examples}}
     return {"parameters": headers, "requestBody": {"required": True, "content": content}}
 
 
