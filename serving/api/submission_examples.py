@@ -8,6 +8,7 @@ _CARD = {
     "card_type": "jd_ecard",
     "card_form": "virtual",
     "face_value": {"amount_fen": 50_000},
+    "expires_on": "2028-12-31",
     "number": "JDV00000000000000042",
     "secret": "EXAMPLEEXAMPLE00",
 }

@@ -16,7 +16,12 @@ from tests.serving.conftest import Clock, client_of, desk_of, renewed
 
 def submission(**card) -> dict:
     return {
-        "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}}
+        "card": {
+            "card_type": "jd_ecard",
+            "card_form": "virtual",
+            "face_value": {"amount_fen": 50_000},
+            "expires_on": "2028-12-31",
+        }
         | card,
         "seller": {"seller_id": "s-1", "device_id": "d-1", "payout_account": "acct-1", "ip": "198.18.0.7"},
     }

@@ -30,7 +30,12 @@ def submission(number: int, **seller: str) -> dict:
     who = {"seller_id": f"s-{number % 4}", "device_id": f"d-{number % 3}", "ip": "198.18.0.7"}
     return {
         "trade_id": f"check-{number}",
-        "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}},
+        "card": {
+            "card_type": "jd_ecard",
+            "card_form": "virtual",
+            "face_value": {"amount_fen": 50_000},
+            "expires_on": "2028-12-31",
+        },
         "seller": who | {"payout_account": f"p-{number % 5}"} | seller,
     }
 
