@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from features.definitions import FEATURES
+from models.fraud.decision import Thresholds
 from models.fraud.let_through import LET_THROUGH_NOTE
 from models.policy import DecisionCosts
 from pipelines.application_data import events, live_log
@@ -28,7 +29,12 @@ SOURCES = ("issuer", "chargeback", "analyst", "seller_dispute", "matured")
 def submission(trade_id: str, seller: str = "s-1", face_fen: int = 50_000) -> dict:
     return {
         "trade_id": trade_id,
-        "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": face_fen}},
+        "card": {
+            "card_type": "jd_ecard",
+            "card_form": "virtual",
+            "face_value": {"amount_fen": face_fen},
+            "expires_on": "2028-12-31",
+        },
         "seller": {"seller_id": seller, "device_id": f"d-{seller}", "payout_account": f"p-{seller}"},
     }
 
@@ -192,12 +198,17 @@ def test_live_features_follow_any_sequence_of_labels(client, desk, clock, live_w
 REFUSES_ALL = DecisionCosts(
     margin_share=0.0, complaint_probability=0.0, let_through_share=0.4, let_through_seed="a test's own"
 )
-"""A refusal costs nothing here, so every trade of any risk is refused."""
+"""A refusal costs nothing here, and nothing beyond its cost with a model without thresholds, so every trade of any risk
+is refused."""
 
 
 @pytest.fixture
 def strict(desk: Desk) -> Desk:
-    return replace(desk, engine=replace(desk.engine, terms=replace(desk.engine.terms, decision=REFUSES_ALL)))
+    model = desk.engine.models.fraud
+    assert model is not None
+    models = replace(desk.engine.models, fraud=model.with_thresholds(Thresholds()))
+    terms = replace(desk.engine.terms, decision=REFUSES_ALL)
+    return replace(desk, engine=replace(desk.engine, models=models, terms=terms))
 
 
 def test_some_refused_trades_are_let_through_and_the_log_says_which(strict, clock, live_workspace):
