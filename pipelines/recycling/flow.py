@@ -111,9 +111,15 @@ def presented(flow: Flow, row: Row, *, step: str) -> PresentedCard | None:
 # --- freeze ------------------------------------------------------------------------------------------------------
 
 
-def frozen_id(submission_id: str, quote_id: str) -> str:
-    """The pending transfer that reserves a quote's payout."""
-    return f"{submission_id}/freeze/{quote_id}"
+def frozen_id(row: Row) -> str:
+    """The pending transfer that reserves the payout of a trade's quote; a quote whose money was freed and is reserved
+    once more (``facts["reserved"]``) has another."""
+    return _of_reservation(row, "freeze")
+
+
+def _of_reservation(row: Row, step: str) -> str:
+    times = row["facts"].get("reserved", 1)
+    return f"{row['submission_id']}/{step}/{row['quote_id']}" + (f"/{times}" if times > 1 else "")
 
 
 def freeze(flow: Flow, run: Runner, submission_id: str) -> Facts:
@@ -135,17 +141,10 @@ def _reserved(flow: Flow, connection: sa.Connection, seen: Row, label: Facts) ->
     row, now = flow.book.read(connection, seen["submission_id"]), flow.clock()
     if row["version"] != seen["version"]:
         return {"state": row["state"]}
-    submission_id = row["submission_id"]
     if label.get("trouble"):
         return flow.failed(connection, row, label["trouble"], label.get("wait"))
-    transfers = bookings.freeze_payout(
-        transfer_id=frozen_id(submission_id, row["quote_id"]),
-        trade_id=submission_id,
-        channel=channel_of(row),
-        amount_fen=row["payout_fen"],
-    )
     try:
-        ledger.post(connection, transfers, now=now)
+        reserve(flow, connection, row)
     except ledger.Overdraft:
         return flow.failed(connection, row, "no_funds")
     if not must_be_sent(row):
@@ -273,12 +272,20 @@ def _by_timer(flow: Flow, run: Runner, submission_id: str, *, source: str, targe
     return run.transaction(f"{target}", end)
 
 
+def reserve(flow: Flow, connection: sa.Connection, row: Row) -> None:
+    """Reserve the payout of the trade's quote. Raises Overdraft."""
+    transfers = bookings.freeze_payout(
+        transfer_id=frozen_id(row),
+        trade_id=row["submission_id"],
+        channel=channel_of(row),
+        amount_fen=row["payout_fen"],
+    )
+    ledger.post(connection, transfers, now=flow.clock())
+
+
 def unfreeze(flow: Flow, connection: sa.Connection, row: Row) -> None:
     """Free what was reserved for the trade's quote."""
-    submission_id, quote_id = row["submission_id"], row["quote_id"]
     transfers = bookings.void_payout(
-        transfer_id=f"{submission_id}/void/{quote_id}",
-        frozen_id=frozen_id(submission_id, quote_id),
-        trade_id=submission_id,
+        transfer_id=_of_reservation(row, "void"), frozen_id=frozen_id(row), trade_id=row["submission_id"]
     )
     ledger.post(connection, transfers, now=flow.clock())

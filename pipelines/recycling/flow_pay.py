@@ -28,6 +28,10 @@ from pipelines.recycling.trades import Step
 
 TAKEN_DIFFERS = "taken_differs"
 """Trouble of a card of which another amount was taken than was quoted: a person must decide. Nothing is paid."""
+TAKEN_AFTER_ALL = "taken_after_all"
+"""Trouble of a trade that was let go while its card was being taken over, and then it was: a person must decide."""
+LET_GO = ("quoted", "declined", "lapsed", "cancelled", "rejected", "returned")
+"""States that a trade may come to after its card was looked at, in which its payout is neither reserved nor paid."""
 BY_HAND = "look_by_hand"
 """Trouble of a card whose issuer is not connected: a person must look at it. Nothing is tried again by itself."""
 
@@ -109,7 +113,7 @@ def _as_taken(outcome: Outcome[Redemption]) -> Facts:
 def _verified(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, requoted: Facts) -> Facts:
     row = flow.book.read(connection, seen["submission_id"])
     if row["version"] != seen["version"]:
-        return {"state": row["state"]}
+        return _let_go(flow, connection, row, looked)
     trouble = looked.get("trouble") or requoted.get("trouble")
     if trouble:
         return flow.failed(connection, row, trouble, looked.get("wait") or requoted.get("wait"))
@@ -142,6 +146,25 @@ def _verified(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, r
     is_dead = looked["standing"] in (*DEAD, SECRET_GONE) or looked.get("refused")
     why = "no_offer" if requoted else f"card_{looked['standing']}" if is_dead else "card_empty"
     return flow.moved(connection, row, "returned", why, told=looked)
+
+
+def _let_go(flow: Flow, connection: sa.Connection, row: Row, looked: Facts) -> Facts:
+    """Somebody else moved the trade while its card was looked at. Nothing more is owed, unless it was let go and its
+    card is ours now: then a person hears of it, and nothing is sent back meanwhile."""
+    if not looked.get("taken") or row["state"] not in LET_GO or row["trouble"] == TAKEN_AFTER_ALL:
+        return {"state": row["state"]}
+    flow.book.evidence.append(
+        connection,
+        kind=TAKEN_AFTER_ALL,
+        subject=row["submission_id"],
+        payload={"state": row["state"], "found": looked},
+        actor=flow.worker,
+        source=flow.book.source,
+        at=flow.clock(),
+    )
+    due_at = row["due_at"] if row["state"] == "quoted" else None  # a quote lapses all the same
+    flow.book.change(connection, row, {"trouble": TAKEN_AFTER_ALL, "due_at": due_at})
+    return {"state": row["state"], "trouble": TAKEN_AFTER_ALL}
 
 
 # --- paying ------------------------------------------------------------------------------------------------------
@@ -181,8 +204,7 @@ def settle(flow: Flow, connection: sa.Connection, submission_id: str) -> Facts:
     row, now = flow.book.read(connection, submission_id), flow.clock()
     if row["state"] != "verified" or row["due_at"] is None or row["due_at"] > now:
         return {"state": row["state"]}
-    frozen = frozen_id(submission_id, row["quote_id"])
-    ledger.post(connection, settlement(row, frozen_id=frozen, rates=flow.rates, now=now), now=now)
+    ledger.post(connection, settlement(row, frozen_id=frozen_id(row), rates=flow.rates, now=now), now=now)
     order_payout(flow, connection, row, payout_id=payout_id_of(row))
     charges = charges_of_trade(row)
     told = {"payout_fen": row["payout_fen"], "price_fen": charges.price_fen, "fee_fen": charges.fee_fen}

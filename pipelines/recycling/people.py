@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,10 +16,19 @@ import sqlalchemy as sa
 from pipelines.databases import reading
 from pipelines.recycling import bookings, ledger
 from pipelines.recycling.adapters.issuer import NEVER_HEARD
-from pipelines.recycling.flow import Flow, channel_of, unfreeze
-from pipelines.recycling.flow_pay import TAKEN_DIFFERS, earlier_taking, order_payout, payout_id_of, sent_fen
+from pipelines.recycling.flow import Flow, channel_of, reserve, unfreeze
+from pipelines.recycling.flow_pay import (
+    LET_GO,
+    TAKEN_AFTER_ALL,
+    TAKEN_DIFFERS,
+    earlier_taking,
+    order_payout,
+    payout_id_of,
+    sent_fen,
+)
 from pipelines.recycling.flow_review import NOT_CONNECTED
 from pipelines.recycling.returns import BY_HAND, SENDING_BACK, STUCK, keep
+from pipelines.recycling.states import STATES
 from pipelines.recycling.trades import Step
 from pipelines.transactions import in_transaction
 
@@ -59,24 +69,80 @@ class People:
 
     def looked_at(self, submission_id: str, *, is_good: bool, by: str, reason: str) -> Row:
         """A card that the machine cannot conclude was looked at by hand after its money was frozen. It is not found bad
-        while its issuer says that it was taken over, or does not say: DecisionRefused ``card_taken``,
-        ``card_in_process``, ``issuer_silent``."""
+        while its issuer says that it was taken over, or does not say, and not while the machine may take it over:
+        DecisionRefused ``card_taken``, ``card_in_process``, ``issuer_silent``, ``machine_at_work``.
+
+        Of a trade that was let go and whose card was taken over after all: its seller is paid, or its balance was given
+        back."""
+        with reading(self.engine).connect() as connection:
+            seen = self.flow.book.read(connection, submission_id)
+        if seen["trouble"] == TAKEN_AFTER_ALL:
+            decide = self._paid_after_all if is_good else self._given_back
+            return decide(submission_id, by=by, reason=reason)
         if not is_good:
-            self._check_not_taken(submission_id)
+            self._check_not_taken(seen)
 
         def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
             if is_good:
-                policy = self.flow.policy(row)
-                return {"due_at": policy.pay_at(decision=row["decision"], verified_at=self.flow.clock())}
+                return {"due_at": self._pay_at(row)}
+            if row["due_at"] is not None:  # what its issuer said a moment ago may be untrue by now
+                raise DecisionRefused("machine_at_work", "the machine has not done with this card")
             unfreeze(self.flow, connection, row)
             return {}
 
         target, why = ("verified", "good_by_hand") if is_good else ("returned", "bad_by_hand")
         return self._decide(submission_id, ("frozen", "received"), target, why, by, reason, change)
 
-    def _check_not_taken(self, submission_id: str) -> None:
-        with reading(self.engine).connect() as connection:
-            row = self.flow.book.read(connection, submission_id)
+    def _pay_at(self, row: Row) -> datetime:
+        return self.flow.policy(row).pay_at(decision=row["decision"], verified_at=self.flow.clock())
+
+    def _paid_after_all(self, submission_id: str, *, by: str, reason: str) -> Row:
+        """Reserve the payout once more, and let it go the usual way. Raises DecisionRefused ``no_funds``."""
+
+        def change(row: Row, connection: sa.Connection) -> dict[str, Any]:
+            facts = dict(row["facts"]) | {"reserved": row["facts"].get("reserved", 1) + 1}
+            try:
+                reserve(self.flow, connection, {**row, "facts": facts})
+            except ledger.Overdraft:
+                raise DecisionRefused("no_funds", "the channel's cash does not cover the payout") from None
+            return {"due_at": self._pay_at(row), "facts": facts}
+
+        return self._decide(
+            submission_id,
+            "returned",
+            "verified",
+            "taken_after_all",
+            by,
+            reason,
+            change,
+            trouble=TAKEN_AFTER_ALL,
+        )
+
+    def _given_back(self, submission_id: str, *, by: str, reason: str) -> Row:
+        """The trade stays as it is, and a physical card goes back."""
+
+        def work(connection: sa.Connection) -> Row:
+            row, now = (
+                self._read(connection, submission_id, LET_GO, trouble=TAKEN_AFTER_ALL),
+                self.flow.clock(),
+            )
+            self.flow.book.evidence.append(
+                connection,
+                kind="balance_given_back",
+                subject=submission_id,
+                payload={"reason": reason},
+                actor=by,
+                source=self.flow.book.source,
+                at=now,
+            )
+            goes_back = STATES[row["state"]].sends_back_after is not None and row["facts"].get("here")
+            due_at = now if goes_back else row["due_at"]
+            return self.flow.book.change(connection, row, {"trouble": "", "due_at": due_at})
+
+        _check_reason(by, reason)
+        return in_transaction(self.engine, work)
+
+    def _check_not_taken(self, row: Row) -> None:
         if row["state"] not in ("frozen", "received") or row["trouble"] == TAKEN_DIFFERS:
             return
         taken = earlier_taking(self.flow, row)
@@ -156,23 +222,37 @@ class People:
         reason: str,
         change: Callable[[Row, sa.Connection], dict[str, Any]] = lambda row, connection: {},
         told: Mapping[str, Any] | None = None,
+        trouble: str | None = None,
     ) -> Row:
-        if not by or not reason.strip():
-            raise DecisionRefused("reason_missing", "say who decides, and why")
+        _check_reason(by, reason)
 
         def work(connection: sa.Connection) -> Row:
-            row = self._read(connection, submission_id, source)
+            row = self._read(connection, submission_id, source, trouble=trouble)
             evidence = {"reason": reason, **(told or {})}
             step = Step(target, "person", by, why, change(row, connection), evidence)
             return self.flow.book.move(connection, row, step, now=self.flow.clock())
 
         return in_transaction(self.engine, work)
 
-    def _read(self, connection: sa.Connection, submission_id: str, source: str | tuple[str, ...]) -> Row:
+    def _read(
+        self,
+        connection: sa.Connection,
+        submission_id: str,
+        source: str | tuple[str, ...],
+        *,
+        trouble: str | None = None,
+    ) -> Row:
+        """The trade, which is in one of these states and in this trouble, where one is named."""
         row = self.flow.book.read(connection, submission_id)
-        if row["state"] not in ((source,) if isinstance(source, str) else source):
+        is_there = row["state"] in ((source,) if isinstance(source, str) else source)
+        if not is_there or trouble not in (None, row["trouble"]):
             raise DecisionRefused("wrong_state", f"this trade is {row['state']}; that cannot be decided now")
         return row
+
+
+def _check_reason(by: str, reason: str) -> None:
+    if not by or not reason.strip():
+        raise DecisionRefused("reason_missing", "say who decides, and why")
 
 
 def order_again(flow: Flow, connection: sa.Connection, row: Row, *, number: int) -> None:

@@ -97,6 +97,7 @@ MOVES = (
     Move("frozen", "returned", "machine", "the card is dead"),
     Move("verified", "paying", "machine", "settled; the payout is sent"),
     Move("verified", "returned", "person", "found wrong while the payout was held"),
+    Move("returned", "verified", "person", "its card was taken over after all: the seller is paid"),
     Move("paying", "paid", "provider", "the seller has the money"),
     Move("paying", "payout_failed", "provider", "the provider did not pay"),
     Move("payout_failed", "paying", "person", "sent again"),

@@ -61,6 +61,7 @@ CODES: dict[str, tuple[int, str]] = {
     "wrong_state": (409, "this cannot be done in the trade's state"),
     "card_taken": (409, "the card was taken over: its seller is paid, or gets it back first"),
     "card_in_process": (409, "the card is being taken over; its issuer must end that first"),
+    "machine_at_work": (409, "the machine has not done with this card"),
     "issuer_silent": (409, "whether the card was taken over is not known; ask again later"),
     "second_person": (409, "a complaint of this size is decided by two people"),
     "own_request": (409, "somebody else must agree"),

@@ -221,6 +221,8 @@ def ask_person(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
         "card_taken",
         "card_in_process",
         "issuer_silent",
+        "machine_at_work",
+        "no_funds",
     ),
     openapi_extra=asked_as(examples.DECISIONS),
 )

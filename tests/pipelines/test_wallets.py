@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from pipelines.recycling.accounts import Channel, cash
 from pipelines.recycling.adapters import connect
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.adapters.wallets import Collection, IssuerByKind, WalletIssuer, WalletStanding
+from pipelines.recycling.flow import unfreeze
 from pipelines.recycling.intake import IntakeRefused, Offered
 from pipelines.recycling.ledger import balance, post
 from pipelines.recycling.people import DecisionRefused, People
 from pipelines.recycling.secret import Secret
-from pipelines.recycling.trades import steps_of
+from pipelines.recycling.trades import Step, steps_of
 from serving.sandbox.app import create_app
 from serving.sandbox.wallets import SandboxWallets
 from tests.pipelines.recycling_world import FUNDS_FEN, World, open_world
@@ -261,4 +263,70 @@ def test_a_payout_in_ecny_that_times_out_is_paid_once(shaky, unsteady):
     later(shaky)
     assert stands(shaky, one) == ("paid", "")
     assert (shaky.provider.asked, shaky.provider.paid) == (1, {f"{one}-payout-1": 18_000})
+    assert_books(shaky)
+
+
+# --- a person who decides while the worker's request is on its way ------------------------------------------------
+
+
+def meanwhile(world: World, unsteady: Unsteady, act: Callable[[str], Any]) -> str:
+    """A trade about which somebody acts when the worker has asked for the transfer and it has not arrived yet."""
+    one = sold(world, "wallet-1001", accepts=False)
+
+    class Between(Unsteady):
+        def collect(self, **asked: Any) -> Outcome[Collection]:
+            act(one)
+            return super().collect(**asked)
+
+    issuer = IssuerByKind(
+        world.issuer, WalletIssuer(Between(unsteady.kept)), lambda name: name == "ecny_balance"
+    )
+    busy = replace(world, flow=replace(world.flow, issuer=issuer))
+    busy.accept(one)
+    busy.work()
+    return one
+
+
+def test_a_person_does_not_let_go_what_the_worker_is_taking_over(shaky, unsteady):
+    """The provider has not heard of the transfer, since its request is on its way: the decision is refused, and the
+    seller is paid once it comes."""
+    refused: list[str] = []
+
+    def bad(one: str) -> None:
+        with pytest.raises(DecisionRefused) as refusal:
+            shaky.people.looked_at(one, is_good=False, by="li", reason="looks wrong")
+        refused.append(refusal.value.code)
+
+    one = meanwhile(shaky, unsteady, bad)
+    assert refused == ["machine_at_work"]
+    assert stands(shaky, one) == ("paid", "")
+    assert_books(shaky)
+
+
+@pytest.mark.parametrize(("is_good", "state", "fen"), [(True, "paid", 18_000), (False, "returned", 0)])
+def test_a_balance_that_comes_to_a_trade_that_was_let_go_is_not_lost(shaky, unsteady, is_good, state, fen):
+    """Whoever let it go: the trade shows it, evidence holds it, and a person pays its seller, from money reserved once
+    more, or says that it was given back. Neither can be done twice."""
+
+    def let_go(one: str) -> None:
+        with shaky.engine.begin() as connection:
+            row = shaky.flow.book.read(connection, one)
+            unfreeze(shaky.flow, connection, row)
+            step = Step("returned", "person", "li", "bad_by_hand", {}, {})
+            shaky.flow.book.move(connection, row, step, now=shaky.clock.now)
+
+    one = meanwhile(shaky, unsteady, let_go)
+    later(shaky)
+    assert stands(shaky, one) == ("returned", "taken_after_all")
+    assert len(unsteady.kept.collections) == 1
+    assert_books(shaky)
+    shaky.people.looked_at(one, is_good=is_good, by="li", reason="agreed with its holder")
+    shaky.work()
+    assert stands(shaky, one) == (state, "")
+    assert shaky.provider.paid == ({f"{one}-payout-1": fen} if fen else {})
+    kinds = [leaf.leaf.kind for leaf in shaky.flow.book.evidence.leaves_of(one)]
+    assert kinds.count("taken_after_all") == 1
+    assert kinds.count("balance_given_back") == (not is_good)
+    with pytest.raises(DecisionRefused):
+        shaky.people.looked_at(one, is_good=is_good, by="li", reason="once more")
     assert_books(shaky)
