@@ -76,6 +76,11 @@ def uncapped(steady: Desk) -> Desk:
     return replace(steady, engine=replace(steady.engine, terms=replace(steady.engine.terms, price=price)))
 
 
+def undated(fen: int) -> dict[str, Any]:
+    """A card as the price board shows it: without a date."""
+    return submission(face_value={"amount_fen": fen}, expires_on=None)
+
+
 def in_a_file(steady: Desk, workspace: Workspace, quotes: list[dict[str, Any]], folder: Path) -> list[dict]:
     """The quotes' trades answered as `huika quote` does, in order."""
     from pipelines.training.collecting import collect
@@ -106,13 +111,13 @@ def test_a_jump_of_the_market_moves_quotes_by_the_cap_live_and_in_a_file(
     """The day after a board was shown, a market that jumps moves a quote by at most the cap, says so, and `huika
     quote` gives the same rates, centres and reasons for the same moments."""
     renewed(client, clock)
-    before = ask(client, submission())
+    before = ask(client, undated(50_000))
     clock.forward(days=1)
     market_moves(client, clock, live_workspace, by=by)
     clock.forward(minutes=1)
-    quotes = [ask(client, submission(face_value={"amount_fen": fen})) for fen in (50_000, 10_000, 100_000)]
+    quotes = [ask(client, undated(fen)) for fen in (50_000, 10_000, 100_000)]
     with client_of(uncapped(steady)) as free:
-        far = ask(free, submission())["rate"] - before["rate"]
+        far = ask(free, undated(50_000))["rate"] - before["rate"]
     move = quotes[0]["rate"] - before["rate"]
     cap = STEADY.move_cap if by > 0 else STEADY.move_cap_down
     assert abs(far) > cap

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -155,7 +156,13 @@ def test_answers_of_listed_trades_equal_the_batch_command(client, desk, clock, l
         body["seller"]["region"] = region
         quotes.append(ask(client, body))
         seller = {name: body["seller"][name] for name in ("seller_id", "device_id", "payout_account", "ip")}
-        card = {"card_type": "jd_ecard", "card_form": "virtual", "face_value_cny": 500.0}
+        expiry = date.fromisoformat(body["card"]["expires_on"])
+        card = {
+            "card_type": "jd_ecard",
+            "card_form": "virtual",
+            "face_value_cny": 500.0,
+            "expires_on": expiry,
+        }
         rows.append(
             {"trade_id": body["trade_id"], "submitted_at": clock.now, "region": region} | seller | card
         )

@@ -14,7 +14,12 @@ from tests.serving.conftest import Clock
 def submission(*, asked_rate: object = None, payee_is_seller: object = None) -> dict:
     return {
         "trade_id": "one",
-        "card": {"card_type": "jd_ecard", "card_form": "virtual", "face_value": {"amount_fen": 50_000}},
+        "card": {
+            "card_type": "jd_ecard",
+            "card_form": "virtual",
+            "face_value": {"amount_fen": 50_000},
+            "expires_on": "2028-12-31",
+        },
         "seller": {"seller_id": "s-1", "payout_account": "p-1", "payee_is_seller": payee_is_seller},
         "asked_rate": asked_rate,
     }

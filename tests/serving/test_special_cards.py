@@ -196,7 +196,7 @@ def as_row(number: int, card: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_body(number: int, card: dict[str, Any]) -> dict:
-    more = {"expires_on": card["expires_on"]} if "expires_on" in card else {}
+    more: dict[str, Any] = {"expires_on": card.get("expires_on")}
     more |= {"balance": fen(card["balance_fen"])} if "balance_fen" in card else {}
     return card_of(number, face_value=fen(card["face_value_fen"]), **more)
 
