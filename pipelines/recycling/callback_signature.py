@@ -50,7 +50,7 @@ def check_callback(
         raise SignatureRefused("unknown_key", "the key that it names is not among the keys given")
     try:
         signature, age = from_base64url(value), now.timestamp() - int(moment)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise SignatureRefused("malformed", "its time or signature cannot be read") from None
     try:
         keys[kid].verify(signature, _signed(moment, body))

@@ -197,7 +197,10 @@ def test_a_signature_is_of_these_bytes_this_time_and_one_of_the_secrets(bank):
         (good, body, (FORMER,), "changed"),
         ({TIMESTAMP: good[TIMESTAMP]}, body, (SECRET,), "unsigned"),
         ({**good, SIGNATURE: "***"}, body, (SECRET,), "malformed"),
-        ({**good, TIMESTAMP: "yesterday"}, body, (SECRET,), "malformed"),
+        *(
+            ({**good, TIMESTAMP: moment}, body, (SECRET,), "malformed")
+            for moment in ("yesterday", "9" * 400, "-1", "1e9", " 1", "1_0", "１", "1\n")
+        ),
     ]
     for headers, content, secrets, why in cases:
         with pytest.raises(SignatureRefused) as refused:
