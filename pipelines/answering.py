@@ -24,6 +24,7 @@ from models.discount.explain import waterfall
 from models.discount.move_cap import DayBefore
 from models.discount.special import special_cards
 from models.discount.swap import ExpiredQuote, propose_swaps
+from models.fraud.decision import Decisions
 from models.quoting import Answers, Asked, ModelPair, Terms, quote, score
 from models.reasons import Reason
 from pipelines.application_data import ApplicationData
@@ -104,8 +105,9 @@ def with_market(workspace: Workspace, batch: Batch) -> Batch:
 
 
 def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPair, terms: Terms) -> pa.Table:
-    """One row a trade with the columns of `huika quote`'s OUTPUT, in file order. ``review_saving_cny``: what an
-    analyst's look is expected to save, by which a queue is worked; null where nothing is offered."""
+    """One row a trade with the columns of `huika quote`'s OUTPUT, in file order. ``review_saving_cny``: the
+    money that an analyst's look is expected to save; ``review_priority``: the order in which a queue is worked, the
+    largest first; both null where nothing is offered."""
     asked = asked_of(batch, columns)
     answers = quote(asked, models=models, terms=terms)
     return pa.table(
@@ -125,9 +127,7 @@ def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
             "no_offer": answers.no_offer,
             **_swap_columns(_expired_quotes(asked, answers, batch.catalogue), asked, terms=terms),
             "let_through": _nullable(answers.let_through),
-            "review_saving_cny": _nullable(
-                np.where(answers.no_offer, np.nan, answers.decisions.review_saving_fen / 100)
-            ),
+            **_review_columns(answers.decisions, nothing=answers.no_offer),
             "human_review": answers.action == "refuse",
             **_reason_columns(answers.reasons),
             "shadow_rules": ["|".join(names) for names in answers.shadow_rules],
@@ -146,13 +146,22 @@ def score_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
             "fraud_probability": _nullable(scores.probability),
             "decision": pa.array(scores.action, pa.string()),
             "let_through": _nullable(scores.let_through),
-            "review_saving_cny": _nullable(scores.decisions.review_saving_fen / 100),
+            **_review_columns(scores.decisions, nothing=np.zeros(len(asked), dtype=bool)),
             "human_review": scores.action == "refuse",
             **_reason_columns(scores.reasons),
             "shadow_rules": ["|".join(names) for names in scores.shadow_rules],
             **_version_columns(models, terms, len(batch.spine)),
         }
     )
+
+
+def _review_columns(decisions: Decisions, *, nothing: np.ndarray) -> dict[str, pa.Array]:
+    """What a look at each trade saves, in yuan, and its place in the queue, in yuan that weigh fraud more; null where
+    there is ``nothing`` (n,) bool to look at."""
+    return {
+        "review_saving_cny": _nullable(np.where(nothing, np.nan, decisions.review_saving_fen / 100)),
+        "review_priority": _nullable(np.where(nothing, np.nan, decisions.review_priority_fen / 100)),
+    }
 
 
 def asked_of(batch: Batch, columns: dict[str, np.ndarray]) -> Asked:

@@ -38,7 +38,8 @@ class Decided:
     """The fraud model's own decision about one trade, before profile, draw, rules and lists.
 
     expected_cost_fen: by action, None where no model gave a probability. review_saving_fen: what a person's look is
-    expected to save, None likewise.
+    expected to save, None likewise. Both are money, expected of this trade alone; the action is chosen with fraud
+    weighed more and scarce places priced, so it need not be the cheapest.
     """
 
     action: str

@@ -86,7 +86,8 @@ def side_of(answer: Mapping[str, Any]) -> Side:
 
 def predicted_profit_fen(answer: Mapping[str, Any]) -> float | None:
     """What an answer expects to earn by its own models: the probability that the seller accepts, times what the card
-    then earns if it is honest less the expected cost of the decision. 0: no offer; None: no model prices."""
+    then earns if it is honest less the expected cost of the decision, both in money of this trade. 0: no offer; None:
+    no model prices."""
     if answer["no_offer"]:
         return 0.0
     accepted, steps = answer["acceptance_probability"], answer["waterfall"]

@@ -41,14 +41,14 @@ class HonestRefused:
 
 def learned_thresholds(
     *,
-    expected_cost_fen: np.ndarray,
+    weighed_cost_fen: np.ndarray,
     most_share: np.ndarray,
     held_anyway: np.ndarray | None = None,
     honest: HonestRefused | None = None,
 ) -> Thresholds:
     """The least thresholds under which no action takes more than its share of trades.
 
-    expected_cost_fen: (n, 4) from :func:`models.fraud.decision.decide` on a past period that the model was not fitted
+    weighed_cost_fen: (n, 4) from :func:`models.fraud.decision.decide` on a past period that the model was not fitted
     on; NaN rows have no probability and need no place. most_share: (4,), see :func:`most_shares`. held_anyway
     (n,) bool: trades that wait for a verification whatever the model says; they take their places before the others.
     honest: of the same trades, None: no limit beside the share.
@@ -58,8 +58,8 @@ def learned_thresholds(
     They rise as prices in an auction: each action in turn asks for just so much that its places suffice at the others'
     present thresholds, until nothing changes. Places then go where they save most, all four actions considered.
     """
-    step = -(-len(expected_cost_fen) // MOST_ROWS) or 1
-    cost = expected_cost_fen[::step]
+    step = -(-len(weighed_cost_fen) // MOST_ROWS) or 1
+    cost = weighed_cost_fen[::step]
     waits = np.zeros(len(cost), dtype=bool) if held_anyway is None else held_anyway[::step]
     places = np.floor(most_share * len(cost)).astype(np.int64)
     places[HOLD] = max(places[HOLD] - int(waits.sum()), 0)

@@ -165,10 +165,10 @@ def read_material(
 
 
 def open_rows(cases: Cases, said: Said, maturity: Maturity) -> np.ndarray:
-    """Rows of the OPEN_CASES trades that a review saves most on, the most first: those that may still go wrong."""
+    """Rows of the OPEN_CASES trades that stand first in the analysts' queue: those that may still go wrong."""
     known = classes(cases, maturity, said.action)
-    rows = np.flatnonzero((known["ripening"] | known["overdue"]) & np.isfinite(said.saving_fen))
-    return rows[np.argsort(-said.saving_fen[rows], kind="stable")[:OPEN_CASES]]
+    rows = np.flatnonzero((known["ripening"] | known["overdue"]) & np.isfinite(said.priority_fen))
+    return rows[np.argsort(-said.priority_fen[rows], kind="stable")[:OPEN_CASES]]
 
 
 def _rules(workspace: Workspace, terms: Terms, period: Period, progress: Progress) -> RuleTest | None:

@@ -23,10 +23,12 @@ def open_cases(material: Material) -> Section:
         return Section("open", words, (Prose(nothing),))
     prose = Prose(
         Words(
-            "标签仍可能出现的交易，按“复核能省下的预期成本”从高到低，负数表示复核不划算。"
+            "标签仍可能出现的交易，按复核优先度从高到低；优先度按决策口径加权欺诈损失，不是金额。"
+            "“复核可省”为单就该笔交易预期省下的钱，可为负数。"
             "信号为模型的依据及其对数几率，只供分析师，不要告诉卖家。",
-            "Trades whose label may still come, by the expected cost that a review saves; where it is negative a "
-            "review does not pay. Signals are what moved the model, in log-odds: for analysts, not for who sells.",
+            "Trades whose label may still come, in the order of the queue, which weighs fraud as the decision does and "
+            "is no money. What a review saves is money, expected of this trade alone, and may be negative. "
+            "Signals are what moved the model, in log-odds: for analysts, not for who sells.",
         )
     )
     return Section("open", words, (prose, _table(material)))
@@ -48,6 +50,7 @@ def _table(material: Material) -> Table:
                 float(said.computed[row]),
                 ACTION_WORDS[str(said.action[row])],
                 float(said.saving_fen[row]),
+                float(said.priority_fen[row]) / 100,
                 Words("；".join(one.zh for one in named), "; ".join(one.en for one in named)),
                 signals(why),
             )
@@ -65,6 +68,7 @@ def _table(material: Material) -> Table:
             Column("probability", Words("欺诈概率", "probability"), "share"),
             Column("decision", Words("决定", "decision"), "words"),
             Column("review_saving_cny", Words("复核可省", "a review saves"), "yuan"),
+            Column("review_priority", Words("复核优先度", "priority"), "number"),
             Column("reasons", Words("原因", "reasons"), "words"),
             Column("signals", Words("信号", "signals"), "words"),
         ),

@@ -61,9 +61,10 @@ class Said:
 
     probability: as told when the trade was quoted (``recorded``), or computed now. computed: the champion's own, of
     all trades. action: what was done, by ``origin``: QUOTED, LOGGED, or MODELLED for what the champion and the
-    platform's profile would do. modelled: the champion's own decision, of all trades. saving_fen: what a review saves
-    by the champion's probability. learned: the champion was fitted on trades of that time, so that whatever is its
-    own (computed, modelled, saving_fen) flatters there. new_seller: 1, 0, or NaN where unknown. reasons: n of them,
+    platform's profile would do. modelled: the champion's own decision, of all trades. saving_fen: the money that a
+    review saves by the champion's probability. priority_fen: its place in the queue, with fraud weighed as for the
+    decision. learned: the champion was fitted on trades of that time, so that whatever is its own (computed, modelled,
+    saving_fen, priority_fen) flatters there. new_seller: 1, 0, or NaN where unknown. reasons: n of them,
     the champion's.
     """
 
@@ -74,6 +75,7 @@ class Said:
     origin: np.ndarray
     modelled: np.ndarray
     saving_fen: np.ndarray
+    priority_fen: np.ndarray
     learned: np.ndarray
     new_seller: np.ndarray
     reasons: Sequence[tuple[Reason, ...]]
@@ -101,6 +103,7 @@ class Computed:
     action: np.ndarray
     modelled: np.ndarray
     saving_fen: np.ndarray
+    priority_fen: np.ndarray
     new_seller: np.ndarray
     followed: Mapping[str, np.ndarray]
     reasons: Sequence[tuple[Reason, ...]]
@@ -118,7 +121,7 @@ def answered(
     for chunk in features.chunks(cases.place):
         parts.append(_answered(cases, chunk, champion=champion, terms=terms))
         progress(int(chunk.rows[-1]) + 1, len(cases))
-    columns = ("probability", "action", "modelled", "saving_fen", "new_seller")
+    columns = ("probability", "action", "modelled", "saving_fen", "priority_fen", "new_seller")
     return Computed(
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns},
         followed=_together([part.followed for part in parts], champion.followed),
@@ -143,6 +146,7 @@ def _answered(cases: Cases, chunk: Chunk, *, champion: Champion, terms: Terms) -
         action=found.action,
         modelled=found.decisions.action,
         saving_fen=found.decisions.review_saving_fen,
+        priority_fen=found.decisions.review_priority_fen,
         new_seller=np.where(np.isnan(before), np.nan, before == 0),
         followed=_followed(champion, columns),
         reasons=found.reasons,
@@ -166,6 +170,7 @@ def said_of(
         origin=np.where(quoted, QUOTED, np.where(logged, LOGGED, MODELLED)).astype(object),
         modelled=computed.modelled,
         saving_fen=computed.saving_fen,
+        priority_fen=computed.priority_fen,
         learned=champion.learned(cases.submitted_at),
         new_seller=computed.new_seller,
         reasons=computed.reasons,

@@ -168,7 +168,7 @@ def _thresholds(model: FraudModel, unseen: Examples, settings: Settings) -> Thre
     days = len(np.unique(unseen.submitted_ms // DAY_MS))
     honest = HonestRefused(model.probability(unseen.columns), settings.decision.refuse_honest_most_share)
     return learned_thresholds(
-        expected_cost_fen=decisions(model, unseen, settings).expected_cost_fen,
+        weighed_cost_fen=decisions(model, unseen, settings).weighed_cost_fen,
         most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
         held_anyway=_held_anyway(unseen),
         honest=honest,

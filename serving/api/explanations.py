@@ -51,8 +51,9 @@ class FraudParts(Body):
 
 
 class ModelDecision(Body):
-    """What the fraud model alone would do. Costs in fen beyond those of an honest, paid trade; null without a model.
-    ``review_saving_fen``: what a person's look is expected to save."""
+    """What the fraud model alone would do. Costs in fen beyond those of an honest, paid trade, expected of
+    this trade alone; null without a model. ``review_saving_fen``: what a person's look is expected to save of them. The
+    decision weighs fraud more and prices scarce places, so it need not be the cheapest."""
 
     decision: Action
     expected_cost_fen: dict[Action, float | None]

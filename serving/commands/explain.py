@@ -88,7 +88,12 @@ def _decided(decided: Decided) -> str:
 def _costs(decided: Decided) -> Table:
     from rich.table import Table
 
-    table = Table("action 措施")
+    table = Table(
+        "action 措施",
+        caption="of this trade alone; the decision weighs fraud more and prices scarce places "
+        "仅就本笔交易；决定时欺诈损失加权，名额有价",
+        caption_justify="left",
+    )
     table.add_column("expected cost 预期成本", justify="right")
     for action, cost in decided.expected_cost_fen.items():
         mark = "[bold]" if action == decided.action else ""

@@ -21,7 +21,7 @@ def _shares(cost: np.ndarray, thresholds: Thresholds) -> np.ndarray:
 
 
 def _costs(rows: int = 20_000, seed: int = 1) -> np.ndarray:
-    """Expected costs of a market in which every action is the cheapest for some trades."""
+    """Weighed costs of a market in which every action is the cheapest for some trades."""
     rng = np.random.default_rng(seed)
     face = np.rint(rng.lognormal(10.5, 1.0, rows))
     return decide(
@@ -30,7 +30,7 @@ def _costs(rows: int = 20_000, seed: int = 1) -> np.ndarray:
         face_value_fen=face,
         costs=Costs(),
         decision=DecisionCosts(fraud_weight=1.0),
-    ).expected_cost_fen
+    ).weighed_cost_fen
 
 
 @settings(max_examples=60, deadline=None)
@@ -38,7 +38,7 @@ def _costs(rows: int = 20_000, seed: int = 1) -> np.ndarray:
 def test_no_action_exceeds_its_share(cost: np.ndarray, shares: tuple[float, float, float]) -> None:
     """Whatever actions cost, ties included, none but paying is taken on more than its share of trades."""
     most = np.array([1.0, *shares])
-    found = learned_thresholds(expected_cost_fen=cost, most_share=most)
+    found = learned_thresholds(weighed_cost_fen=cost, most_share=most)
     assert (_shares(cost, found)[1:] <= most[1:] + 1e-12).all()
 
 
@@ -46,12 +46,12 @@ def test_actions_that_always_cost_the_same_are_still_kept_apart() -> None:
     """Two actions that outbid each other without end reach their shares all the same."""
     cost = np.tile([100_000.0, 10.0, 10.0, 200_000.0], (1_000, 1))
     most = np.array([1.0, 0.05, 0.02, 0.1])
-    assert (_shares(cost, learned_thresholds(expected_cost_fen=cost, most_share=most))[1:] <= most[1:]).all()
+    assert (_shares(cost, learned_thresholds(weighed_cost_fen=cost, most_share=most))[1:] <= most[1:]).all()
 
 
 def test_with_room_for_all_nothing_is_rationed() -> None:
     """Where each action is cheapest less often than allowed, thresholds are 0 and decisions as without."""
-    found = learned_thresholds(expected_cost_fen=_costs(), most_share=np.ones(4))
+    found = learned_thresholds(weighed_cost_fen=_costs(), most_share=np.ones(4))
     assert found == Thresholds()
 
 
@@ -59,7 +59,7 @@ def test_places_are_filled_and_what_is_lost_is_little() -> None:
     """Rationed actions use their places, and no assignment within the same shares costs less (linear programme)."""
     cost = _costs(400)
     most = np.array([1.0, 0.1, 0.02, 0.01])
-    found = learned_thresholds(expected_cost_fen=cost, most_share=most)
+    found = learned_thresholds(weighed_cost_fen=cost, most_share=most)
     share = _shares(cost, found)
     assert share[1:] == pytest.approx(most[1:], abs=1 / 400)
     own = cost[np.arange(400), np.argmin(cost + found.by_action, axis=1)].sum()
@@ -90,9 +90,9 @@ def test_unknown_probabilities_need_no_place_and_no_rows_need_no_threshold() -> 
     cost = _costs(500)
     most = np.array([1.0, 0.1, 0.02, 0.01])
     blank = np.full((500, 4), np.nan)
-    both = learned_thresholds(expected_cost_fen=np.vstack([cost, blank]), most_share=most / 2)
-    assert both == learned_thresholds(expected_cost_fen=cost, most_share=most)
-    assert learned_thresholds(expected_cost_fen=np.empty((0, 4)), most_share=most) == Thresholds()
+    both = learned_thresholds(weighed_cost_fen=np.vstack([cost, blank]), most_share=most / 2)
+    assert both == learned_thresholds(weighed_cost_fen=cost, most_share=most)
+    assert learned_thresholds(weighed_cost_fen=np.empty((0, 4)), most_share=most) == Thresholds()
 
 
 def test_a_number_of_reviews_a_day_is_a_share_of_a_usual_day() -> None:
@@ -107,7 +107,7 @@ def test_trades_that_wait_anyway_take_their_places_first() -> None:
     """Where some trades are held whatever the model says, the model holds only as many others as are left."""
     cost, waits = _costs(), np.arange(20_000) % 20 == 0
     most = np.array([1.0, 0.08, 0.02, 0.01])
-    found = learned_thresholds(expected_cost_fen=cost, most_share=most, held_anyway=waits)
+    found = learned_thresholds(weighed_cost_fen=cost, most_share=most, held_anyway=waits)
     choice = np.argmin(cost + found.by_action, axis=1)
     held = (choice == 1) | (waits & (choice == 0))
     assert 0.07 < held.mean() <= 0.0801
@@ -124,11 +124,11 @@ def test_no_more_honest_trades_are_refused_than_bearable() -> None:
         face_value_fen=face,
         costs=Costs(),
         decision=DecisionCosts(fraud_weight=3.0),
-    ).expected_cost_fen
+    ).weighed_cost_fen
     honest, most = 1 - probability, np.array([1.0, 0.15, 0.05, 0.5])
 
     def refused(limit: HonestRefused | None) -> float:
-        found = learned_thresholds(expected_cost_fen=cost, most_share=most, honest=limit)
+        found = learned_thresholds(weighed_cost_fen=cost, most_share=most, honest=limit)
         choice = np.argmin(cost + found.by_action, axis=1)
         return float(honest[choice == 3].sum() / honest.sum())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -105,7 +107,7 @@ def test_a_riskier_trade_is_never_treated_less_strictly(
         thresholds=thresholds,
     )
     strictness = np.array([ACTIONS.index(action) for action in decisions.action])
-    priced = decisions.expected_cost_fen + (thresholds or Thresholds()).by_action
+    priced = decisions.weighed_cost_fen + (thresholds or Thresholds()).by_action
     chosen = priced[np.arange(201), strictness]
     falls = np.flatnonzero(np.diff(strictness) < 0)
     ties = np.isclose(chosen[falls], priced[falls, strictness[falls + 1]], rtol=1e-9, atol=1e-6)
@@ -128,12 +130,10 @@ def test_a_probability_outside_its_range_is_refused(wrong: float) -> None:
 
 
 def test_the_action_taken_is_the_cheapest() -> None:
-    """Without a threshold, each trade gets the least expected cost of the four."""
+    """Without a threshold, each trade gets the least weighed cost of the four."""
     decisions = _decide(np.random.default_rng(0).random(500))
-    cheapest = decisions.expected_cost_fen.min(axis=1)
-    taken = decisions.expected_cost_fen[
-        np.arange(500), [ACTIONS.index(action) for action in decisions.action]
-    ]
+    cheapest = decisions.weighed_cost_fen.min(axis=1)
+    taken = decisions.weighed_cost_fen[np.arange(500), [ACTIONS.index(action) for action in decisions.action]]
     assert np.array_equal(taken, cheapest)
 
 
@@ -152,7 +152,8 @@ def test_a_threshold_keeps_an_action_for_what_it_saves_most(action: str, name: s
 
 
 def test_a_heavier_fraud_is_never_met_less_strictly() -> None:
-    """The more often its loss a paid fraud counts, the stricter is what is done; what an action really costs stays."""
+    """The more often its loss a paid fraud counts, the stricter is what is done; the money it costs stays the same, of
+    a past trade as of one to decide."""
     probability = np.linspace(0, 1, 501)
     strictness = [
         [ACTIONS.index(action) for action in _decide(probability, fraud_weight=weight).action]
@@ -170,11 +171,28 @@ def test_a_heavier_fraud_is_never_met_less_strictly() -> None:
         for weight in (1.0, 5.0)
     )
     assert np.array_equal(one, other)
+    light, heavy = (_decide(probability, fraud_weight=weight) for weight in (1.0, 5.0))
+    assert np.array_equal(light.expected_cost_fen, heavy.expected_cost_fen)
+    assert np.array_equal(light.expected_cost_fen, light.weighed_cost_fen)
+    assert (heavy.weighed_cost_fen[1:, 0] > heavy.expected_cost_fen[1:, 0]).all()
 
 
-def test_a_review_saves_against_what_would_be_done_without_analysts() -> None:
-    """The saving is the cost of the best automatic action less that of the review; it ranks the queue."""
-    decisions = _decide(np.linspace(0, 1, 101))
-    without = decisions.expected_cost_fen[:, [0, 1, 3]].min(axis=1)
-    assert np.allclose(decisions.review_saving_fen, without - decisions.expected_cost_fen[:, 2])
-    assert np.array_equal(decisions.review_saving_fen > 0, decisions.action == "review")
+@pytest.mark.parametrize(
+    "thresholds", [None, Thresholds(hold_fen=700.0, review_fen=300.0, refuse_fen=9_000.0)]
+)
+def test_a_review_saves_money_and_ranks_by_weight(thresholds: Thresholds | None) -> None:
+    """What a review saves is money, against the automatic action that would be taken instead; its priority weighs
+    fraud and prices places, and beyond its own price it is chosen."""
+    probability = np.linspace(0, 1, 101)
+    decisions = _decide(probability, thresholds=thresholds, fraud_weight=3.0)
+    without = _decide(
+        probability, thresholds=replace(thresholds or Thresholds(), review_fen=1e15), fraud_weight=3.0
+    )
+    instead = np.array([ACTIONS.index(action) for action in without.action])
+    rows, price = np.arange(101), thresholds or Thresholds()
+    money, weighed = decisions.expected_cost_fen, decisions.weighed_cost_fen + price.by_action
+    assert np.allclose(decisions.review_saving_fen, money[rows, instead] - money[:, 2])
+    assert np.allclose(
+        decisions.review_priority_fen, weighed[rows, instead] - decisions.weighed_cost_fen[:, 2]
+    )
+    assert np.array_equal(decisions.review_priority_fen > price.review_fen, decisions.action == "review")

@@ -37,16 +37,15 @@ def _scored(asked: Asked, terms: Terms) -> pa.Table:
     return answering.score_batch(batch, columns, models=models, terms=terms)
 
 
-def test_a_queue_can_be_ranked_by_what_a_review_saves(asked: Asked) -> None:
-    """Every scored row says what a look at it saves; what the model reviews saves something."""
+def test_a_queue_can_be_ranked_and_says_what_a_review_saves(asked: Asked) -> None:
+    """Every scored row says what a look at it saves in money, and its priority; what the model reviews has one."""
     terms = asked[3]
     table = _scored(asked, terms)
-    saving = table["review_saving_cny"].to_numpy()
-    assert np.isfinite(saving).all()
+    assert all(np.isfinite(table[name].to_numpy()).all() for name in ("review_saving_cny", "review_priority"))
     batch, columns, models, _ = asked
     answers = quote(answering.asked_of(batch, columns), models=models, terms=terms)
     reviewed = answers.decisions.action == "review"
-    assert (answers.decisions.review_saving_fen[reviewed] > 0).all()
+    assert (answers.decisions.review_priority_fen[reviewed] > 0).all()
 
 
 def test_only_refusals_offer_a_persons_review(asked: Asked) -> None:
@@ -80,5 +79,5 @@ def test_a_card_without_an_offer_is_not_queued(asked: Asked) -> None:
     dear = replace(terms, costs=Costs(handling_cny=100_000))
     table = answering.quote_batch(batch, columns, models=models, terms=dear)
     assert all(table["no_offer"].to_pylist())
-    assert table["review_saving_cny"].null_count == len(table)
+    assert table["review_saving_cny"].null_count == table["review_priority"].null_count == len(table)
     assert "pay" in table["decision"].to_pylist()

@@ -202,6 +202,7 @@ def computed(size: int, **parts: np.ndarray) -> Computed:
         "action": np.full(size, "pay", dtype=object),
         "modelled": np.full(size, "pay", dtype=object),
         "saving_fen": np.zeros(size),
+        "priority_fen": np.zeros(size),
         "new_seller": np.zeros(size),
     }
     return Computed(**(usual | parts), followed={}, reasons=[()] * size)
@@ -224,12 +225,16 @@ def test_what_was_said_live_wins_over_what_is_computed_now(material):
     assert said.learned.tolist() == [True] * 4
 
 
-def test_open_cases_are_those_a_review_saves_most_on():
-    """The most saving first; labelled, refused and declined trades are not open."""
+def test_open_cases_are_those_that_stand_first_in_the_queue():
+    """The highest priority first, whatever money a look saves; labelled, refused and declined trades are not open."""
     found = cases({}, labelled(True, 1), {}, {"accepted": False}, {})
     said = said_of(
         found,
-        computed(5, saving_fen=np.array([5.0, 99.0, 7.0, 98.0, 97.0])),
+        computed(
+            5,
+            priority_fen=np.array([5.0, 99.0, 7.0, 98.0, 97.0]),
+            saving_fen=np.array([6.0, 0.0, 1.0, 0.0, 0.0]),
+        ),
         champion=_Never(),  # type: ignore[arg-type]
         quotes={"t004": {"fraud_probability": 0.9, "decision": "refuse"}},
     )
@@ -558,11 +563,11 @@ def test_what_the_trial_of_rules_says_of_itself_is_shown(material):
 
 
 def test_open_cases_come_with_reasons_and_signals(material, sections):
-    """At most fifty, without labels, the most saving first, each with what moved the model."""
+    """At most fifty, without labels, in the order of the queue, each with what moved the model."""
     rows = rows_of(sections, "open_cases")
     assert 0 < len(rows) <= 50
-    savings = [float(row["review_saving_cny"]) for row in rows]
-    assert savings == sorted(savings, reverse=True)
+    priorities = [float(row["review_priority"]) for row in rows]
+    assert priorities == sorted(priorities, reverse=True)
     place = {trade: row for row, trade in enumerate(material.cases.trade_id.tolist())}
     for row in rows:
         assert material.cases.is_open[place[row["trade_id"]]]

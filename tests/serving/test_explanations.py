@@ -85,7 +85,8 @@ def strict_desk(desk: Desk) -> Desk:
 
 
 def test_the_explanation_adds_up_and_names_values(asked: TestClient) -> None:
-    """Base and families sum to the quote's own log-odds; costs of all four actions and feature values are there."""
+    """Base and families sum to the quote's own log-odds; costs of all four actions and feature values are there; what
+    paying is expected to cost is the money at risk, however a paid fraud weighs in the decision."""
     import math
 
     quote = ask(asked)
@@ -97,6 +98,8 @@ def test_the_explanation_adds_up_and_names_values(asked: TestClient) -> None:
     assert total == pytest.approx(math.log(quote["fraud_probability"] / (1 - quote["fraud_probability"])))
     assert set(body["model"]["expected_cost_fen"]) == set(ACTIONS)
     assert all(cost >= 0 for cost in body["model"]["expected_cost_fen"].values())
+    lost = quote["fraud_probability"] * quote["payout"]["amount_fen"]
+    assert body["model"]["expected_cost_fen"]["pay"] == pytest.approx(lost)
     signals = [signal for family in parts["families"] for signal in family["signals"]]
     assert signals
     assert all(signal["meaning"] == FEATURES[signal["name"]].meaning for signal in signals)
