@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving.commands.counting import counting_folder
 from serving.options import DEFAULT_HOME, Home
 from serving.refusals import Refusal
 
@@ -133,11 +134,10 @@ def service_command(*, host: str, port: int) -> list[str]:
 
 
 def service_environment(workspace: Workspace, *, workers: int) -> dict[str, str]:
+    """What the service that this process starts or becomes must be told."""
     return {
         "HUIKA_HOME": str(workspace.home),
         "HUIKA_WORKERS": str(workers),
-        "BENTOML_HOME": str(
-            workspace.home / "bento"
-        ),  # a folder of its own: there the workers add up metrics
+        "BENTOML_HOME": str(counting_folder(otherwise=workspace.home / "bento")),
         "PYTHONWARNINGS": "ignore::DeprecationWarning",
     }
