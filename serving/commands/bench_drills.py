@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.commands.bench_disk import SmallDisk
 from serving.commands.bench_servers import PostgresServer, Process
 from serving.commands.bench_service import Service, limit_files
 
@@ -18,22 +19,30 @@ if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 DISK_FULL_BYTES = 4096
-"""No file may grow beyond this while the disk counts as full."""
+"""No file may grow beyond this while a disk counts as full that cannot be filled."""
 CLOCK_JUMP = timedelta(minutes=10)
 NOT_RECORDED, AWAY = "not_recorded", "storage_unavailable"
-NOT_ANSWERED = "no answer"
+NOT_ANSWERED, CUT = "no answer", frozenset({"no answer"})
+STORE_AWAY = "feature_store_unavailable"
 
 
 @dataclass
 class Stage:
-    """Everything a drill can reach. faketime: libfaketime's file, None where it is not there."""
+    """Everything a drill can reach. faketime: libfaketime's file, disk: that of the workspace; each None where it is
+    not there."""
 
     workspace: Workspace
     service: Service
     postgres: PostgresServer | None
     redis: Process | None
     faketime: str | None
+    disk: SmallDisk | None = None
     _kept: dict[Path, bytes] = field(default_factory=dict)
+
+    @property
+    def sqlite(self) -> Path | None:
+        """The application database's file, None where it is on a server."""
+        return self.workspace.home / "huika.db" if self.postgres is None else None
 
     def kill_worker(self) -> None:
         os.kill(self.service.worker_ids()[0], signal.SIGKILL)
@@ -52,10 +61,16 @@ class Stage:
         self.service.await_ready()
 
     def fill_disk(self) -> None:
-        limit_files(self.service.worker_ids(), DISK_FULL_BYTES)
+        if self.disk is None:
+            limit_files(self.service.worker_ids(), DISK_FULL_BYTES)
+        else:
+            self.disk.fill()
 
     def empty_disk(self) -> None:
-        limit_files(self.service.worker_ids(), None)
+        if self.disk is None:
+            limit_files(self.service.worker_ids(), None)
+        else:
+            self.disk.free()
 
     def fill_database_disk(self) -> None:
         assert self.postgres is not None
@@ -91,7 +106,10 @@ class Stage:
 @dataclass(frozen=True)
 class Drill:
     """One fault. seconds: how long it lasts. needs: the part of the stage it is done to. allowed: codes of problems
-    beside which every 5xx is a fault of ours. heals: whether quotes are to be whole again without anybody's help."""
+    beside which every 5xx is a fault of ours; fraud scores need nothing stored and are only spared a cut connection.
+    felt: a problem's code, or what quotes do without, that somebody must have been answered: else the drill proves
+    nothing. ends: whether processes of the service end in it. heals: whether quotes are to be whole again without
+    anybody's help."""
 
     name: str
     hurt: Callable[[Stage], None]
@@ -99,6 +117,8 @@ class Drill:
     seconds: float
     needs: str = ""
     allowed: frozenset[str] = frozenset()
+    felt: str = ""
+    ends: bool = False
     heals: bool = True
 
 
@@ -115,18 +135,18 @@ def _redis(work: str) -> Callable[[Stage], None]:
 
 
 _UNSTORED = frozenset({NOT_RECORDED, AWAY})
-_CUT = frozenset({NOT_ANSWERED})
 
 DRILLS = (
     Drill("no fault", _nothing, _nothing, 8),
-    Drill("database killed", _postgres("kill"), _postgres("start"), 6, "postgres", _UNSTORED),
+    Drill("database killed", _postgres("kill"), _postgres("start"), 6, "postgres", _UNSTORED, NOT_RECORDED),
     Drill("database hangs", _postgres("pause"), _postgres("resume"), 8, "postgres", _UNSTORED),
-    Drill("Redis killed, back empty", _redis("kill"), _redis("start"), 6, "redis"),
-    Drill("Redis hangs", _redis("pause"), _redis("resume"), 8, "redis"),
-    Drill("worker killed", Stage.kill_worker, _nothing, 1, allowed=_CUT),
-    Drill("service killed", Stage.restart_service, _nothing, 1, allowed=_CUT),
-    Drill("its first process killed", Stage.restart_parent, _nothing, 1, allowed=_CUT),
-    Drill("disk full", Stage.fill_disk, Stage.empty_disk, 6, allowed=_UNSTORED),
+    Drill("Redis killed, back empty", _redis("kill"), _redis("start"), 6, "redis", felt=STORE_AWAY),
+    Drill("Redis hangs", _redis("pause"), _redis("resume"), 8, "redis", felt=STORE_AWAY),
+    Drill("worker killed", Stage.kill_worker, _nothing, 1, allowed=CUT, ends=True),
+    Drill("service killed", Stage.restart_service, _nothing, 1, allowed=CUT, ends=True),
+    Drill("its first process killed", Stage.restart_parent, _nothing, 1, allowed=CUT, ends=True),
+    Drill("disk full", Stage.fill_disk, Stage.empty_disk, 12, "sqlite", _UNSTORED, NOT_RECORDED),
+    Drill("disk full beside servers", Stage.fill_disk, Stage.empty_disk, 8, "postgres"),
     Drill(
         "database's disk full",
         Stage.fill_database_disk,
@@ -134,6 +154,7 @@ DRILLS = (
         6,
         "postgres",
         _UNSTORED,
+        NOT_RECORDED,
     ),
     Drill(
         "clock ahead, then right",
@@ -141,10 +162,11 @@ DRILLS = (
         lambda stage: stage.restart_with_clock(timedelta(0)),
         8,
         "faketime",
-        _CUT,
+        CUT,
+        ends=True,
     ),
-    Drill("models damaged", Stage.damage_models, Stage.mend_models, 20, allowed=_CUT, heals=False),
-    Drill("worker killed after mending", Stage.kill_worker, _nothing, 1, allowed=_CUT),
+    Drill("models damaged", Stage.damage_models, Stage.mend_models, 20, allowed=CUT, ends=True, heals=False),
+    Drill("worker killed after mending", Stage.kill_worker, _nothing, 1, allowed=CUT, ends=True),
 )
 
 

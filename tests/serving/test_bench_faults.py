@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from serving.commands.bench_disk import SmallDisk, small_disk
 from serving.commands.bench_drills import DRILLS, damaged
 from serving.commands.bench_faults import Row
 from serving.commands.bench_load import Answered, healthy_at, longest_gap
@@ -45,6 +46,32 @@ def test_only_what_a_drill_cannot_spare_is_allowed():
         for name in ("database killed", "Redis hangs")
     }
     assert faults == {"database killed": 1, "Redis hangs": 2}
+
+
+def test_a_drill_that_nobody_felt_proves_nothing():
+    """A full disk must have been noticed, must cost no worker and no fraud score, and must lose nothing."""
+    drill = next(drill for drill in DRILLS if drill.name == "disk full")
+    score = Answered("score", 1.0, 1.1, 503, "not_recorded")
+    unfelt = Row(drill, [quote(1.0)], 0.0, 0.0, Losses(0, 0, 0, 0, 0))
+    right = Row(drill, [quote(1.0, 503, "not_recorded")], 0.0, 0.0, Losses(0, 0, 0, 0, 0))
+    wrong = Row(drill, [*right.answers, score], 0.0, None, Losses(1, 0, 0, 0, 0), ended=True)
+    assert (len(unfelt.complaints), right.complaints, len(wrong.complaints)) == (1, [], 4)
+
+
+def test_a_full_disk_takes_nothing_until_it_is_freed(tmp_path):
+    """Not one block more, and what stood there still stands; freed, writing goes on."""
+    with small_disk(tmp_path / "disk", size_bytes=16 << 20) as disk:
+        if disk is None:
+            pytest.skip("no disk can be mounted here")
+        assert isinstance(disk, SmallDisk)
+        kept = disk.folder / "kept"
+        kept.write_bytes(bytes(10_000))
+        disk.fill()
+        with pytest.raises(OSError, match="No space"):
+            (disk.folder / "more").write_bytes(bytes(10_000))
+        disk.free()
+        assert kept.read_bytes() == bytes(10_000)
+        (disk.folder / "more").write_bytes(bytes(10_000))
 
 
 def test_a_damaged_file_has_its_length():
