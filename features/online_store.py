@@ -26,7 +26,7 @@ BUSY_MS = 10_000
 """How long a process waits for another one's write to the same SQLite file."""
 WAL_PAGES = 10_000
 """From so many pages in SQLite's log on, whoever commits moves them into the file. A service moves them before, beside
-its requests."""
+its requests (:func:`pipelines.databases.move_wal`)."""
 CONNECT_SECONDS, ANSWER_SECONDS = 1, 2
 """A Redis that does not answer is given up within these; callers degrade rather than wait."""
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
+from features.online_store import WAL_PAGES
 from pipelines.breaker import Breaker, Patience
 from pipelines.settings import database_url
 
@@ -31,9 +32,6 @@ PATIENCE = Patience(failures=1, first_rest=REST_SECONDS, longest_rest=2 * REST_S
 START_SECONDS = 60.0
 """How long a start waits for a database that is starting itself."""
 CONNECTIONS = 5
-WAL_PAGES = 10_000
-"""From so many pages in SQLite's log on, whoever commits moves them into the file. A service moves them before, beside
-its requests (:func:`move_wal`)."""
 
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 """A peer that is gone without a word is noticed within 11 seconds, by both ends: a dead machine keeps no lock."""

@@ -343,16 +343,7 @@ def _offers(
     face, rate = economics.face_value_fen, round_rate(rate)
     honest, (profit, best_profit, free_profit) = _expected(known, rate, centre, uncapped)
     no_offer = (best_profit <= 0) | ~rails.reachable
-    fraud, payout = economics.fraud_share, payout_fen(face, rate)
-    partial, reserve, fixed, capital, logistics, risk, whole_profit = _whole(
-        face * (resale.mean - economics.resale_mean),
-        face * (economics.resale_mean - economics.value),
-        economics.fixed_fen,
-        payout * economics.capital_share,
-        face * economics.logistics_share,
-        _risk_fen(economics, honest, rate),
-        profit,
-    )
+    payout = payout_fen(face, rate)
     return Offers(
         face_value_fen=face,
         rate=rate,
@@ -377,23 +368,30 @@ def _offers(
         high=rails.high,
         band_low=rails.band_low,
         band_high=rails.band_high,
-        fraud_share=fraud,
-        expected_profit_fen=whole_profit,
+        fraud_share=economics.fraud_share,
         no_offer=no_offer,
         waits=no_offer & rails.reachable & (free_profit > 0),
         spent_fen=cards.spent_fen,
         resale_if_valid=resale_if_valid(known.context, resale.mean),
-        partial_fen=partial,
         days_to_sell=known.days_to_sell,
-        reserve_fen=reserve,
-        fixed_fen=fixed,
-        capital_fen=capital,
-        logistics_fen=logistics,
-        risk_fen=risk,
         whole_band=placed.whole_band,
+        **_amounts(known, rate=rate, payout=payout, honest=honest, profit=profit),
     )
 
 
-def _whole(*amounts: np.ndarray) -> np.ndarray:
-    """Each of the amounts (n,) in whole fen, int64 (k, n)."""
-    return np.rint(np.array(amounts)).astype(np.int64)
+def _amounts(
+    known: Known, *, rate: np.ndarray, payout: np.ndarray, honest: np.ndarray, profit: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The amounts of an answer by name, each in whole fen, int64 (n,)."""
+    economics, face = known.economics, known.economics.face_value_fen
+    amounts = {
+        "partial_fen": face * (known.resale.mean - economics.resale_mean),
+        "reserve_fen": face * (economics.resale_mean - economics.value),
+        "fixed_fen": economics.fixed_fen,
+        "capital_fen": payout * economics.capital_share,
+        "logistics_fen": face * economics.logistics_share,
+        "risk_fen": _risk_fen(economics, honest, rate),
+        "expected_profit_fen": profit,
+    }
+    whole = np.rint(np.array(list(amounts.values()))).astype(np.int64)
+    return dict(zip(amounts, whole, strict=True))
