@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from features.sqlite import WAL_PAGES
+
 PROJECT = "huika"
 STATE_KEY = "entity_key"
 STATE_FIELD = "state"
@@ -24,9 +26,6 @@ SCANNED_KEYS = 5_000
 """Keys of Redis asked for, and deleted, at a time."""
 BUSY_MS = 10_000
 """How long a process waits for another one's write to the same SQLite file."""
-WAL_PAGES = 10_000
-"""From so many pages in SQLite's log on, whoever commits moves them into the file. A service moves them before, beside
-its requests (:func:`pipelines.databases.move_wal`)."""
 CONNECT_SECONDS, ANSWER_SECONDS = 1, 2
 """A Redis that does not answer is given up within these; callers degrade rather than wait."""
 

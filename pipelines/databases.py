@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
-from features.online_store import WAL_PAGES
+from features.sqlite import WAL_PAGES
 from pipelines.breaker import Breaker, Patience
 from pipelines.settings import database_url
 
