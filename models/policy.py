@@ -54,6 +54,17 @@ class Costs(Policy):
         return self.capital_rate_daily * self.days_to_sell
 
 
+TAKEN_AT_TRAINING = (
+    "fraud_weight",
+    "review_capacity_share",
+    "reviews_per_day",
+    "hold_most_share",
+    "refuse_most_share",
+    "refuse_honest_most_share",
+)
+"""Settings of :class:`DecisionCosts` that the thresholds of a fraud model are learned for."""
+
+
 class DecisionCosts(Policy):
     """What the four ways to pay cost, beside the fraud loss itself. Used by ``models.fraud.decision``."""
 
@@ -79,30 +90,39 @@ class DecisionCosts(Policy):
         ge=1,
         le=20,
         description="how many times its own loss a paid fraud counts when an action is chosen: whoever got through "
-        "comes again; 1: the cheapest action for this trade alone",
+        "comes again; 1: the cheapest action for this trade alone; counts from the next training on",
     )
     review_capacity_share: float = Field(
         default=0.1,
         ge=0,
         le=1,
-        description="share of trades the analysts can look at; what saves least of the others is decided without them",
+        description="share of trades the analysts can look at; what saves least of the others is decided without "
+        "them; counts from the next training on",
     )
     reviews_per_day: int = Field(
         default=0,
         ge=0,
-        description="trades the analysts can look at in a day; 0: review_capacity_share counts",
+        description="trades the analysts can look at in a day; 0: review_capacity_share counts; from the next "
+        "training on",
     )
     hold_most_share: float = Field(
-        default=0.15, ge=0, le=1, description="most trades whose payment waits for a second verification"
+        default=0.15,
+        ge=0,
+        le=1,
+        description="most trades whose payment waits for a second verification; counts from the next training on",
     )
     refuse_most_share: float = Field(
-        default=0.08, ge=0, le=1, description="most trades the model may refuse by itself"
+        default=0.08,
+        ge=0,
+        le=1,
+        description="most trades the model may refuse by itself; counts from the next training on",
     )
     refuse_honest_most_share: float = Field(
         default=0.01,
         gt=0,
         le=1,
-        description="most of the honest trades, as the model expects them, that it may refuse by itself",
+        description="most of the honest trades, as the model expects them, that it may refuse by itself; counts "
+        "from the next training on",
     )
     high_stakes_cny: float = Field(
         default=5_000.0,
@@ -128,6 +148,10 @@ class DecisionCosts(Policy):
     let_through_seed: str = Field(
         default="huika", description="changing it redraws who is let through; keep your own to yourself"
     )
+
+    def taken_at_training(self) -> dict[str, float]:
+        """The settings that a model takes up when it is trained, and keeps until the next training."""
+        return {name: float(getattr(self, name)) for name in TAKEN_AT_TRAINING}
 
     @property
     def high_stakes_fen(self) -> int:

@@ -80,7 +80,8 @@ def learned_thresholds(
                 threshold[action] = max(asked, haste * threshold[action])
         if np.array_equal(before, threshold):
             break
-    return Thresholds(*(float(value) for value in threshold[PAY + 1 :]))
+    hold, review, refuse = threshold[PAY + 1 :].tolist()
+    return Thresholds(hold_fen=hold, review_fen=review, refuse_fen=refuse)
 
 
 def _saving(cost: np.ndarray, threshold: np.ndarray, action: int) -> np.ndarray:

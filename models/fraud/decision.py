@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,23 +21,37 @@ class Thresholds:
     """What an action must save, in fen and beyond its own cost, to be taken: its price while its places are few.
 
     Learned by :func:`models.fraud.capacity.learned_thresholds`; 0 where an action is cheapest seldom enough. Added to
-    the expected costs they keep each action within its share of trades, and give its places to those that gain most.
+    the weighed costs they keep each action within its share of trades, and give its places to those that gain most.
+    They do so only at the weight they were learned at, so that one decides with them. learned_for: the settings they
+    were learned for (:data:`models.policy.TAKEN_AT_TRAINING`); without a weight among them, a paid fraud counted once.
     """
 
     hold_fen: float = 0.0
     review_fen: float = 0.0
     refuse_fen: float = 0.0
+    learned_for: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def fraud_weight(self) -> float:
+        """How many times its loss a paid fraud counted when they were learned."""
+        return self.learned_for.get("fraud_weight", 1.0)
+
+    def outdated(self, decision: DecisionCosts) -> dict[str, tuple[float, float]]:
+        """Settings that changed since: what the thresholds were learned for, and what the next training takes up."""
+        learned = {"fraud_weight": self.fraud_weight, **self.learned_for}
+        now = decision.taken_at_training()
+        return {name: (learned[name], now[name]) for name in now if learned.get(name, now[name]) != now[name]}
 
     @property
     def by_action(self) -> np.ndarray:
         """(4,) in the order of ACTIONS; paying is never rationed."""
         return np.array([0.0, self.hold_fen, self.review_fen, self.refuse_fen])
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, float]) -> Thresholds:
+    def from_dict(cls, data: Mapping[str, Any]) -> Thresholds:
         return cls(**data)
 
 
@@ -49,7 +64,7 @@ class Decisions:
     it costs more.
 
     What decides, and is no money: action (n,) object, one of :data:`ACTIONS`; weighed_cost_fen (n, 4) the expected cost
-    with a paid fraud counted ``fraud_weight`` times; review_priority_fen (n,) what a review saves of that, the price of
+    with a paid fraud counted several times; review_priority_fen (n,) what a review saves of that, the price of
     a scarce place included: the order in which a queue is worked, above 0 wherever a review is chosen.
     """
 
@@ -111,7 +126,8 @@ def decide(
 ) -> Decisions:
     """Decide n trades. Arrays are (n,), amounts in fen, probability in [0, 1] or NaN where there is none.
 
-    The action with the least weighed cost and threshold together is taken; at equal cost the less strict one.
+    The action with the least weighed cost and threshold together is taken; at equal cost the less strict one. A paid
+    fraud weighs as when the thresholds were learned, without any (None) as ``decision`` says.
     Without a probability the trade is held: a fault of the fraud model never pays automatically.
 
     Raises ValueError for a probability outside [0, 1].
@@ -119,6 +135,7 @@ def decide(
     probability = np.asarray(probability, dtype=np.float64)
     if np.any((probability < 0) | (probability > 1)):
         raise ValueError("a fraud probability lies outside [0, 1]")
+    fraud_weight = decision.fraud_weight if thresholds is None else thresholds.fraud_weight
     expected, weighed = (
         action_costs_fen(
             probability=probability,
@@ -128,7 +145,7 @@ def decide(
             decision=decision,
             fraud_weight=weight,
         )
-        for weight in (1.0, decision.fraud_weight)
+        for weight in (1.0, fraud_weight)
     )
     known = ~np.isnan(probability)
     priced = np.where(known[:, None], weighed, 0.0) + (thresholds or Thresholds()).by_action

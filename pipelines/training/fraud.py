@@ -163,16 +163,18 @@ def _behind(examples: Examples, trained: np.ndarray) -> np.ndarray:
 def _thresholds(model: FraudModel, unseen: Examples, settings: Settings) -> Thresholds:
     """What each action must save so that no more trades are held, reviewed and refused than the settings allow.
 
-    All trades count, labelled or not: a decision is made on every one.
+    All trades count, labelled or not: a decision is made on every one. Whatever thresholds the model has are left
+    aside, and so is the weight they were learned at.
     """
     days = len(np.unique(unseen.submitted_ms // DAY_MS))
     honest = HonestRefused(model.probability(unseen.columns), settings.decision.refuse_honest_most_share)
-    return learned_thresholds(
-        weighed_cost_fen=decisions(model, unseen, settings).weighed_cost_fen,
+    found = learned_thresholds(
+        weighed_cost_fen=_decisions(model, unseen, settings, thresholds=None).weighed_cost_fen,
         most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
         held_anyway=_held_anyway(unseen),
         honest=honest,
     )
+    return replace(found, learned_for=settings.decision.taken_at_training())
 
 
 def _held_anyway(examples: Examples) -> np.ndarray:
@@ -221,11 +223,17 @@ def alerts_per_day(judged: Judged, settings: Settings) -> int:
 
 def decisions(model: FraudModel, examples: Examples, settings: Settings) -> Decisions:
     """What the model would have done with each example."""
+    return _decisions(model, examples, settings, thresholds=model.thresholds)
+
+
+def _decisions(
+    model: FraudModel, examples: Examples, settings: Settings, *, thresholds: Thresholds | None
+) -> Decisions:
     return decide(
         probability=model.probability(examples.columns),
         payout_fen=examples.at_risk_fen,
         face_value_fen=examples.face_value_fen,
         costs=settings.costs,
         decision=settings.decision,
-        thresholds=model.thresholds,
+        thresholds=thresholds,
     )

@@ -14,6 +14,7 @@ from models.policy import Costs, DecisionCosts
 
 SHARE = st.floats(0, 1)
 CNY = st.floats(0, 500)
+HEAVY = {"fraud_weight": 3.0}
 
 
 def _decide(
@@ -144,7 +145,8 @@ def test_a_threshold_keeps_an_action_for_what_it_saves_most(action: str, name: s
     """Under a threshold an action is taken on fewer trades, never on others, and what it does not get is decided as
     the next cheapest action."""
     probability = np.linspace(0, 1, 2_001)
-    free, rationed = _decide(probability), _decide(probability, thresholds=Thresholds(**{name: 2_000.0}))
+    free = _decide(probability, thresholds=Thresholds(learned_for=HEAVY))
+    rationed = _decide(probability, thresholds=replace(Thresholds(learned_for=HEAVY), **{name: 2_000.0}))
     before, after = free.action == action, rationed.action == action
     assert 0 <= after.sum() < before.sum()
     assert not np.any(after & ~before)
@@ -177,17 +179,14 @@ def test_a_heavier_fraud_is_never_met_less_strictly() -> None:
     assert (heavy.weighed_cost_fen[1:, 0] > heavy.expected_cost_fen[1:, 0]).all()
 
 
-@pytest.mark.parametrize(
-    "thresholds", [None, Thresholds(hold_fen=700.0, review_fen=300.0, refuse_fen=9_000.0)]
-)
+@pytest.mark.parametrize("thresholds", [None, Thresholds(700.0, 300.0, 9_000.0, HEAVY)])
 def test_a_review_saves_money_and_ranks_by_weight(thresholds: Thresholds | None) -> None:
     """What a review saves is money, against the automatic action that would be taken instead; its priority weighs
     fraud and prices places, and beyond its own price it is chosen."""
     probability = np.linspace(0, 1, 101)
     decisions = _decide(probability, thresholds=thresholds, fraud_weight=3.0)
-    without = _decide(
-        probability, thresholds=replace(thresholds or Thresholds(), review_fen=1e15), fraud_weight=3.0
-    )
+    no_review = replace(thresholds or Thresholds(learned_for=HEAVY), review_fen=1e15)
+    without = _decide(probability, thresholds=no_review)
     instead = np.array([ACTIONS.index(action) for action in without.action])
     rows, price = np.arange(101), thresholds or Thresholds()
     money, weighed = decisions.expected_cost_fen, decisions.weighed_cost_fen + price.by_action
@@ -196,3 +195,23 @@ def test_a_review_saves_money_and_ranks_by_weight(thresholds: Thresholds | None)
         decisions.review_priority_fen, weighed[rows, instead] - decisions.weighed_cost_fen[:, 2]
     )
     assert np.array_equal(decisions.review_priority_fen > price.review_fen, decisions.action == "review")
+
+
+def test_thresholds_decide_at_the_weight_they_were_learned_at() -> None:
+    """Prices learned at a weight of 1 fit no other: a changed setting waits for the next training, and is named."""
+    probability = np.linspace(0, 1, 201)
+    former = Thresholds(hold_fen=500.0, review_fen=900.0, refuse_fen=2_000.0)
+    now = DecisionCosts(fraud_weight=2.0, hold_most_share=0.1)
+    told = replace(
+        former, learned_for=DecisionCosts(fraud_weight=1.0, hold_most_share=0.2).taken_at_training()
+    )
+    as_learned = _decide(probability, thresholds=former, fraud_weight=1.0)
+    for thresholds in (former, told, Thresholds.from_dict(told.to_dict())):
+        found = _decide(probability, thresholds=thresholds, fraud_weight=now.fraud_weight)
+        assert np.array_equal(found.action, as_learned.action)
+        assert np.array_equal(found.weighed_cost_fen, as_learned.weighed_cost_fen)
+    retrained = replace(former, learned_for=now.taken_at_training())
+    assert not np.array_equal(_decide(probability, thresholds=retrained).action, as_learned.action)
+    assert former.outdated(now) == {"fraud_weight": (1.0, 2.0)}
+    assert told.outdated(now) == {"fraud_weight": (1.0, 2.0), "hold_most_share": (0.2, 0.1)}
+    assert retrained.outdated(now) == {}

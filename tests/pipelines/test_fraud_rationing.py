@@ -60,6 +60,26 @@ def test_the_serving_model_is_rationed_on_trades_too_young_for_a_label(
     assert any(free[name] > most for name, most in MOST.items())
 
 
+def test_a_changed_weight_waits_for_the_next_training(
+    examples: Examples, split: Split, final: FraudModel
+) -> None:
+    """Thresholds keep what they were learned for: another weight, alone in the settings, moves no decision and no
+    share; learned anew it does, and the shares hold again."""
+    young = _young(examples, split)
+    light, heavy = (
+        TIGHT.model_copy(update={"decision": TIGHT.decision.model_copy(update={"fraud_weight": weight})})
+        for weight in (1.0, 4.0)
+    )
+    before = fraud.rationed(final, judged=final, examples=examples, split=split, settings=light)
+    assert before.thresholds.learned_for == light.decision.taken_at_training()
+    assert before.thresholds.outdated(heavy.decision) == {"fraud_weight": (1.0, 4.0)}
+    assert _shares(before, young, heavy) == _shares(before, young, light)
+    after = fraud.rationed(before, judged=before, examples=examples, split=split, settings=heavy)
+    assert after.thresholds.outdated(heavy.decision) == {}
+    assert after.thresholds != before.thresholds
+    assert all(_shares(after, young, heavy)[name] <= most for name, most in MOST.items())
+
+
 def test_with_few_young_trades_the_judged_models_thresholds_serve(
     examples: Examples, split: Split, final: FraudModel
 ) -> None:
