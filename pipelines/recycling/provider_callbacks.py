@@ -7,7 +7,6 @@ itself, as it does from time to time anyhow. So calls may come late, in any orde
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from pipelines.application_data import UtcTime, metadata
 from pipelines.recycling.flow_pay import redemption_id_of
 from pipelines.recycling.payout_tables import read_payout
-from pipelines.recycling.trades import MovedMeanwhile, TradeBook, UnknownSubmission
+from pipelines.recycling.trades import TradeBook, UnknownSubmission
 from pipelines.transactions import in_transaction
 
 Partner = Literal["payout", "wallet"]
@@ -90,18 +89,18 @@ class ProviderCallbacks:
         if row["state"] not in WAITING[call.partner] or row["due_at"] is None:
             return "nothing_waits"
         # Changed also where it is due: whoever asked before this call and concludes after it asks once more.
-        with suppress(MovedMeanwhile):
-            self.book.change(connection, row, {"due_at": min(row["due_at"], now)})
+        self.book.change(connection, row, {"due_at": min(row["due_at"], now)})
         return "noted"
 
     def _trade_of(self, connection: sa.Connection, call: Call) -> Mapping[str, Any]:
+        """The trade, which nobody else changes until this call is kept: it would not be woken up."""
         if call.partner == "payout":
             payout = read_payout(connection, call.about)
             submission_id = "" if payout is None else payout["trade_id"]
         else:
             submission_id = call.about.removesuffix(redemption_id_of(""))
         try:
-            return self.book.read(connection, submission_id)
+            return self.book.read(connection, submission_id, lock=True)
         except UnknownSubmission:
             raise UnknownSubject(f"there is no {call.partner} of this id") from None
 

@@ -23,6 +23,7 @@ RETRY_SECONDS = (1, 2, 5, 15, 60, 300)
 
 
 _ONE = sa.select(submissions).where(submissions.c.submission_id == sa.bindparam("named"))
+_LOCKED = _ONE.with_for_update()
 _AS_SEEN = sa.update(submissions).where(
     submissions.c.submission_id == sa.bindparam("named"), submissions.c.version == sa.bindparam("seen")
 )
@@ -86,9 +87,10 @@ class TradeBook:
         step = Step("submitted", "seller", by, "submitted", {}, {"asked": full["asked"]})
         self._note(connection, full, source="", step=step, version=1, now=now)
 
-    def read(self, connection: sa.Connection, submission_id: str) -> Mapping[str, Any]:
-        """A trade as it stands. Raises UnknownSubmission."""
-        row = connection.execute(_ONE, {"named": submission_id}).mappings().first()
+    def read(self, connection: sa.Connection, submission_id: str, *, lock: bool = False) -> Mapping[str, Any]:
+        """A trade as it stands. lock: nobody else changes it until the transaction ends (on SQLite one that began with
+        writing has that by itself). Raises UnknownSubmission."""
+        row = connection.execute(_LOCKED if lock else _ONE, {"named": submission_id}).mappings().first()
         if row is None:
             raise UnknownSubmission(submission_id)
         return dict(row)

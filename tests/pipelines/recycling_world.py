@@ -219,10 +219,10 @@ def offered(number: int = 1, *, submission_id: str = "", face_fen: int = 50_000,
     )
 
 
-def open_world(folder: Path, *, profile: str = "head") -> World:
-    """A platform in a folder, with money in the bank."""
-    data = ApplicationData(f"sqlite:///{folder / 'huika.db'}")
-    engine = immediate_engine(f"sqlite:///{folder / 'huika.db'}")
+def open_world(folder: Path, *, profile: str = "head", url: str = "") -> World:
+    """A platform in a folder, with money in the bank. url: of its database; empty: in the folder."""
+    url = url or f"sqlite:///{folder / 'huika.db'}"
+    data, engine = ApplicationData(url), immediate_engine(url)
     clock = Clock()
     evidence = EvidenceLog.open(engine, keys=SigningKeys(folder=folder / "keys"), origin="test.example/huika")
     vault = Vault(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -245,3 +246,26 @@ def test_a_call_while_the_provider_is_asked_is_not_lost(bank):
     replace(bank.world, flow=flow).work()
     assert slow.asked == 2
     assert bank.stands(one) == ("paid", "")
+
+
+def test_a_call_that_meets_the_worker_is_not_lost(tmp_path, postgres_url):
+    """On PostgreSQL the worker concludes its look, and would not look again for minutes, while the call is being kept:
+    the call waits for that and wakes the trade up then."""
+    world = open_world(tmp_path, url=postgres_url)
+    world.provider.mood = "silent"
+    one = world.submit()
+    world.work()
+    world.accept(one)
+    world.work()
+    later = world.clock.now + timedelta(minutes=5)
+    callbacks = ProviderCallbacks(world.engine, world.flow.book, world.clock, {"payout": (), "wallet": ()})
+    waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor(1) as pool, world.engine.connect() as watching:
+        with world.engine.begin() as worker:
+            world.flow.book.change(worker, world.flow.book.read(worker, one), {"due_at": later})
+            heard = pool.submit(callbacks.heard, Call("payout", "ev-1", f"{one}-payout-1", "paid"))
+            while not watching.execute(waits).scalar_one():
+                assert not heard.done()
+        assert heard.result(30) == "noted"
+    assert world.trade(one)["due_at"] == world.clock.now
+    world.engine.dispose()
