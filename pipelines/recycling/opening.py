@@ -79,11 +79,12 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
     partners = connect(settings.adapters, client=httpx.Client(trust_env=False))
     book = TradeBook(evidence)
     catalogue = workspace_catalogue(workspace.tables)
+    is_wallet = partial(_is_wallet, catalogue)
     flow = Flow(
         book=book,
         vault=vault,
         pricing=pricing,
-        issuer=IssuerByKind(partners.issuer, WalletIssuer(partners.wallets), partial(_is_wallet, catalogue)),
+        issuer=IssuerByKind(partners.issuer, WalletIssuer(partners.wallets), is_wallet),
         identity=partners.identity,
         payouts=PayoutDesk(
             provider=_provider(workspace),
@@ -102,7 +103,7 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
         intake=intake,
         people=People(flow, engine),
         photos=PhotoDesk(intake, PhotoReaders(workspace.home), clock),
-        callbacks=ProviderCallbacks(engine, book, clock, _secrets_of_partners(settings)),
+        callbacks=ProviderCallbacks(engine, book, clock, _secrets_of_partners(settings), is_wallet),
         books=settings.books,
     )
 

@@ -61,12 +61,14 @@ class Call:
 
 @dataclass(frozen=True)
 class ProviderCallbacks:
-    """Hears what partners call about. secrets: what each of them signs with, the newest first; empty: it may not."""
+    """Hears what partners call about. secrets: what each of them signs with, the newest first; empty: it may not.
+    is_wallet: whether a card type is a wallet's balance."""
 
     engine: sa.Engine
     book: TradeBook
     clock: Callable[[], datetime]
     secrets: Mapping[Partner, Sequence[str]] = field(repr=False)
+    is_wallet: Callable[[str], bool]
 
     def heard(self, call: Call) -> Result:
         """Keep a call once, with a leaf of evidence, and let the provider be asked. Raises UnknownSubject,
@@ -98,11 +100,19 @@ class ProviderCallbacks:
             payout = read_payout(connection, call.about)
             submission_id = "" if payout is None else payout["trade_id"]
         else:
-            submission_id = call.about.removesuffix(redemption_id_of(""))
+            submission_id, suffix, rest = call.about.rpartition(redemption_id_of(""))
+            submission_id = "" if rest or not suffix else submission_id
         try:
-            return self.book.read(connection, submission_id, lock=True)
+            row = self.book.read(connection, submission_id, lock=True)
         except UnknownSubmission:
-            raise UnknownSubject(f"there is no {call.partner} of this id") from None
+            row = None
+        if row is None or not self._is_known(call.partner, row):
+            raise UnknownSubject(f"there is no {call.partner} of this id")
+        return row
+
+    def _is_known(self, partner: Partner, row: Mapping[str, Any]) -> bool:
+        """Whether this partner has to do with the trade: one of wallets knows nothing of cards."""
+        return partner == "payout" or self.is_wallet(row["asked"]["card"]["card_type"])
 
 
 def _kept(connection: sa.Connection, call: Call, submission_id: str, *, now: datetime) -> bool:

@@ -28,7 +28,9 @@ from serving.api.schemas import Body
 
 router = APIRouter(prefix="/v1/provider-callbacks", tags=["recycling"])
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+NO_NUL = r"^[^\x00]*$"
+"""Texts that PostgreSQL takes."""
+Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=NO_NUL)]
 SUBJECTS: dict[Partner, str] = {"payout": "payout_id", "wallet": "collection_id"}
 CALLED: dict[str, Any] = {"result": "noted"}
 
@@ -47,7 +49,7 @@ class _Told(BaseModel):
 
     event_id: Id
     about: Id
-    state: Annotated[str, StringConstraints(max_length=32)] = ""
+    state: Annotated[str, StringConstraints(max_length=32, pattern=NO_NUL)] = ""
 
 
 def _asked() -> dict[str, Any]:

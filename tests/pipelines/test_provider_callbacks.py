@@ -22,6 +22,7 @@ from pipelines.recycling.payouts import PayoutDesk
 from pipelines.recycling.provider_callbacks import (
     Call,
     EventReused,
+    Partner,
     ProviderCallbacks,
     UnknownSubject,
     provider_calls,
@@ -34,6 +35,10 @@ from tests.pipelines.test_flow import assert_books
 from tests.pipelines.test_wallets import sold
 
 SECRET, FORMER = "s" * 40, "f" * 40
+
+
+def is_wallet(card_type: str) -> bool:
+    return card_type == "ecny_balance"
 
 
 @dataclass
@@ -94,12 +99,10 @@ def bank(tmp_path: Path) -> Iterator[Bank]:
         flow = replace(
             world.flow,
             payouts=PayoutDesk(HttpPayouts(client, answer_seconds=5), world.clock),
-            issuer=IssuerByKind(
-                world.issuer, WalletIssuer(wallets), lambda card_type: card_type == "ecny_balance"
-            ),
+            issuer=IssuerByKind(world.issuer, WalletIssuer(wallets), is_wallet),
         )
         secrets = {"payout": (SECRET, FORMER), "wallet": (SECRET,)}
-        callbacks = ProviderCallbacks(world.engine, flow.book, world.clock, secrets)  # pyright: ignore[reportArgumentType]
+        callbacks = ProviderCallbacks(world.engine, flow.book, world.clock, secrets, is_wallet)  # pyright: ignore[reportArgumentType]
         yield Bank(replace(world, flow=flow), client, callbacks, calls)
 
 
@@ -212,7 +215,10 @@ def test_a_signature_is_of_these_bytes_this_time_and_one_of_the_secrets(bank):
 def test_what_nobody_knows_and_what_is_reused_is_refused(bank):
     """An unknown payout or transfer, and an id of an event that came about something else."""
     one, other = bank.paying("acct-85"), bank.paying("acct-1", number=2)
+    wallet = sold(bank.world, "wallet-1084")
     unknown: list[Any] = [
+        Call("wallet", "e", wallet, "done"),  # a trade is no transfer
+        Call("wallet", "e", f"{other}-take", "done"),  # nor does its provider know of cards
         Call("payout", "e", "nothing", "paid"),
         Call("payout", "e", one, "paid"),
         Call("wallet", "e", "nothing-take", "done"),
@@ -258,7 +264,8 @@ def test_a_call_that_meets_the_worker_is_not_lost(tmp_path, postgres_url):
     world.accept(one)
     world.work()
     later = world.clock.now + timedelta(minutes=5)
-    callbacks = ProviderCallbacks(world.engine, world.flow.book, world.clock, {"payout": (), "wallet": ()})
+    secrets: dict[Partner, tuple[str, ...]] = {"payout": (), "wallet": ()}
+    callbacks = ProviderCallbacks(world.engine, world.flow.book, world.clock, secrets, is_wallet)
     waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     with ThreadPoolExecutor(1) as pool, world.engine.connect() as watching:
         with world.engine.begin() as worker:

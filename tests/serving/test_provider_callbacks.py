@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
-from pipelines.recycling.provider_callbacks import Partner, ProviderCallbacks
+from pipelines.recycling.intake import Offered
+from pipelines.recycling.provider_callbacks import Partner
 from pipelines.recycling.provider_signature import signed_headers
-from tests.pipelines.recycling_world import offered
+from pipelines.recycling.secret import Secret
 
 SECRET = "p" * 40
 
@@ -21,9 +22,11 @@ def one(client: TestClient, clock) -> str:
     state = client.app.state  # pyright: ignore[reportFunctionMemberAccess]
     opened = state.recycling
     secrets: dict[Partner, tuple[str, ...]] = {"payout": (), "wallet": (SECRET,)}
-    callbacks = ProviderCallbacks(opened.engine, opened.flow.book, clock, secrets)
-    state.recycling = replace(opened, callbacks=callbacks)
-    row = opened.intake.submit(offered(71, submission_id="r-called"), by="app")
+    state.recycling = replace(opened, callbacks=replace(opened.callbacks, clock=clock, secrets=secrets))
+    asked = {"card": {"card_type": "ecny_balance", "face_value": {"amount_fen": 20_000}}}
+    asked["seller"] = {"seller_id": "s-1"}
+    balance = Offered(Secret(""), Secret(""), asked, "payee-1", "bank", "r-called", wallet_ref="wallet-71")
+    row = opened.intake.submit(balance, by="app")
     with opened.engine.begin() as connection:
         waits = {"state": "frozen", "due_at": clock.now.replace(year=clock.now.year + 1)}
         opened.flow.book.change(connection, row, waits)
@@ -56,10 +59,13 @@ def test_what_is_not_signed_is_refused(client, clock, one):
         response = client.post(f"/v1/provider-callbacks/{partner}", content=body, headers=headers)
         return response.json()["code"]
 
-    signed = {bytes_: signed_headers(SECRET, bytes_, now=clock.now) for bytes_ in (good, b"[]", b"{}")}
+    odd = [{"event_id": text, "collection_id": f"{one}-take"} for text in ("e\0", "e\ud800", "", "e" * 129)]
+    odd += [{"event_id": "e", "collection_id": "a\0-take"}, {**odd[2], "event_id": "e", "state": "\0"}]
+    bad = (b"[]", b"{}", *(json.dumps(body).encode() for body in odd))
+    signed = {bytes_: signed_headers(SECRET, bytes_, now=clock.now) for bytes_ in (good, *bad)}
     assert code("wallet", good) == "callback_refused"
     assert code("payout", good, **signed[good]) == "callback_refused"  # it has no secret: it may not call
     assert code("bank", good, **signed[good]) == "invalid_request"
     assert code("wallet", good, **signed[good]) == "subject_not_found"
-    for body in (b"[]", b"{}"):
+    for body in bad:
         assert code("wallet", body, **signed[body]) == "invalid_request"
