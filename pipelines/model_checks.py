@@ -73,12 +73,26 @@ def load_verified(registry: ModelRegistry, name: str, number: str, *, check: Che
             folder = registry.copy(version, Path(private))
             changed = pins(folder, registry=FEATURES)
             (check or check_in_child)(name, folder)
-            model = load_model(name, folder)
+            model = _read(name, folder)
             rows = check_golden(folder, model=model)
             check_digest(folder, version)  # what was loaded is what was checked
     except (ModelNotFound, DamagedModel, FeaturesGone, GoldenMismatch) as error:
         raise ModelRefused(f"{name} version {number}: {_without_name(error, name, number)}") from error
     return Loaded(name, number, model, changed, rows)
+
+
+def load_registered(registry: ModelRegistry, name: str, number: str) -> Loaded:
+    """As :func:`load_verified`, for a command, which may end as a service may not: no child looks first."""
+    return load_verified(registry, name, number, check=lambda name, folder: None)
+
+
+def _read(name: str, folder: Path) -> Model:
+    """The model. Its files are those that were registered, so what cannot be read was written by another program."""
+    try:
+        return load_model(name, folder)
+    except Exception as error:
+        what = f"this version of the program cannot read it ({type(error).__name__})"
+        raise GoldenMismatch(what) from error
 
 
 def pair_of(models: Mapping[str, Loaded]) -> ModelPair:

@@ -6,6 +6,7 @@ judge on later trades -> fit again on everything known -> register with figures,
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from models.frames import frame_of_columns
 from models.golden import write_golden
 from models.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion, Submission
 from pipelines.feature_pins import write_versions
+from pipelines.model_checks import ModelRefused, load_registered
 from pipelines.settings import Settings
 from pipelines.stored_features import stored_training_set
 from pipelines.training import discount, fraud
@@ -35,6 +37,8 @@ from pipelines.training.fraud_plots import fraud_plots
 from pipelines.training.splitting import DAY_US, Split
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
+
+log = logging.getLogger("huika")
 
 ModelName = Literal["discount", "fraud"]
 EXAMPLE_ROWS = 5
@@ -143,7 +147,7 @@ def _train_one(
         fitted.model.save(work / name)
         write_versions(work / name, registry=FEATURES, model=name)
         write_golden(work / name, model=fitted.model, columns=examples.columns)
-        alias = CHAMPION if registry.find(name, CHAMPION) is None else CHALLENGER
+        alias = CHALLENGER if _has_champion(registry, name) else CHAMPION
         submission = Submission(
             name=name,
             folder=work / name,
@@ -165,6 +169,20 @@ def _train_one(
         split=fitted.split,
         rows=len(fitted.split.final),
     )
+
+
+def _has_champion(registry: ModelRegistry, name: ModelName) -> bool:
+    """Whether there is one that can answer: it may be damaged, or of a program whose formulas were others. Nothing can
+    be compared with that, and a service does without it."""
+    present = registry.find(name, CHAMPION)
+    if present is None:
+        return False
+    try:
+        load_registered(registry, name, present.version)
+    except ModelRefused as error:
+        log.warning("%s; what is trained now takes its place", error)
+        return False
+    return True
 
 
 def _fit_fraud(examples: Examples, settings: Settings, work: Path) -> _Fitted:

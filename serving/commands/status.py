@@ -69,35 +69,40 @@ def _newest(workspace: Any, name: str) -> str:
 def _models(workspace: Any, problems: list[str]) -> list[dict[str, Any]]:
     if not (workspace.home / "mlflow.db").exists() and not workspace.settings.storage.mlflow_url:
         return []
-    from features.definitions import FEATURES
-    from models.registry import DamagedModel
-    from pipelines.feature_pins import FeaturesGone, pins
     from pipelines.wiring import model_registry
 
     registry = model_registry(workspace)
-    found = []
-    for name in ("discount", "fraud"):
-        for version in registry.versions(name):
-            if not version.aliases:
-                continue
-            try:
-                pins(registry.folder(version), registry=FEATURES)
-                health = "ok"
-            except FeaturesGone as error:
-                health = "outdated"
-                problems.append(f"{name} version {version.version} is not used: {error}")
-            except (DamagedModel, OSError, StopIteration) as error:
-                health = "damaged"
-                problems.append(f"{name} version {version.version}: {error}")
-            found.append(
-                {
-                    "model": name,
-                    "version": version.version,
-                    "aliases": list(version.aliases),
-                    "health": health,
-                }
-            )
-    return found
+    return [
+        _model(workspace, registry, name, version, problems)
+        for name in ("discount", "fraud")
+        for version in registry.versions(name)
+        if version.aliases
+    ]
+
+
+def _model(workspace: Any, registry: Any, name: str, version: Any, problems: list[str]) -> dict[str, Any]:
+    """One version that answers, or would: whether its files are those that were registered, and whether this program
+    still says by them what was said then."""
+    from models.fraud.model import FraudModel
+    from models.registry import DamagedModel
+    from pipelines.model_checks import ModelRefused, load_registered
+
+    health, awaits = "ok", {}
+    try:
+        model = load_registered(registry, name, version.version).model
+        if isinstance(model, FraudModel):
+            awaits = model.thresholds.outdated(workspace.settings.decision)
+    except (ModelRefused, OSError) as error:
+        damaged = isinstance(error, OSError) or isinstance(error.__cause__, DamagedModel)
+        health = "damaged" if damaged else "outdated"
+        problems.append(f"{error}; it is not used, and `huika train {name}` makes another")
+    return {
+        "model": name,
+        "version": version.version,
+        "aliases": list(version.aliases),
+        "health": health,
+        "awaits_training": awaits,
+    }
 
 
 def _screening(workspace: Any, problems: list[str]) -> dict[str, Any]:
@@ -170,6 +175,12 @@ def _print(report: dict[str, Any]) -> None:
     for item in report["models"]:
         models.add_row(item["model"], item["version"], ", ".join(item["aliases"]), item["health"])
     console.print(models if report["models"] else "no models yet: `huika train`")
+    for item in report["models"]:
+        for name, (learned, now) in item["awaits_training"].items():
+            version = f"{item['model']} v{item['version']}"
+            console.print(
+                f"{version} decides with {name} = {learned:g}; {now:g} counts from the next training on"
+            )
     screening = report["screening"]
     for name in ("rules", "limits", "lists"):
         counts = ", ".join(f"{key} {count:,}" for key, count in screening.get(name, {}).items())

@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models import golden
 from models.golden import Model
 from models.registry import CHALLENGER, CHAMPION, PREVIOUS, DamagedModel, ModelNotFound
 from pipelines.model_checks import CheckedOnce, ModelRefused, check_in_child, load_verified
 from pipelines.training.promoting import rollback
+from pipelines.training.training import _has_champion
 from pipelines.wiring import model_registry
 from serving.api.model_routes import EXAMPLE, ModelStates
 from serving.commands.bench_versions import variant
 from serving.commands.damages import DAMAGES
+from serving.commands.status import workspace_status
 from tests.serving.living import living, refusing, register, unchecked
 from tests.serving.test_api import submission
 
@@ -198,6 +201,27 @@ def test_the_same_files_meet_one_child(live_workspace, monkeypatch):
         load_verified(registry, "fraud", number, check=check)
     load_verified(registry, "discount", "1", check=check)
     assert read == ["fraud", "fraud", "discount"]
+
+
+def test_after_an_upgrade_models_of_other_formulas_are_named_and_replaced(live_workspace, monkeypatch):
+    """Their files are whole, their golden rows are answered otherwise: `huika status` says so, and what is trained next
+    becomes the champion instead of challenging one that nothing can be compared with."""
+    said = golden._fraud_answers
+
+    def with_other_formula(model, columns):
+        return {name: values * 1.001 for name, values in said(model, columns).items()}
+
+    registry = model_registry(live_workspace)
+    assert _has_champion(registry, "fraud")
+    monkeypatch.setattr(golden, "_fraud_answers", with_other_formula)
+    assert not _has_champion(registry, "fraud")
+    assert _has_champion(registry, "discount")
+    report = workspace_status(live_workspace)
+    health = {item["model"]: item["health"] for item in report["models"]}
+    assert health == {"discount": "ok", "fraud": "outdated"}
+    (problem,) = report["problems"]
+    assert "golden row" in problem
+    assert "`huika train fraud`" in problem
 
 
 def test_a_version_that_is_not_there_is_refused(live_workspace):
