@@ -2,9 +2,9 @@
 
 Two who lock the same rows in another order wait for each other until PostgreSQL ends one of them (deadlock); above READ
 COMMITTED it also ends one whose reads another's writes overtook. Nothing of it was kept, so its work is simply done
-again. To make that rare there is one order: a transaction that posts takes the ledger's lock
-(:data:`pipelines.recycling.ledger.LEDGER_LOCK`) before it locks accounts and payouts, and whoever only moves trades
-locks nothing but their rows.
+again. To make that rare there is one order: a work that posts takes the ledger's lock
+(:func:`pipelines.recycling.ledger.take_turn`) before it locks accounts and payouts, and whoever only moves trades
+locks nothing but their rows. Works that are committed together may break it where one posts after another's end.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from pipelines.recycling.ledger_model import (
 from pipelines.recycling.ledger_tables import ledger_accounts, ledger_transfers
 
 LEDGER_LOCK = 7_204_431
-"""Number of the lock under which transfers are posted; it comes before any lock of accounts and payouts."""
+"""Number of the lock under which transfers are posted: :func:`take_turn`."""
 CORRECT = "correct_"
 """Before the reason of what a correction takes back."""
 
@@ -77,6 +77,11 @@ _ADD = (
 """Built once: building them costs more than running them on SQLite."""
 
 
+def take_turn(connection: sa.Connection) -> None:
+    """Let this transaction post, and no other until it ends: for whoever locks anything else before it posts."""
+    one_at_a_time(connection, LEDGER_LOCK)
+
+
 def post(connection: sa.Connection, transfers: Sequence[Transfer], *, now: datetime) -> Outcome:
     """Post linked transfers, all or none, in their order. ``exists``: all were posted before with the same bodies.
 
@@ -84,7 +89,7 @@ def post(connection: sa.Connection, transfers: Sequence[Transfer], *, now: datet
     """
     for transfer in transfers:
         check_form(transfer)
-    one_at_a_time(connection, LEDGER_LOCK)
+    take_turn(connection)
     _open(connection, transfers)
     pendings = _pendings(connection, transfers)
     lines = _lines(transfers, pendings)

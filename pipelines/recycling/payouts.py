@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from pipelines.recycling.accounts import Channel, transit
 from pipelines.recycling.bookings import confirm_payout, return_payout
-from pipelines.recycling.ledger import post, transfers_of
+from pipelines.recycling.ledger import post, take_turn, transfers_of
 from pipelines.recycling.ledger_tables import ledger_accounts
 from pipelines.recycling.payout_tables import note_change, payouts, read_payout
 from pipelines.recycling.statements import StatementLine
@@ -234,6 +234,8 @@ class PayoutDesk:
         values: dict[str, Any],
     ) -> State:
         """Change the state, and the books with it; nothing where it ended or was sent anew since it was seen."""
+        if state in ("paid", "failed"):
+            take_turn(connection)
         row = read_payout(connection, seen["payout_id"], lock=True)
         assert row is not None
         if row["state"] in ("paid", "failed", "created") or row["submitted_at"] != seen["submitted_at"]:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from pipelines.application_data import ApplicationData
 from pipelines.recycling import bookings
 from pipelines.recycling.accounts import Channel, cash, seller, transit
-from pipelines.recycling.ledger import balance, post
+from pipelines.recycling.ledger import balance, post, take_turn
 from pipelines.recycling.ledger_audit import audit
 from pipelines.recycling.ledger_tables import make_ledger_tables
 from pipelines.recycling.payout_http import (
@@ -440,6 +440,22 @@ def test_a_payout_under_way_is_asked_about_until_it_ends(desk, data, provider):
     assert held(data) == UNDER_WAY
     provider.paid["p-1"]["state"] = "paid"
     assert desk.advance("p-1") == "paid"
+    assert held(data) == PAID
+
+
+@pytest.mark.parametrize("data", ["postgresql"], indirect=True)
+def test_what_came_of_a_payout_waits_for_the_ledger_before_it_locks_the_payout(data, desk):
+    """Who posts at that moment can lock the payout as well: the two never wait for each other."""
+    reached = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    mine = sa.select(payouts.c.state).where(payouts.c.payout_id == "p-1").with_for_update(nowait=True)
+    with ThreadPoolExecutor(1) as pool:
+        with data.transaction() as posting:
+            take_turn(posting)
+            ended = pool.submit(desk.advance, "p-1")
+            while not posting.execute(reached).scalar_one():
+                assert not ended.done()
+            assert posting.execute(mine).scalar_one() == "submitted"
+        assert ended.result(30) == "paid"
     assert held(data) == PAID
 
 
