@@ -90,6 +90,7 @@ class Kind(NamedTuple):
     meaning: str
     zh: str
     compute: Callable[..., Value]
+    riskier_when_larger: bool = False
 
 
 class Windowed(NamedTuple):
@@ -101,6 +102,7 @@ class Windowed(NamedTuple):
     meaning: str
     zh: str
     compute: Callable[..., Value]
+    riskier_when_larger: bool = False
 
 
 ABSENT = "the trade has no {e}"
@@ -223,6 +225,7 @@ RISK = (
         "Smoothed fraud rate among labels of the {e} that became known",
         "欺诈率",
         fraud_rate,
+        riskier_when_larger=True,
     ),
     Windowed(
         "labels",
@@ -232,7 +235,15 @@ RISK = (
         "标签数",
         Moment.labels,
     ),
-    Windowed("frauds", ("all",), "count", "Known frauds of the {e}", "已知欺诈数", Moment.frauds),
+    Windowed(
+        "frauds",
+        ("all",),
+        "count",
+        "Known frauds of the {e}",
+        "已知欺诈数",
+        Moment.frauds,
+        riskier_when_larger=True,
+    ),
 )
 MATURE_RISK = Kind(
     "mature_fraud_rate",
@@ -241,6 +252,7 @@ MATURE_RISK = Kind(
     "Smoothed share of the {e}'s trades of 7 to 37 days ago that are known to be fraud",
     "成熟欺诈率",
     mature_fraud_rate,
+    riskier_when_larger=True,
 )
 SHARING = (
     ("device", "seller", "30d"),
@@ -287,6 +299,7 @@ def _windowed(entity: str, kind: Windowed, *, family: str, as_of: str) -> Iterat
             meaning=f"{kind.meaning}, {window}",
             zh=f"{WINDOW_WORDS[window]}{kind.zh}",
             compute=partial(kind.compute, window=window),
+            riskier_when_larger=kind.riskier_when_larger,
         )
         yield _feature(entity, named, family=family, as_of=as_of)
 
@@ -304,6 +317,7 @@ def _feature(entity: str, kind: Kind, *, family: str, as_of: str) -> Feature:
         kind="number",
         compute=partial(kind.compute, entity=entity),
         range=RANGES[kind.unit],
+        riskier_when_larger=kind.riskier_when_larger,
     )
 
 

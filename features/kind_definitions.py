@@ -185,13 +185,13 @@ def stock_sold_share(m: Moment) -> Value:
     return ratio(m.purchases("card_type", "sold"), m.purchases("card_type", "bought"))
 
 
-@define(family="kind", unit="share", zh="卡种三十日欺诈率", as_of="label")
+@define(family="kind", unit="share", zh="卡种三十日欺诈率", as_of="label", riskier_when_larger=True)
 def kind_fraud_rate_30d(m: Moment) -> Value:
     """Smoothed fraud rate of the card type."""
     return m.fraud_rate("card_type", "30d", prior=KIND_RISK_PRIOR, strength=KIND_RISK_STRENGTH)
 
 
-@define(family="kind", unit="share", zh="卡种成熟欺诈率", as_of="label")
+@define(family="kind", unit="share", zh="卡种成熟欺诈率", as_of="label", riskier_when_larger=True)
 def kind_mature_fraud_rate(m: Moment) -> Value:
     """Smoothed share of the card type's trades of 7 to 37 days ago that are known to be fraud."""
     return m.mature_fraud_rate("card_type", prior=KIND_RISK_PRIOR, strength=KIND_RISK_STRENGTH)
@@ -203,7 +203,14 @@ def kind_labels_30d(m: Moment) -> Value:
     return m.labels("card_type", "30d")
 
 
-@define(family="kind", unit="share", zh="同类三十日欺诈率", as_of="label", null=NO_CATEGORY)
+@define(
+    family="kind",
+    unit="share",
+    zh="同类三十日欺诈率",
+    as_of="label",
+    null=NO_CATEGORY,
+    riskier_when_larger=True,
+)
 def kind_category_fraud_rate_30d(m: Moment) -> Value:
     """Smoothed fraud rate of the category."""
     return m.fraud_rate("card_category", "30d", prior=KIND_RISK_PRIOR, strength=KIND_RISK_STRENGTH)

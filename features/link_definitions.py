@@ -16,20 +16,20 @@ def link_sellers(m: Moment) -> Value:
     return m.links().sellers
 
 
-@define(family="links", unit="count", zh="关联团体欺诈数", as_of="label")
+@define(family="links", unit="count", zh="关联团体欺诈数", as_of="label", riskier_when_larger=True)
 def link_frauds(m: Moment) -> Value:
     """Known frauds of the seller and of all linked sellers."""
     return m.links().frauds
 
 
-@define(family="links", unit="ratio", zh="关联团体欺诈率", as_of="label")
+@define(family="links", unit="ratio", zh="关联团体欺诈率", as_of="label", riskier_when_larger=True)
 def link_frauds_per_seller(m: Moment) -> Value:
     """Smoothed known frauds for each of them."""
     links = m.links()
     return smoothed_rate(links.frauds, links.sellers + 1.0, prior=LINK_PRIOR, strength=LINK_STRENGTH)
 
 
-@define(family="links", unit="count", zh="关联卖家的欺诈数", as_of="label")
+@define(family="links", unit="count", zh="关联卖家的欺诈数", as_of="label", riskier_when_larger=True)
 def link_other_frauds(m: Moment) -> Value:
     """Known frauds of linked sellers beyond those of the seller itself."""
     others = m.links().frauds - m.frauds("seller", "all")

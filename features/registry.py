@@ -83,7 +83,8 @@ learnt when there was fraud instead of how (docs/decisions.md)."""
 @dataclass(frozen=True)
 class Feature:
     """One feature. ``name`` is the column; ``meaning`` its dictionary entry; ``null`` says what NaN means;
-    ``range`` the least and the largest value that can occur."""
+    ``range`` the least and the largest value that can occur; ``riskier_when_larger``: known frauds are counted, so that
+    a larger value may not speak for a trade."""
 
     name: str
     family: str
@@ -95,6 +96,7 @@ class Feature:
     kind: Kind
     compute: Compute
     range: tuple[float, float] = field(default=(np.nan, np.nan))
+    riskier_when_larger: bool = False
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -167,6 +169,7 @@ class Registry:
         null: str = "never",
         kind: Kind = "number",
         range: tuple[float, float] | None = None,
+        riskier_when_larger: bool = False,
     ) -> Callable[[Compute], Compute]:
         """Decorator: the function's name is the column, its docstring the meaning."""
 
@@ -183,6 +186,7 @@ class Registry:
                     kind=kind,
                     compute=compute,
                     range=range or RANGES.get(unit, (np.nan, np.nan)),
+                    riskier_when_larger=riskier_when_larger,
                 )
             )
             return compute
@@ -231,6 +235,10 @@ class Registry:
     def pinned(self, names: Iterable[str]) -> tuple[str, ...]:
         """``name@version`` of each, as a model keeps them."""
         return tuple(self[name].pinned for name in names)
+
+    def rising_risks(self) -> tuple[str, ...]:
+        """Names of the features of which more may only make a trade riskier."""
+        return tuple(item.name for item in self if item.riskier_when_larger)
 
     def families(self) -> dict[str, str]:
         return {item.name: item.family for item in self}

@@ -13,10 +13,6 @@ from lightgbm.libpath import _LIB
 
 from models.matrix import Encoding
 
-KNOWN_FRAUDS = "fraud"
-"""In the name of every feature that counts known frauds or is a rate of them. Names of extras, which have a point in
-them, are the platform's own."""
-
 FEW_FRAUDS = 3_000
 """Up to so many are few: more of them leave little to the seed."""
 
@@ -29,10 +25,10 @@ class FraudFitSettings:
     of probabilities better, and are explained several times faster. bins: many, as frauds often sit just above
     a round amount. category_*: how strongly splits on card type, category and form are held back; with few
     frauds they memorise which kinds happened to be hit, and the kinds' smoothed rates are features anyway.
-    risk_rises: whether more known frauds may only make a trade riskier, see :data:`KNOWN_FRAUDS`. boosters: grown with
-    as many seeds and averaged where frauds are few, for which input speaks for one of them is much chance;
-    feature_share: inputs that a tree may choose from, which makes them differ. trees: most trees of each. patience:
-    trees without a lower log loss before stopping. valid_share: share of rows, the latest, that stop and calibrate.
+    rising: inputs of which more may only make a trade riskier (:meth:`features.registry.Registry.rising_risks`).
+    boosters: grown with as many seeds and averaged where frauds are few, for which input speaks for one of them is much
+    chance; feature_share: inputs that a tree may choose from, which makes them differ. trees: most trees of each.
+    patience: trees without a lower log loss before stopping. valid_share: share of rows, the latest, that stop and calibrate.
     trees_unseen: number of trees when that slice holds too few frauds to judge. frauds_min: least frauds (and least
     honest trades) on each side. rows_max: above this, honest trades are drawn at random and weighted back up; all
     frauds stay. threads: 0 uses all cores.
@@ -40,7 +36,7 @@ class FraudFitSettings:
 
     trees: int = 400
     boosters: int = 3
-    risk_rises: bool = True
+    rising: tuple[str, ...] = ()
     leaves: int = 8
     learning_rate: float = 0.1
     leaf_rows_min: int = 50
@@ -61,7 +57,7 @@ class FraudFitSettings:
     def parameters(self, names: Sequence[str]) -> dict[str, object]:
         """LightGBM parameters for inputs of these names; ``deterministic`` with a fixed seed makes two fits
         bit-identical."""
-        rises = [int(self.risk_rises and KNOWN_FRAUDS in name and name.isidentifier()) for name in names]
+        rises = [int(name in self.rising) for name in names]
         return {
             "objective": "binary",
             "metric": "binary_logloss",

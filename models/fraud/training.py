@@ -129,7 +129,7 @@ def fit_fraud(
             "submitted_at_last_ms": int(submitted_at.max()),
             "trees": shape.trees,
             "stopped_on_latest": shape.on_latest,
-            "settings": asdict(shape.settings),
+            "settings": asdict(shape.settings) | {"rising": list(shape.settings.rising)},
         },
     )
 
@@ -197,7 +197,7 @@ def _judge_on_latest(rows: Rows, encoding: Encoding, settings: FraudFitSettings)
     if any(_lacks_a_class(part.fraud, settings.frauds_min) for part in (early, late)):
         return _Shape(settings, min(settings.trees_unseen, settings.trees), Calibrator(), False)
     best = _stopped(early, late, encoding, settings)
-    free = _stopped(early, late, encoding, replace(settings, risk_rises=False))
+    free = _stopped(early, late, encoding, replace(settings, rising=()))
     if _better(free, best, late, errors=FREE_ERRORS):
         best = free
     if late.fraud.sum() >= RICH_FRAUDS:
@@ -237,5 +237,6 @@ def _lacks_a_class(fraud: np.ndarray, least: int) -> bool:
 def _as_judged(model: FraudModel, settings: FraudFitSettings) -> _Shape:
     """The same as another model, whose leaves are drawn to nothing as these rows ask for."""
     told: dict = dict(model.metadata)
-    shape = FraudFitSettings(**told["settings"] | {"leaf_l2": settings.leaf_l2, "threads": settings.threads})
+    own = {"leaf_l2": settings.leaf_l2, "threads": settings.threads}
+    shape = FraudFitSettings(**told["settings"] | own | {"rising": tuple(told["settings"]["rising"])})
     return _Shape(shape, int(told["trees"]), model.calibrator, bool(told["stopped_on_latest"]))

@@ -81,12 +81,14 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> FraudM
         weight=taught_by(examples).weight,
         names=registry.names("fraud"),
         families=registry.families(),
-        settings=_fit_settings(settings),
+        settings=_fit_settings(settings, registry),
     )
 
 
-def _fit_settings(settings: Settings) -> FraudFitSettings:
-    return replace(FraudFitSettings(), seed=settings.training.seed, threads=settings.training.threads)
+def _fit_settings(settings: Settings, registry: Registry) -> FraudFitSettings:
+    return FraudFitSettings(
+        seed=settings.training.seed, threads=settings.training.threads, rising=registry.rising_risks()
+    )
 
 
 def serving_model(
@@ -108,7 +110,7 @@ def serving_model(
         weight=np.concatenate([taught_by(examples).weight[split.final], early.weight]),
         names=registry.names("fraud"),
         families=registry.families(),
-        settings=_fit_settings(settings),
+        settings=_fit_settings(settings, registry),
         judged=matured,
     )
     return replace(
@@ -167,9 +169,10 @@ def _thresholds(model: FraudModel, unseen: Examples, settings: Settings) -> Thre
     aside, and so is the weight they were learned at.
     """
     days = len(np.unique(unseen.submitted_ms // DAY_MS))
-    honest = HonestRefused(model.probability(unseen.columns), settings.decision.refuse_honest_most_share)
+    probability = model.probability(unseen.columns)
+    honest = HonestRefused(probability, settings.decision.refuse_honest_most_share)
     found = learned_thresholds(
-        weighed_cost_fen=_decisions(model, unseen, settings, thresholds=None).weighed_cost_fen,
+        weighed_cost_fen=_decided(probability, unseen, settings, thresholds=None).weighed_cost_fen,
         most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
         held_anyway=_held_anyway(unseen),
         honest=honest,
@@ -187,12 +190,13 @@ def _held_anyway(examples: Examples) -> np.ndarray:
 
 def judged(model: FraudModel, examples: Examples, settings: Settings) -> Judged:
     """What the model says of examples it was not fitted on, and what it would have done with each."""
+    probability = model.probability(examples.columns)
     return Judged(
         fraud=examples.fraud == 1,
-        probability=model.probability(examples.columns),
+        probability=probability,
         submitted_at=examples.submitted_ms,
         seller_id=examples.seller_id,
-        action=decisions(model, examples, settings).action,
+        action=_decided(probability, examples, settings, thresholds=model.thresholds).action,
         payout_fen=examples.at_risk_fen,
         face_value_fen=examples.face_value_fen,
         weight=taught_by(examples).weight,
@@ -223,14 +227,14 @@ def alerts_per_day(judged: Judged, settings: Settings) -> int:
 
 def decisions(model: FraudModel, examples: Examples, settings: Settings) -> Decisions:
     """What the model would have done with each example."""
-    return _decisions(model, examples, settings, thresholds=model.thresholds)
+    return _decided(model.probability(examples.columns), examples, settings, thresholds=model.thresholds)
 
 
-def _decisions(
-    model: FraudModel, examples: Examples, settings: Settings, *, thresholds: Thresholds | None
+def _decided(
+    probability: np.ndarray, examples: Examples, settings: Settings, *, thresholds: Thresholds | None
 ) -> Decisions:
     return decide(
-        probability=model.probability(examples.columns),
+        probability=probability,
         payout_fen=examples.at_risk_fen,
         face_value_fen=examples.face_value_fen,
         costs=settings.costs,

@@ -18,7 +18,8 @@ FAMILIES = {
     "ip_fraud_rate_30d": "ip_risk",
 }
 NAMES = tuple(FAMILIES)
-QUICK = FraudFitSettings(trees=120, threads=1)
+RISING = ("device_fraud_rate_30d", "ip_fraud_rate_30d")
+QUICK = FraudFitSettings(trees=120, threads=1, rising=RISING)
 
 
 @dataclass(frozen=True)

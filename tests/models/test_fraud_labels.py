@@ -18,7 +18,7 @@ from models.fraud.decision import ACTIONS
 from models.fraud.labels import MOST_WEIGHT, Label, label_figures, label_of, lessons, rank
 from models.fraud.model import FraudModel
 from models.fraud.training import FraudFitSettings, fit_fraud
-from tests.models.fraud_market import FAMILIES, NAMES, Market, market
+from tests.models.fraud_market import FAMILIES, NAMES, RISING, Market, market
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY_US = 86_400_000_000
@@ -159,7 +159,7 @@ def test_figures_tell_where_labels_come_from_and_how_late():
 # --- blocked, dropped, let through ---------------------------------------------------------------------------
 
 ROWS, SHARE = 30_000, 0.05
-QUICK = FraudFitSettings(trees=150, threads=1)
+QUICK = FraudFitSettings(trees=150, threads=1, rising=RISING)
 
 
 @cache

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from features.definitions import FEATURES
 from models.evaluation.calibration import calibration
 from models.evaluation.fraud import average_precision
-from models.fraud.growing import Rows, averaged, grow
+from models.fraud.growing import FraudFitSettings, Rows, averaged, grow
 from models.fraud.model import FraudModel
 from models.fraud.training import RICH, FraudTrainingError, NoLabels, NoSignals, TooFewFrauds, fit_fraud
 from models.matrix import Encoding
@@ -88,6 +89,21 @@ def test_known_frauds_speak_for_no_trade_unless_the_data_say_so() -> None:
     turned = dict(trades.columns) | {"device_fraud_rate_30d": 1 - trades.columns["device_fraud_rate_30d"]}
     falling = _fit(trades, columns=turned).probability(columns)
     assert falling[0] > falling[-1]
+
+
+def test_a_direction_is_a_matter_of_the_definition_not_of_the_name() -> None:
+    """Rates and counts of known frauds rise with risk, as their definitions say; "fraud" in a name says nothing."""
+    rising = FEATURES.rising_risks()
+    assert {FEATURES[name].as_of for name in rising} == {"label"}
+    assert {
+        "seller_fraud_rate_7d",
+        "device_frauds_all",
+        "kind_mature_fraud_rate",
+        "link_other_frauds",
+    } <= set(rising)
+    assert len(rising) == 42
+    names = ("device_frauds_all", "days_since_fraud", "extras.fraud", "seller_labels_7d")
+    assert FraudFitSettings(rising=rising).parameters(names)["monotone_constraints"] == [1, 0, 0, 0]
 
 
 def test_empty_columns_are_left_out_and_listed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -51,10 +52,15 @@ def _shares(model: FraudModel, examples: Examples, settings: Settings) -> dict[s
 def test_the_serving_model_is_rationed_on_trades_too_young_for_a_label(
     examples: Examples, split: Split, final: FraudModel
 ) -> None:
-    """On the trades behind its training no decision exceeds its share, and without thresholds one would."""
+    """On the trades behind its training no decision exceeds its share, and without thresholds one would. They are
+    predicted once."""
     young = _young(examples, split)
     assert len(young) >= fraud.LEAST_UNSEEN
-    model = fraud.rationed(final, judged=final, examples=examples, split=split, settings=TIGHT)
+    with patch.object(
+        FraudModel, "probability_of", autospec=True, side_effect=FraudModel.probability_of
+    ) as asked:
+        model = fraud.rationed(final, judged=final, examples=examples, split=split, settings=TIGHT)
+    assert asked.call_count == 1
     free, rationed = _shares(final, young, TIGHT), _shares(model, young, TIGHT)
     assert all(rationed[name] <= most for name, most in MOST.items())
     assert any(free[name] > most for name, most in MOST.items())
