@@ -7,6 +7,8 @@ import sqlalchemy as sa
 
 from pipelines.application_data import UtcTime, metadata
 
+_TROUBLED = sa.text("trouble <> ''")
+
 submissions = sa.Table(
     "recycling_submissions",
     metadata,
@@ -33,6 +35,7 @@ submissions = sa.Table(
     sa.Column("facts", sa.JSON, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False, index=True),
     sa.Column("moved_at", UtcTime, nullable=False),
+    sa.Index("recycling_submissions_troubled", "trouble", sqlite_where=_TROUBLED, postgresql_where=_TROUBLED),
 )
 """One row a trade, as it stands. version: grows with every change, so that two who act at once cannot both succeed.
 due_at: when the machine has something to do; null: it waits for somebody. failures, trouble: how often in a row the

@@ -105,7 +105,7 @@ class Metrics:
         self._answering: dict[str, str] = {}
         self._trades = self._gauge("huika_trades", "Trades of the recycling flow in a state", "state")
         self._troubles = self._gauge(
-            "huika_trades_in_trouble", "Open trades whose work failed the last time, by what", "trouble"
+            "huika_trades_in_trouble", "Trades whose work failed the last time, by what", "trouble"
         )
         self._troubled: set[str] = set()
         self._trade_parts()

@@ -1,8 +1,8 @@
 """What the metrics are told of the recycling flow: trades by state and trouble, the numbers by profile, the money.
 
-Nothing is read when metrics are scraped. Open trades are counted every few seconds, by their indexes. The money is
-counted on from the transfer that was read last. The other numbers are of the last ``DAYS`` days, put together every
-minute at most, and not more often than a twentieth of a processor allows.
+Nothing is read when metrics are scraped. Open and troubled trades are counted every few seconds, by their indexes. The
+money is counted on from the transfer that was read last. The other numbers are of the last ``DAYS`` days, put together
+every minute at most, and not more often than a twentieth of a processor allows.
 """
 
 from __future__ import annotations
@@ -82,12 +82,13 @@ class TradeWatch:
                 self._numbers_at = ended + max(NUMBERS_SECONDS, RESTS_PER_SECOND * (ended - began))
 
     def _count_open(self, connection: sa.Connection) -> None:
-        """Troubles are counted among the trades that have not ended, and of cards on their way back."""
+        """Troubles are those of trades in any state: a card may be on its way back, or taken over, after the end."""
         columns = submissions.c
         by_state = sa.select(columns.state, sa.func.count()).where(columns.state.in_(OPEN))
         states = _counts(connection, by_state.group_by(columns.state))
+        # Written out, not bound: only then the index of troubled trades serves.
         troubled = sa.select(columns.trouble, sa.func.count()).where(
-            sa.or_(columns.state.in_(OPEN), columns.trouble.startswith("return_")), columns.trouble != ""
+            columns.trouble != sa.literal_column("''")
         )
         troubles = _counts(connection, troubled.group_by(columns.trouble))
         self.metrics.trades(states={code: states[code] for code in OPEN}, troubles=troubles)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from prometheus_client import values
 
@@ -140,3 +141,37 @@ def test_money_is_counted_on_and_numbers_rest(tmp_path, monkeypatch):
         passed[0] = seconds
         watch.look()
     assert asked == ["small", "medium", "head"] * 2
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_trades_are_counted_by_their_indexes(request, tmp_path, monkeypatch, kind):
+    """Of a trade that has ended, a trouble is told as well; neither count reads all trades there ever were."""
+    monkeypatch.setattr(values, "ValueClass", values.MutexValue)
+    url = request.getfixturevalue("postgres_url") if kind == "postgresql" else ""
+    world, metrics = open_world(tmp_path, url=url), Metrics(category_of=str)
+    one = world.submit()
+    with world.engine.begin() as connection:
+        row = world.flow.book.read(connection, one)
+        ended = {"state": "returned", "trouble": "taken_after_all", "due_at": None}
+        world.flow.book.change(connection, row, ended)
+    watch = TradeWatch(world.data, metrics, clock=world.clock)
+    watch.look()
+    assert gauges(metrics)['huika_trades_in_trouble{trouble="taken_after_all"}'] == 1
+    plans: list[str] = []
+
+    @sa.event.listens_for(world.engine, "before_cursor_execute", retval=True)
+    def explained(connection: Any, cursor: Any, statement: str, told: Any, *rest: Any) -> tuple[str, Any]:
+        words = "EXPLAIN QUERY PLAN " if kind == "sqlite" else "EXPLAIN "
+        if statement.startswith("SELECT recycling"):
+            cursor.execute(words + statement, told)
+            plans.append("\n".join(str(line[-1]) for line in cursor.fetchall()))
+        return statement, told
+
+    with world.engine.connect() as connection:
+        if kind == "postgresql":  # it would read a single row as it stands
+            connection.connection.cursor().execute("SET enable_seqscan = off")
+        watch._count_open(connection)
+    by_state, by_trouble = plans
+    assert "ix_recycling_submissions_state" in by_state
+    assert "recycling_submissions_troubled" in by_trouble
+    world.engine.dispose()
