@@ -1,8 +1,8 @@
 """Transactions of many threads, committed together: one wait for the disk acknowledges them all.
 
 Each one's work runs in a savepoint of its own, so that one which is refused takes nothing of the others with it; one
-that PostgreSQL ended in favour of another transaction is done again alone. Nobody hears that its work is done before it
-is on disk.
+that PostgreSQL ended in favour of another transaction is done again alone, by its own thread. Nobody hears that its
+work is done before it is on disk.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ Done = TypeVar("Done")
 
 MOST_TOGETHER = 32
 """Works in one transaction at most: others who write to the database wait that long."""
+LOST = object()
+"""Answer to a work that PostgreSQL ended in favour of another transaction: who asked for it does it again."""
 
 
 @dataclass(eq=False)
@@ -49,7 +51,8 @@ class GroupCommit:
             with self._turn:
                 if not mine.answer.done():
                     self._commit(self._taken())
-        return mine.answer.result()
+        answer = mine.answer.result()
+        return self._again(work) if answer is LOST else answer
 
     def _taken(self) -> list[_Asked]:
         with self._list:
@@ -57,32 +60,29 @@ class GroupCommit:
         return taken
 
     def _commit(self, asked: Sequence[_Asked]) -> None:
-        if len(asked) == 1:
-            self._alone(asked[0])
-            return
         try:
             with self._engine.begin() as connection:
                 begin_writing(connection)
-                ends = [self._done(connection, one) for one in asked]
+                if len(asked) == 1:
+                    ends = [partial(asked[0].answer.set_result, asked[0].work(connection))]
+                else:
+                    ends = [self._done(connection, one) for one in asked]
         except BaseException as error:
-            again = is_lost_race(error)
-            ends = [
-                partial(self._alone, one) if again else partial(one.answer.set_exception, error)
-                for one in asked
-            ]
+            ends = [_failed(one, error) for one in asked]
         else:
-            self.commits += 1
+            self._count()
         for end in ends:
             end()
 
-    def _alone(self, asked: _Asked) -> None:
-        try:
-            done = in_transaction(self._engine, asked.work)
-        except BaseException as error:
-            asked.answer.set_exception(error)
-            return
-        self.commits += 1
-        asked.answer.set_result(done)
+    def _again(self, work: Callable[[sa.Connection], Done]) -> Done:
+        """Do a work that lost a race alone, by the thread that asked for it: its pauses hold up nobody else."""
+        done = in_transaction(self._engine, work)
+        self._count()
+        return done
+
+    def _count(self) -> None:
+        with self._list:
+            self.commits += 1
 
     def _done(self, connection: sa.Connection, asked: _Asked) -> Callable[[], None]:
         """Do one's work; what to do about it once all is committed. Raises where the whole transaction is at an end."""
@@ -92,10 +92,15 @@ class GroupCommit:
         except Exception as error:
             if not _goes_on(connection):
                 raise
-            if is_lost_race(error):
-                return partial(self._alone, asked)
-            return partial(asked.answer.set_exception, error)
+            return _failed(asked, error)
         return partial(asked.answer.set_result, result)
+
+
+def _failed(asked: _Asked, error: BaseException) -> Callable[[], None]:
+    """What to do about a work that was not kept."""
+    if is_lost_race(error):
+        return partial(asked.answer.set_result, LOST)
+    return partial(asked.answer.set_exception, error)
 
 
 def _goes_on(connection: sa.Connection) -> bool:

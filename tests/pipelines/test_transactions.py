@@ -201,3 +201,40 @@ def _books_are_whole(engine: sa.Engine, *, frozen_fen: int) -> None:
         for channel in CHANNELS:
             assert balance(connection, cash(channel)).available_fen == 10_000 - frozen_fen
             assert balance(connection, transit(channel)).debits_pending == frozen_fen
+
+
+def test_who_loses_a_race_holds_up_nobody(engine):
+    """A work that was committed together with one that is done again hears of it at once, and others go on committing
+    meanwhile; the loser is done in the end."""
+    commits, gathered, tried, ends = GroupCommit(engine), threading.Event(), count(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        gathered.wait(10)
+
+    def loses(connection: sa.Connection) -> str:
+        if next(tried) == 0:
+            raised = "DO $$ BEGIN RAISE EXCEPTION 'again' USING ERRCODE = '40001'; END $$"
+            connection.exec_driver_sql(raised)
+        ends.wait(10)
+        add(connection, "one")
+        return "done"
+
+    with ThreadPoolExecutor(4) as pool:
+        pool.submit(commits.run, slow)
+        while not commits._turn.locked():
+            pass
+        lost = pool.submit(commits.run, loses)
+        while len(commits._waiting) < 1:
+            pass
+        beside = pool.submit(commits.run, lambda connection: add(connection, "two"))
+        while len(commits._waiting) < 2:
+            pass
+        gathered.set()
+        try:
+            beside.result(5)
+            pool.submit(commits.run, lambda connection: add(connection, "two")).result(5)
+            assert not lost.done()
+        finally:
+            ends.set()
+        assert lost.result(10) == "done"
+    assert numbers(engine) == {"one": 1, "two": 2}
