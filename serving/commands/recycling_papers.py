@@ -81,8 +81,8 @@ def purge(
     by: Annotated[str, typer.Option("--by", help="Who deletes, for the vault's audit.")] = "retention",
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Destroy card secrets of ended trades, what evidence leaves said and heard callbacks, after the days of
-    [recycling]. Counts only, unless --really."""
+    """Destroy card secrets of ended trades, what evidence leaves said, heard callbacks and old calls of providers,
+    after their days. Counts only, unless --really."""
     from pipelines.recycling.retention import overdue
     from pipelines.recycling.retention import purge as purge_found
 
@@ -94,7 +94,7 @@ def purge(
     print(
         f"{len(found.card_ids):,} card secrets of trades ended before {found.secrets_before:%F}, "
         f"{found.payloads:,} evidence payloads from before {found.evidence_before:%F}, "
-        f"{found.callbacks:,} heard callbacks: "
+        f"{found.callbacks:,} heard callbacks, {found.calls:,} providers' calls: "
         + ("deleted 已删除" if really else "would be deleted; --really does it 试运行，未删除")
     )
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from pipelines.recycling import callback_outbox as outbox
 from pipelines.recycling.opening import policies_of
 from pipelines.recycling.people import People
+from pipelines.recycling.provider_callbacks import provider_calls
 from pipelines.recycling.retention import overdue, purge
 from pipelines.recycling.vault import CardShredded
 from pipelines.reporting.suspicious import NOTICE, draft_report
@@ -192,3 +194,20 @@ def test_what_leaves_said_goes_when_its_time_is_over(seller, clock):
     purge(opened, found, actor="retention", now=later)
     assert overdue(opened, settings, now=later).payloads == 0
     assert [leaf.said for leaf in opened.flow.book.evidence.leaves_of(one)] == [None]
+
+
+def test_calls_of_providers_go_after_weeks(seller, clock):
+    """Their ids are forgotten five weeks after they were heard, and not sooner."""
+    one = submitted(seller)["submission_id"]
+    opened, settings = opened_of(seller), RecyclingSettings()
+    row = {"partner": "wallet", "event_id": "e-1", "about": f"{one}-take", "submission_id": one, "said": ""}
+    with opened.engine.begin() as connection:
+        connection.execute(sa.insert(provider_calls).values(**row, heard_at=clock.now))
+    assert overdue(opened, settings, now=clock.now + timedelta(days=34)).calls == 0
+    later = clock.now + timedelta(days=36)
+    assert overdue(opened, settings, now=later, before=clock.now - timedelta(days=1)).calls == 0
+    found = overdue(opened, settings, now=later)
+    assert found.calls == 1
+    purge(opened, found, actor="retention", now=later)
+    with opened.engine.connect() as connection:
+        assert connection.execute(sa.select(provider_calls)).all() == []
