@@ -43,9 +43,9 @@ class NotCanonical(ValueError):
 
 
 class SignatureRefused(ValueError):
-    """A quote is not what was signed; ``code`` is stable, the message says what is wrong.
+    """A quote or a call is not what was signed; ``code`` is stable, the message says what is wrong.
 
-    unsigned, malformed, unknown_algorithm, unknown_key, changed.
+    unsigned, malformed, unknown_algorithm, unknown_key, changed; of a call, which says when it was signed, also stale.
     """
 
     def __init__(self, code: str, message: str) -> None:

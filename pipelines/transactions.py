@@ -25,9 +25,12 @@ MOST_TRIES = 6
 LONGEST_PAUSE_SECONDS = 0.5
 
 
-def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], Done]) -> Done:
+def in_transaction(
+    engine: sa.Engine, work: Callable[[sa.Connection], Done], *, rng: random.Random | None = None
+) -> Done:
     """What the work returns, once it is committed. It may be done several times: it must change nothing but the
-    database. Raises what the work raises, and what ends a transaction for another reason."""
+    database. rng: draws the pauses after a lost race; None: one of its own. Raises what the work raises, and what ends
+    a transaction for another reason."""
     for tried in range(1, MOST_TRIES):
         try:
             return _once(engine, work)
@@ -35,7 +38,8 @@ def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], Done]) -> 
             if not is_lost_race(error):
                 raise
         # Not both at once again.
-        time.sleep(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.01 * 4**tried)))
+        rng = rng or random.Random()
+        time.sleep(rng.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.01 * 4**tried)))
     return _once(engine, work)
 
 

@@ -30,7 +30,7 @@ pasted as they are, in the order they stand here.
 CODES: dict[str, tuple[int, str]] = {
     "malformed_json": (400, "the body is not valid JSON"),
     "not_authenticated": (401, "send Authorization: Bearer with a key or a token"),
-    "callback_refused": (401, "changed: it is not what was signed, or it was signed with another secret"),
+    "callback_refused": (401, "unsigned, malformed, changed or stale: what is wrong with its signature"),
     "not_allowed": (403, "no role of yours may do this"),
     "not_found": (404, "there is nothing here"),
     "callback_not_found": (404, "there is no callback with this id"),

@@ -267,7 +267,7 @@ def judge(drilled: Drill) -> Judged:
     """Look for lost trades, double payouts, double redemptions and wrong books."""
     import sqlalchemy as sa
 
-    from pipelines.recycling.flow_pay import payout_id_of
+    from pipelines.recycling.flow_pay import payout_id_of, redemption_id_of
     from pipelines.recycling.ledger_audit import audit
     from pipelines.recycling.states import STATES
     from pipelines.recycling.trade_tables import steps, submissions
@@ -289,10 +289,11 @@ def judge(drilled: Drill) -> Judged:
         wrong.append(f"the books sum to {books.books_sum_fen} fen")
     wrong += [f"evidence: {what}" for what in drilled.opened.flow.book.evidence.audit()]
     issuer = drilled.opened.flow.issuer
-    for one in (row["submission_id"] for row in rows if row["state"] not in ("paid", "closed")):
-        taken = issuer.redemption(f"{one}-take", card_type="jd_ecard").value
+    for row in (row for row in rows if row["state"] not in ("paid", "closed")):
+        redemption_id = redemption_id_of(row["submission_id"])
+        taken = issuer.redemption(redemption_id, card_type=row["asked"]["card"]["card_type"]).value
         if taken is not None and taken.state == "done":
-            wrong.append(f"{one}: its card was taken and it was not paid")
+            wrong.append(f"{row['submission_id']}: its card was taken and it was not paid")
     ours = {payout_id_of(row): row["payout_fen"] for row in rows if row["state"] in ("paid", "closed")}
     wrong += _differs(drilled.url, ours)
     return Judged(dict(Counter(row["state"] for row in rows)), len(ours), tuple(wrong))
