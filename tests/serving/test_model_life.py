@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -222,6 +223,19 @@ def test_after_an_upgrade_models_of_other_formulas_are_named_and_replaced(live_w
     (problem,) = report["problems"]
     assert "golden row" in problem
     assert "`huika train fraud`" in problem
+
+
+def test_status_names_settings_that_wait_for_the_next_training(live_workspace):
+    """A weight that was changed after the training, and no other setting, with what the model decides with."""
+    decision = live_workspace.settings.decision
+    heavier = decision.model_copy(update={"fraud_weight": 3.0})
+    settings = live_workspace.settings.model_copy(update={"decision": heavier})
+    for asked, waits in (
+        (live_workspace, {}),
+        (replace(live_workspace, settings=settings), {"fraud_weight": (2, 3)}),
+    ):
+        found = {item["model"]: item["awaits_training"] for item in workspace_status(asked)["models"]}
+        assert found == {"discount": {}, "fraud": waits}
 
 
 def test_a_version_that_is_not_there_is_refused(live_workspace):
