@@ -3,17 +3,12 @@ a second on a busy disk, and left to SQLite the commit of some quote would wait 
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from starlette.concurrency import run_in_threadpool
-
 from pipelines.databases import move_wal
-
-log = logging.getLogger("huika")
+from serving.api.keeping import keep_doing
 
 EVERY_SECONDS = 0.25
 
@@ -27,12 +22,8 @@ class Checkpoints:
 
     async def keep(self) -> None:
         """Never ends."""
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            try:
-                await run_in_threadpool(self.move)
-            except Exception:
-                log.exception("a log of SQLite could not be moved into its file; whoever writes will do it")
+        trouble = "a log of SQLite could not be moved into its file; whoever writes will do it"
+        await keep_doing(self.move, every_seconds=EVERY_SECONDS, trouble=trouble)
 
     def move(self) -> None:
         """Move what was written since the last time."""

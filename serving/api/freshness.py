@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from starlette.concurrency import run_in_threadpool
-
 from features.events import Accepted, Event, Labelled, Observed, Resold
 from pipelines.live_log import LiveLog, record_of
+from serving.api.keeping import keep_doing
 from serving.api.metrics import Metrics
-
-log = logging.getLogger("huika")
 
 LOOK_SECONDS = 5
 
@@ -29,12 +24,8 @@ class Freshness:
 
     async def keep(self) -> None:
         """Never ends. What cannot be looked at keeps the figures of the last time, whose age grows."""
-        while True:
-            try:
-                await run_in_threadpool(self.look)
-            except Exception:
-                log.exception("the freshness of the features could not be looked at")
-            await asyncio.sleep(LOOK_SECONDS)
+        trouble = "the freshness of the features could not be looked at"
+        await keep_doing(self.look, every_seconds=LOOK_SECONDS, trouble=trouble)
 
     def look(self) -> None:
         """Tell once. Without any record yet there is nothing to tell."""

@@ -7,8 +7,6 @@ every minute at most, and not more often than a twentieth of a processor allows.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +15,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from starlette.concurrency import run_in_threadpool
 
 from pipelines.application_data import ApplicationData
 from pipelines.recycling.numbers import trade_numbers
@@ -25,9 +22,8 @@ from pipelines.recycling.policy import PROFILES
 from pipelines.recycling.states import STATES
 from pipelines.recycling.trade_money import TradeMoney, money_by_profile, newest_transfer
 from pipelines.recycling.trade_tables import steps, submissions
+from serving.api.keeping import keep_doing
 from serving.api.metrics import Metrics
-
-log = logging.getLogger("huika")
 
 LOOK_SECONDS = 10
 OPEN = tuple(state.code for state in STATES.values() if not state.is_end)
@@ -60,12 +56,7 @@ class TradeWatch:
 
     async def keep(self) -> None:
         """Never ends. What cannot be looked at keeps the figures of the last time."""
-        while True:
-            try:
-                await run_in_threadpool(self.look)
-            except Exception:
-                log.exception("the trades could not be counted")
-            await asyncio.sleep(LOOK_SECONDS)
+        await keep_doing(self.look, every_seconds=LOOK_SECONDS, trouble="the trades could not be counted")
 
     def look(self) -> None:
         """Tell once."""

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -61,15 +62,26 @@ def create_app(
 
 
 def _asking(
-    desk: Desk, partner: str, path: str, name: str, work: Callable[[dict[str, Any]], Answer]
+    desk: Desk,
+    partner: str,
+    path: str,
+    name: str,
+    work: Callable[[dict[str, Any]], Answer],
+    *,
+    then: Callable[[dict[str, Any]], BackgroundTask | None] = lambda body: None,
 ) -> Route:
+    """A question about what ``name`` says. then: what is done after a good answer was sent."""
+
     async def endpoint(request: Request) -> Response:
         try:
             body = await body_of(request)
             about = text_in(body, name)
         except Refused as refusal:
             return problem(refusal.status, refusal.code)
-        return await desk.serve(request, partner=partner, about=about, body=body, work=lambda: work(body))
+        response = await desk.serve(request, partner=partner, about=about, body=body, work=lambda: work(body))
+        if response.status_code == 200:
+            response.background = then(body)
+        return response
 
     return Route(path, endpoint, methods=["POST"])
 
@@ -85,37 +97,17 @@ def _looking_up(desk: Desk, partner: str, path: str, work: Callable[[str], Answe
 
 
 def _collecting(desk: Desk, wallets: SandboxWallets, caller: Caller) -> Route:
-    async def collect(request: Request) -> Response:
-        try:
-            body = await body_of(request)
-            wallet = text_in(body, "wallet_ref")
-        except Refused as refusal:
-            return problem(refusal.status, refusal.code)
-        response = await desk.serve(
-            request, partner="wallet", about=wallet, body=body, work=lambda: wallets.collect(body)
-        )
-        if response.status_code == 200:
-            told = partial(wallets.concluded, body["collection_id"])
-            response.background = caller.task(desk.scenario.wallet_callback_url, wallet, told)
-        return response
+    def call(body: dict[str, Any]) -> BackgroundTask | None:
+        told = partial(wallets.concluded, body["collection_id"])
+        return caller.task(desk.scenario.wallet_callback_url, body["wallet_ref"], told)
 
-    return Route("/wallet/collections", collect, methods=["POST"])
+    return _asking(desk, "wallet", "/wallet/collections", "wallet_ref", wallets.collect, then=call)
 
 
 def _payout_routes(desk: Desk, payouts: SandboxPayouts, caller: Caller) -> list[Route]:
-    async def pay(request: Request) -> Response:
-        try:
-            body = await body_of(request)
-            account = text_in(body, "account_ref")
-        except Refused as refusal:
-            return problem(refusal.status, refusal.code)
-        response = await desk.serve(
-            request, partner="payout", about=account, body=body, work=lambda: payouts.pay(body)
-        )
-        if response.status_code == 200:
-            told = partial(payouts.concluded, body["payout_id"])
-            response.background = caller.task(desk.scenario.callback_url, account, told)
-        return response
+    def call(body: dict[str, Any]) -> BackgroundTask | None:
+        told = partial(payouts.concluded, body["payout_id"])
+        return caller.task(desk.scenario.callback_url, body["account_ref"], told)
 
     async def statement(request: Request) -> Response:
         day, channel = request.path_params["day"], request.query_params.get("channel", "")
@@ -124,7 +116,7 @@ def _payout_routes(desk: Desk, payouts: SandboxPayouts, caller: Caller) -> list[
         )
 
     return [
-        Route("/payouts", pay, methods=["POST"]),
+        _asking(desk, "payout", "/payouts", "account_ref", payouts.pay, then=call),
         _looking_up(desk, "payout", "/payouts/{id}", payouts.look),
         Route("/statements/{day}", statement, methods=["GET"]),
     ]
