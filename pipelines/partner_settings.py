@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from models.policy import Policy
+
+
+def _is_safe(url: str) -> str:
+    if url and not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+        raise ValueError("must be https: card secrets, tokens and references travel there")
+    return url
+
+
+SafeUrl = Annotated[str, AfterValidator(_is_safe)]
+"""Empty, or an address that nobody can listen to on the way."""
 
 CallbackSecrets = Annotated[
     str,
@@ -23,39 +33,29 @@ class AdapterSettings(Policy):
 
     timeout_seconds: float = Field(default=5.0, gt=0, le=120, description="for one whole answer")
     attempts: int = Field(default=3, ge=1, le=10, description="of a question that may be repeated")
-    issuer_url: str = Field(default="", description="card balance, validity, redemption")
+    issuer_url: SafeUrl = Field(default="", description="card balance, validity, redemption")
     issuer_token: str = Field(default="", repr=False, description="sent as Bearer; so are the others")
-    identity_url: str = Field(default="", description="real names, by reference")
+    identity_url: SafeUrl = Field(default="", description="real names, by reference")
     identity_token: str = Field(default="", repr=False)
-    device_url: str = Field(default="", description="device risk")
+    device_url: SafeUrl = Field(default="", description="device risk")
     device_token: str = Field(default="", repr=False)
-    bureau_url: str = Field(default="", description="risk bureau")
+    bureau_url: SafeUrl = Field(default="", description="risk bureau")
     bureau_token: str = Field(default="", repr=False)
-    credit_url: str = Field(default="", description="credit registry")
+    credit_url: SafeUrl = Field(default="", description="credit registry")
     credit_token: str = Field(default="", repr=False)
-    logistics_url: str = Field(default="", description="labels and tracking of physical cards")
+    logistics_url: SafeUrl = Field(default="", description="labels and tracking of physical cards")
     logistics_token: str = Field(default="", repr=False)
-    wallet_url: str = Field(default="", description="transfers of wallet balances, such as e-CNY, to us")
+    wallet_url: SafeUrl = Field(default="", description="transfers of wallet balances, such as e-CNY, to us")
     wallet_token: str = Field(default="", repr=False)
     wallet_callback_secrets: CallbackSecrets = ""
-
-    @field_validator(
-        *(
-            f"{name}_url"
-            for name in ("issuer", "identity", "device", "bureau", "credit", "logistics", "wallet")
-        )
-    )
-    @classmethod
-    def _is_safe(cls, url: str) -> str:
-        if url and not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
-            raise ValueError("must be https: card secrets and references travel there")
-        return url
 
 
 class BooksSettings(Policy):
     """Who pays sellers, and what receipts call the platform."""
 
-    payout_url: str = Field(default="", description="payout provider, https://…; empty: none, payouts wait")
+    payout_url: SafeUrl = Field(
+        default="", description="payout provider, https://…; empty: none, payouts wait"
+    )
     payout_token: str = Field(default="", repr=False, description="its bearer token")
     payout_timeout_seconds: float = Field(default=15.0, gt=0, le=30, description="for one answer of it")
     payout_quiet_seconds: float = Field(
@@ -66,10 +66,3 @@ class BooksSettings(Policy):
     payout_callback_secrets: CallbackSecrets = ""
     platform_zh: str = Field(default="回卡", min_length=1, max_length=60, description="on receipts: who pays")
     platform_en: str = Field(default="Huika", min_length=1, max_length=60, description="the same in English")
-
-    @field_validator("payout_url")
-    @classmethod
-    def _safe(cls, url: str) -> str:
-        if url and not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
-            raise ValueError("payout_url must be https")
-        return url

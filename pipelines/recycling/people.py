@@ -122,10 +122,8 @@ class People:
         """The trade stays as it is, and a physical card goes back."""
 
         def work(connection: sa.Connection) -> Row:
-            row, now = (
-                self._read(connection, submission_id, LET_GO, trouble=TAKEN_AFTER_ALL),
-                self.flow.clock(),
-            )
+            row = self._read(connection, submission_id, LET_GO, trouble=TAKEN_AFTER_ALL)
+            now = self.flow.clock()
             self.flow.book.evidence.append(
                 connection,
                 kind="balance_given_back",

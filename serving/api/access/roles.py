@@ -102,9 +102,8 @@ TABLE: tuple[Row, ...] = (
     _row("POST", "/v1/reveals/{reveal_id}/look", _OPERATOR, audit="secret_revealed"),
     _row("GET", "/v1/callbacks", _PRICING, _OPERATOR),
     _row("POST", "/v1/callbacks/{callback_id}/replay", _PRICING, _OPERATOR),
-    _row(
-        "POST", "/v1/provider-callbacks/{partner}", opened="always"
-    ),  # who is not signed for is refused there
+    # Whoever is not signed for is refused there.
+    _row("POST", "/v1/provider-callbacks/{partner}", opened="always"),
     _row("GET", "/v1/recycling/numbers", _ANALYST, _OPERATOR),
     _row("GET", "/", *_EVERY_ROLE, opened="always"),
     # Bento's own routes.
