@@ -19,7 +19,7 @@ from models.discount.context import CardContext
 from models.discount.directions import STEADY_COLUMNS, UNDIRECTED, constraints
 from models.discount.link import SMALLEST, Link
 from models.discount.pooled import RATE_UNIT, fit_pooled
-from models.discount.recent import Decided, recent_change
+from models.discount.recent import Decided, Recent, recent_change
 from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding
 
@@ -79,20 +79,24 @@ def fit_acceptance(
     return AcceptanceModel(
         pooled=pooled,
         links=links,
-        recent=recent_change(
-            Decided(
-                scores=log.scores(*grown.outputs())[0],
-                link=log.link,
-                floor=floor,
-                accepted=accepted,
-                submitted_at=submitted_at,
-            )
-        ),
+        recent=_recent(log, grown, submitted_at),
         place_inputs=None if place is None else place_inputs,
         place=place,
         slope_inputs=None if slope is None else slope_inputs,
         slope=slope,
     )
+
+
+def _recent(log: _Decisions, grown: _Pair, submitted_at: np.ndarray) -> Recent:
+    """How far the newest decisions lie beside the scores of what was grown."""
+    decided = Decided(
+        scores=log.scores(*grown.outputs())[0],
+        link=log.link,
+        floor=log.floor,
+        accepted=log.accepted,
+        submitted_at=submitted_at,
+    )
+    return recent_change(decided)
 
 
 @dataclass(frozen=True)
