@@ -7,7 +7,7 @@ where the user had none; columns not listed are kept behind them and ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -115,6 +115,20 @@ class Table:
     def schema(self) -> pa.Schema:
         """Arrow schema of the stored table."""
         return pa.schema([(column.stored, column.arrow_type) for column in self.columns])
+
+    @property
+    def as_submitted(self) -> Table:
+        """The table without what a later import may fill in, and without the rules about that."""
+        columns = tuple(column for column in self.columns if column.name not in self.updates)
+        known = {column.name for column in columns}
+        return replace(
+            self,
+            columns=columns,
+            updates=(),
+            not_before=tuple(pair for pair in self.not_before if {pair.later, pair.earlier} <= known),
+            together=tuple(pair for pair in self.together if {pair.column, pair.needs} <= known),
+            belongs=tuple(pair for pair in self.belongs if {pair.column, *pair.to} <= known),
+        )
 
 
 TRADES = Table(

@@ -62,10 +62,14 @@ class Batch:
 
 
 def read_batch(path: Path, *, mapping: TableMapping, catalogue: Catalogue, now: datetime) -> Batch:
-    """Read and check a file of trades; outcomes in it are not looked at. Raises InputRefused."""
+    """Read and check a file of trades; outcomes in it are not looked at, and it need not have those that the mapping
+    names. Raises InputRefused."""
     with tempfile.TemporaryDirectory() as folder:
-        draft = Draft(table=TRADES, path=path, cast=Path(folder) / "input.parquet")
-        read_file(draft, mapping=mapping, now=now, all_rows=False, progress=lambda stage, share: None)
+        draft = Draft(table=TRADES.as_submitted, path=path, cast=Path(folder) / "input.parquet")
+        rules = {
+            column.name: mapping[column.name] for column in draft.table.columns if column.name in mapping
+        }
+        read_file(draft, mapping=rules, now=now, all_rows=False, progress=lambda stage, share: None)
         if draft.broken:
             broken = tuple(result for result in draft.results() if result.failed)
             raise InputRefused(f"{path}: {len(broken)} rules are broken", broken)

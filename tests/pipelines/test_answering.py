@@ -15,6 +15,7 @@ from features.training_set import build_training_set, columns_of
 from pipelines import answering
 from pipelines.champions import load_pair
 from pipelines.terms import terms_of
+from pipelines.training.mapping import ColumnRule
 from pipelines.wiring import model_registry
 from tests.conftest import TODAY
 
@@ -99,6 +100,20 @@ def test_output_has_an_answer_for_every_row_in_order(workspace, tmp_path):
     assert (np.abs(payout - rate * batch.face_value_fen) < 1).all()
     answering.write_answers(table, tmp_path / "deep" / "out.csv")
     assert len((tmp_path / "deep" / "out.csv").read_text().splitlines()) == 81
+
+
+def test_the_mapping_of_an_import_reads_a_file_without_outcomes(workspace, tmp_path):
+    """What a mapping says of labels is for files that have them; outcomes in a file are not even read."""
+    rows = file_rows(workspace, workspace.tables.read("trades").slice(0, 3))
+    mapping = {
+        "fraud": ColumnRule(column="bad", true=("yes",)),
+        "fraud_known_at": ColumnRule(column="seen"),
+        "seller_id": ColumnRule(column="seller_id"),
+    }
+    path, catalogue = tmp_path / "later.parquet", workspace_catalogue(workspace.tables)
+    pq.write_table(pa.Table.from_pylist([row | {"accepted": "perhaps"} for row in rows]), path)
+    batch = answering.read_batch(path, mapping=mapping, catalogue=catalogue, now=TODAY)
+    assert batch.spine["trade_id"].to_pylist() == [row["trade_id"] for row in rows]
 
 
 def test_a_file_that_cannot_be_answered_is_refused(workspace, tmp_path):
