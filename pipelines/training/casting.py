@@ -17,6 +17,7 @@ from features.tables import ARROW_TYPES, Kind
 from pipelines.training.casting_extras import read_extras
 from pipelines.training.casting_times import NAIVE_TIME, UTC_TIME, read_date, read_time
 from pipelines.training.cells import (
+    NUMBER,
     Cast,
     Miss,
     as_plain,
@@ -29,8 +30,6 @@ from pipelines.training.cells import (
     without,
 )
 from pipelines.training.mapping import ColumnRule
-
-NUMBER = r"(?i)^-?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)$"
 
 NUMERIC = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 
@@ -53,8 +52,8 @@ REASONS: dict[tuple[str, str], tuple[str, str]] = {
         'not a JSON object of numbers, texts and nulls like {"score": 0.7}',
     ),
     ("wrong_type", "time"): (
-        "不是 2024-05-01T12:00:00+08:00 这样的时间",
-        "not a time like 2024-05-01T12:00:00+08:00",
+        "不是 2024-05-01T12:00:00+08:00 这样的时间；其他写法请在映射文件中给出 format，数字请给出 unit",
+        "not a time like 2024-05-01T12:00:00+08:00; for others give format in the mapping, for numbers unit",
     ),
     ("naive_time", "time"): (
         "时间没有时区；请加上时区，或在映射文件中给出 timezone",
@@ -64,7 +63,10 @@ REASONS: dict[tuple[str, str], tuple[str, str]] = {
 ANY_KIND = {
     "bad_encoding": ("不是 UTF-8 编码；请另存为“CSV UTF-8”", "not UTF-8; save the file as CSV UTF-8"),
     "not_finite": ("不是有限数字；没有值请留空", "not a finite number; leave it empty where there is none"),
-    "too_many_decimals": ("金额超过两位小数", "an amount of money with more than two decimals"),
+    "too_many_decimals": (
+        "金额超过两位小数；可在映射文件中写 round = true",
+        "an amount of money with more than two decimals; round = true in the mapping rounds them",
+    ),
     "out_of_range": ("数值过大", "too large to be an amount of money"),
 }
 
@@ -163,12 +165,15 @@ def read_integer(values: pa.Array, rule: ColumnRule) -> Cast:
 
 
 def read_money(values: pa.Array, rule: ColumnRule) -> Cast:
-    """Yuan with at most two decimals as integer fen; float noise up to 1e-6 yuan is forgiven."""
+    """Yuan with at most two decimals as integer fen, more where ``rule.round`` says so; float noise up to 1e-6 yuan is
+    forgiven."""
     yuan, misses = read_number(values, rule)
     exact = pc.multiply(yuan, 100.0)
     huge = mask_of(pc.greater(pc.abs(exact), MAX_FEN))
     exact = without(exact, huge)
     fen = pc.round(exact)
+    if rule.round:
+        return fen.cast(pa.int64()), misses + misses_of("out_of_range", huge)
     noise = pc.add(DECIMALS_TOLERANCE_FEN, pc.multiply(pc.abs(exact), 4 * math.ulp(1.0)))
     fractions = mask_of(pc.greater(pc.abs(pc.subtract(exact, fen)), noise))
     misses = misses + misses_of("out_of_range", huge) + misses_of("too_many_decimals", fractions)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.tables import ARROW_TYPES
-from pipelines.training.cells import Cast, cast_where_possible, misses_of, nothing_fits, parse, present
+from pipelines.training.cells import (
+    NUMBER,
+    Cast,
+    cast_where_possible,
+    misses_of,
+    nothing_fits,
+    parse,
+    present,
+)
 from pipelines.training.mapping import ColumnRule
 
 UTC_TIME = ARROW_TYPES["time"]
@@ -19,8 +31,13 @@ MIDNIGHT = r"[ T]00:00(:00)?(\.0+)?$"
 
 
 def read_time(values: pa.Array, rule: ColumnRule) -> Cast:
-    """Moments in UTC: timestamps with a zone, ISO 8601 texts with a zone; without one ``rule.timezone``."""
-    if pa.types.is_string(values.type):
+    """Moments in UTC: timestamps with a zone, ISO 8601 texts with a zone; without one ``rule.timezone``. Numbers where
+    the rule gives their unit."""
+    if rule.unit is not None:
+        moments, misses = _from_numbers(values, rule)
+    elif rule.format and pa.types.is_integer(values.type):
+        moments, misses = _read_time_text(values.cast(pa.string()), rule)
+    elif pa.types.is_string(values.type):
         moments, misses = _read_time_text(values, rule)
     elif pa.types.is_timestamp(values.type):
         moments, misses = _read_timestamp(values, rule)
@@ -29,6 +46,49 @@ def read_time(values: pa.Array, rule: ColumnRule) -> Cast:
     else:
         return nothing_fits(values, UTC_TIME)
     return _shift(moments, rule.plus_days), misses
+
+
+UNITS_US = {
+    "milliseconds": 1_000,
+    "seconds": 1_000_000,
+    "minutes": 60_000_000,
+    "hours": 3_600_000_000,
+    "days": DAY_US,
+    "weeks": 7 * DAY_US,
+}
+LONGEST_US = 2**62
+"""A moment further away than that is a unit error, and no longer fits."""
+
+
+def _from_numbers(values: pa.Array, rule: ColumnRule) -> Cast:
+    """Moments so many units after ``rule.since``; months are those of the calendar, so they must be whole."""
+    if pa.types.is_string(values.type):
+        numbers, bad = parse(values, pa.float64(), NUMBER)
+    elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        numbers, bad = values.cast(pa.float64(), safe=False), np.zeros(len(values), bool)
+    else:
+        return nothing_fits(values, UTC_TIME)
+    count = numbers.to_numpy(zero_copy_only=False)
+    start = _start(rule)
+    if rule.unit == "months":
+        month = start.astype("datetime64[M]")
+        usable = np.isfinite(count) & (count == np.floor(count)) & (np.abs(count) < 12_000)
+        moved = (month + np.where(usable, count, 0).astype(np.int64)).astype("datetime64[us]")
+        moments = moved + (start - month.astype("datetime64[us]"))
+    else:
+        usable = np.isfinite(count) & (np.abs(count) < LONGEST_US / UNITS_US[rule.unit or "days"])
+        moments = start + np.rint(np.where(usable, count, 0) * UNITS_US[rule.unit or "days"]).astype(np.int64)
+    cast = pa.array(moments.astype("datetime64[us]"), mask=~usable).cast(UTC_TIME)
+    return cast, misses_of("wrong_type", bad | (present(values) & ~usable))
+
+
+def _start(rule: ColumnRule) -> np.datetime64:
+    """The moment (UTC, µs) that a rule's numbers count from."""
+    since, zone = rule.since or date(1970, 1, 1), ZoneInfo(rule.timezone or "UTC")
+    moment = since if isinstance(since, datetime) else datetime.combine(since, time.min)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
 
 
 def _read_timestamp(values: pa.Array, rule: ColumnRule) -> Cast:

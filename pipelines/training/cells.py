@@ -8,6 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+NUMBER = r"(?i)^-?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)$"
+"""What reads as a number."""
+
 
 class Miss(NamedTuple):
     """Cells (boolean mask) that could not be read, and the code of the reason."""

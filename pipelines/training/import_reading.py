@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,8 @@ Progress = Callable[[str, float], None]
 
 @dataclass
 class Draft:
-    """One file on its way: what was found so far and, in ``cast``, its readable rows in stored columns."""
+    """One file on its way: what was found so far and, in ``cast``, its readable rows in stored columns. label_days: as
+    in :class:`pipelines.training.mapping.Binding`."""
 
     table: Table
     path: Path
@@ -48,6 +49,7 @@ class Draft:
     ragged: list[RaggedRow] = field(default_factory=list)
     raw: list[dict[str, Any]] = field(default_factory=list)
     rows: int = 0
+    label_days: int | None = None
 
     def results(self) -> list[RuleResult]:
         """Every rule's result, with the line numbers of a CSV file."""
@@ -77,21 +79,28 @@ def read_file(
         binding = bind(draft.table, mapping, source.columns)
         checker = ChunkChecker(draft.table, given=binding.rules, now=now, all_rows=all_rows)
         draft.raw = checker.raw
-        _write_cast(draft, source, binding, checker, progress)
+        draft.label_days = binding.label_days
+        _write_cast(draft, source, binding, checker, progress, now=now)
         _note_ragged(draft)
     except SourceProblem as problem:
         draft.refusal = problem.result(name)
 
 
 def _write_cast(
-    draft: Draft, source: Source, binding: Binding, checker: ChunkChecker, progress: Progress
+    draft: Draft,
+    source: Source,
+    binding: Binding,
+    checker: ChunkChecker,
+    progress: Progress,
+    *,
+    now: datetime,
 ) -> None:
     stage = f"{draft.table.name}: read and check 读取并检查"
     progress(stage, 0.0)
     writer: pq.ParquetWriter | None = None
     try:
         for chunk in source.chunks(draft.ragged):
-            cast = _cast_chunk(draft, binding, chunk)
+            cast = _settle_labels(binding, _cast_chunk(draft, binding, chunk), now=now)
             if cast.num_rows:
                 checker.check(cast, cast.column("_row").to_numpy(), draft.findings)
                 cast = _settle_balances(draft, binding, cast)
@@ -129,6 +138,20 @@ def _settle_balances(draft: Draft, binding: Binding, cast: pa.Table) -> pa.Table
     return cast
 
 
+def _settle_labels(binding: Binding, cast: pa.Table, *, now: datetime) -> pa.Table:
+    """The rows with the moment at which their labels are taken as known, where the file has none: not after now."""
+    if binding.label_days is None or cast.num_rows == 0:
+        return cast
+    submitted = cast["submitted_at"]
+    moment = pa.scalar(now, submitted.type)
+    later = pc.add(submitted, pa.scalar(timedelta(days=binding.label_days), pa.duration("us")))
+    known = pc.if_else(
+        pc.less(later, moment), later, pc.if_else(pc.less(submitted, moment), moment, submitted)
+    )
+    place = cast.column_names.index("fraud_known_at")
+    return cast.set_column(place, "fraud_known_at", pc.if_else(cast["fraud"].is_valid(), known, None))
+
+
 def _note_ragged(draft: Draft) -> None:
     rule = Rule(
         draft.table.name,
@@ -163,7 +186,7 @@ def _cast_chunk(draft: Draft, binding: Binding, chunk: Chunk) -> pa.Table:
     """The chunk's readable rows in the stored columns, then the extras and ``_row``."""
     columns: dict[str, pa.Array] = {}
     readable = np.ones(chunk.data.num_rows, bool)
-    for cast in _cast_columns(draft.table, binding, chunk.data):
+    for cast in _cast_columns(draft.table, binding, chunk):
         columns[cast.stored] = cast.values
         for miss in cast.misses:
             readable &= ~miss.mask
@@ -173,7 +196,8 @@ def _cast_chunk(draft: Draft, binding: Binding, chunk: Chunk) -> pa.Table:
     return table if readable.all() else table.filter(pa.array(readable))
 
 
-def _cast_columns(table: Table, binding: Binding, data: pa.Table) -> Iterator[CastColumn]:
+def _cast_columns(table: Table, binding: Binding, chunk: Chunk) -> Iterator[CastColumn]:
+    data = chunk.data
     for column in table.columns:
         rule = binding.rules.get(column.name)
         source = None
@@ -181,6 +205,11 @@ def _cast_columns(table: Table, binding: Binding, data: pa.Table) -> Iterator[Ca
             values, misses = pa.nulls(data.num_rows, column.arrow_type), []
         elif rule.columns is not None:
             values, misses = gathered_extras({name: _array(data, name) for name in rule.columns})
+        elif rule.row is not None:
+            values, misses = (
+                pa.array([f"{rule.row}{row:09d}" for row in chunk.rows.tolist()], pa.string()),
+                [],
+            )
         elif rule.column is None:
             values, misses = constant_column(rule, data.num_rows, kind=column.kind)
         else:

@@ -56,7 +56,8 @@ class ParquetSource:
                 for batch in file.iter_batches(batch_size=CHUNK_ROWS):
                     numbers = np.arange(done + 1, done + 1 + batch.num_rows)
                     done += batch.num_rows
-                    yield Chunk(numbers, pa.Table.from_batches([batch]), done / max(self.rows, 1))
+                    data = pa.Table.from_batches([batch]).rename_columns(list(self.columns))
+                    yield Chunk(numbers, data, done / max(self.rows, 1))
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(error, after=done) from error
 
@@ -175,7 +176,7 @@ def open_source(path: Path) -> Source:
 def _open_parquet(path: Path) -> ParquetSource:
     try:
         with pq.ParquetFile(path) as file:
-            names, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
+            names, rows = _named(file.schema_arrow.names), file.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         raise SourceProblem(
             "truncated_file",
@@ -200,10 +201,16 @@ def _open_csv(path: Path, head: bytes) -> CsvSource:
     except UnicodeDecodeError as error:
         raise _not_utf8() from error
     delimiter = max(DELIMITERS, key=header.count)
-    columns = tuple(name.strip() for name in next(csv.reader([header], delimiter=delimiter), []))
+    columns = _named(next(csv.reader([header], delimiter=delimiter), []))
     if len(head.rstrip(b"\r\n")) <= len(first):
         raise SourceProblem("empty_file", "文件只有表头，没有数据行", "the file has a header and no rows")
     return CsvSource(path=path, columns=columns, delimiter=delimiter)
+
+
+def _named(header: Iterable[str]) -> tuple[str, ...]:
+    """The names of a file's columns; one without a name, as the row numbers of many exports, gets that of its place."""
+    names = [name.strip() for name in header]
+    return tuple(name or f"column_{place}" for place, name in enumerate(names, start=1))
 
 
 def _not_utf8() -> SourceProblem:

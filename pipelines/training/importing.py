@@ -34,7 +34,8 @@ class TableResult:
     """What an import did to one table. ``rows`` = added + updated + unchanged + repeated + quarantined.
 
     ``repeated`` rows say again what an earlier row of the file said; ``quarantine`` is the file of the rows
-    set aside, None where there are none.
+    set aside, None where there are none. label_days: how long after their trade labels that have no moment are taken
+    as known; None: they have one.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TableResult:
     repeated: int
     quarantined: int
     quarantine: Path | None
+    label_days: int | None = None
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ def _table_result(draft: Draft, changes: Changes | None, request: Request) -> Ta
         repeated=draft.rows - len(bad) - kept,
         quarantined=len(bad),
         quarantine=written,
+        label_days=draft.label_days,
     )
 
 

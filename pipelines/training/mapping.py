@@ -2,7 +2,8 @@
 
 One TOML table per input table; a key is a column of :mod:`features.tables`, its value the user's column or
 a rule with ``column`` or ``constant`` and, where the column's kind allows it, ``timezone``, ``format``,
-``plus_days``, ``scale``, ``true``, ``false``, ``words`` and ``columns``.
+``plus_days``, ``unit``, ``since``, ``scale``, ``round``, ``true``, ``false``, ``words`` and ``columns``; a text may be
+the number of its ``row``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -24,13 +26,22 @@ FITS: Mapping[str, frozenset[Kind]] = {
     "timezone": frozenset({"time"}),
     "format": frozenset({"time", "date"}),
     "plus_days": frozenset({"time", "date"}),
+    "unit": frozenset({"time"}),
+    "since": frozenset({"time"}),
     "scale": frozenset({"money", "number", "integer"}),
+    "round": frozenset({"money"}),
+    "row": frozenset({"text"}),
     "true": frozenset({"flag"}),
     "false": frozenset({"flag"}),
     "words": frozenset({"text"}),
     "columns": frozenset({"object"}),
 }
 """Which kinds of column a rule's key makes sense for."""
+
+LABEL_DAYS = 30
+"""Labels without a moment of their own are taken as known so long after their trade, as complaints take weeks."""
+
+Unit = Literal["milliseconds", "seconds", "minutes", "hours", "days", "weeks", "months"]
 
 OWN_COLUMNS = frozenset({"_row", "_problem"})
 """Written beside quarantined rows; left out when such a file comes back corrected."""
@@ -39,10 +50,13 @@ Scalar = str | int | float | bool
 
 
 class ColumnRule(BaseModel):
-    """Where one canonical column comes from. ``column`` is the user's column; else ``constant`` fills it.
+    """Where one canonical column comes from. ``column`` is the user's column; else ``constant`` fills it, or ``row``, a
+    text that the number of the row is put behind, for tables whose rows have no id.
 
     ``timezone`` is the zone of times written without one; ``format`` a strptime pattern without a zone;
-    ``plus_days`` is added to every time; ``scale`` multiplies numbers (0.01 for percent or fen);
+    ``plus_days`` is added to every time; ``unit`` says that times are numbers of that unit ``since`` a moment (without
+    one, since 1970; without a zone, of ``timezone`` or UTC); ``scale`` multiplies numbers (0.01 for percent or fen);
+    ``round`` rounds amounts to whole fen;
     ``true`` and ``false`` list the values that mean so (without ``false``: all others); ``words`` gives our
     word for a text of the user's, or an empty one where it means that nothing is known. Other texts stay.
     ``columns`` gathers several of the user's columns by their names (extras).
@@ -55,7 +69,11 @@ class ColumnRule(BaseModel):
     timezone: str | None = None
     format: str | None = None
     plus_days: float = 0.0
+    unit: Unit | None = None
+    since: datetime | date | None = None
     scale: float = 1.0
+    round: bool = False
+    row: str | None = None
     true: tuple[Scalar, ...] | None = None
     false: tuple[Scalar, ...] | None = None
     words: Mapping[str, str] | None = None
@@ -63,8 +81,10 @@ class ColumnRule(BaseModel):
 
     @model_validator(mode="after")
     def _is_usable(self) -> ColumnRule:
-        if sum(given is not None for given in (self.column, self.constant, self.columns)) != 1:
-            raise ValueError("give either column or constant (or, for extras, columns)")
+        if sum(given is not None for given in (self.column, self.constant, self.columns, self.row)) != 1:
+            raise ValueError("give either column or constant (or, for texts, row; for extras, columns)")
+        if self.since is not None and self.unit is None:
+            raise ValueError("since needs the unit of the numbers that count from it")
         if self.columns is not None:
             if not 0 < len(self.columns) <= MOST_EXTRAS:
                 raise ValueError(f"columns takes 1 to {MOST_EXTRAS} names")
@@ -86,15 +106,18 @@ class ColumnRule(BaseModel):
 
 
 TableMapping = Mapping[str, ColumnRule]
+Units = Mapping[str | None, tuple[Unit | None, date | None]]
 ImportMapping = Mapping[str, TableMapping]
 
 
 @dataclass(frozen=True)
 class Binding:
-    """How one file fills one table: a rule per canonical column found, and the columns kept as they are."""
+    """How one file fills one table: a rule per canonical column found, and the columns kept as they are.
+    label_days: labels come without any moment and are taken as known so long after their trade; None: they have one."""
 
     rules: Mapping[str, ColumnRule]
     extras: tuple[str, ...]
+    label_days: int | None = None
 
 
 def load_mapping(path: Path) -> dict[str, dict[str, ColumnRule]]:
@@ -139,7 +162,7 @@ def _rule(where: str, kind: Kind, entry: object) -> ColumnRule:
 def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding:
     """Match a file's ``columns`` with ``table``: mapped ones, those already named as the table's, extras.
 
-    A time zone or a format given for a user's column holds for every time or date that is read from it.
+    A time zone, a format or a unit given for a user's column holds for every time or date that is read from it.
     Raises SourceProblem ``missing_column`` for a mapped column the file lacks or a required one that nothing
     fills, and ``duplicate_column`` where names differ in nothing but case or clash with a stored column.
     """
@@ -149,12 +172,15 @@ def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding
                 raise _missing(read, f"映射到 {name}", f"mapped to {name}", columns)
     zones = {rule.column: rule.timezone for rule in mapping.values() if rule.timezone}
     formats = {rule.column: rule.format for rule in mapping.values() if rule.format}
+    units: Units = {rule.column: (rule.unit, rule.since) for rule in mapping.values() if rule.unit}
     dated = {column.name for column in table.columns if column.kind in FITS["format"]}
+    timed = {column.name for column in table.columns if column.kind in FITS["unit"]}
     rules = {
         name: rule.model_copy(
             update={
                 "timezone": rule.timezone or zones.get(rule.column),
                 "format": rule.format or (formats.get(rule.column) if name in dated else None),
+                **_unit_of(rule, units if name in timed else {}),
             }
         )
         for name, rule in mapping.items()
@@ -165,11 +191,25 @@ def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding
         if column.name in columns:
             rules[column.name] = ColumnRule(column=column.name)
         elif column.required:
-            raise _missing(column.name, "必需列", "required", columns)
+            raise _missing(column.name, f"必需列{FILL_ZH}", f"required{FILL_EN}", columns)
     used = {read for rule in rules.values() for read in rule.read} | OWN_COLUMNS
     extras = tuple(sorted(column for column in columns if column not in used))
     _refuse_clashes(table, extras)
-    return Binding(rules=rules, extras=extras)
+    unlabelled = "fraud" not in rules or "fraud_known_at" in rules
+    return Binding(rules=rules, extras=extras, label_days=None if unlabelled else LABEL_DAYS)
+
+
+def _unit_of(
+    rule: ColumnRule, units: Mapping[str | None, tuple[Unit | None, date | None]]
+) -> dict[str, object]:
+    unit, since = units.get(rule.column, (None, None))
+    return {} if rule.unit or unit is None else {"unit": unit, "since": since}
+
+
+FILL_ZH = "；数据中没有时，可在映射文件中写 { constant = … }，没有编号的行可写 { row = … }"
+FILL_EN = (
+    "; what your data lack a mapping can fill, by { constant = … } or, for rows without an id, { row = … }"
+)
 
 
 def _missing(name: str, why_zh: str, why_en: str, columns: Sequence[str]) -> SourceProblem:

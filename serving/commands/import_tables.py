@@ -138,6 +138,12 @@ def _print_result(console: Console, result: ImportResult) -> None:
     for name, words in FIGURES.items():
         table.add_row(words, *(f"{getattr(item, name):,}" for item in result.tables))
     console.print(table)
+    for days in {item.label_days for item in result.tables} - {None}:
+        console.print(
+            f"标签没有知悉时间，按交易后 {days} 天知悉处理；实际不同请在映射文件中给出 fraud_known_at\n"
+            f"labels have no moment: taken as known {days} days after their trade; where that is wrong, map "
+            "fraud_known_at"
+        )
     if result.new_card_types:
         count = len(result.new_card_types)
         names = ", ".join(result.new_card_types[:SHOWN_NAMES]) + (" …" if count > SHOWN_NAMES else "")

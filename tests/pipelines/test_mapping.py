@@ -18,7 +18,7 @@ from features.tables import TRADES, Kind
 from pipelines.training.casting import cast_column, constant_column, extra_column
 from pipelines.training.import_problems import MappingError, SourceProblem
 from pipelines.training.mapping import ColumnRule, bind, load_mapping
-from tests.pipelines.import_world import World
+from tests.pipelines.import_world import NOW, World
 
 HANDBOOK = Path(__file__).parents[2] / "docs" / "examples" / "handbook.toml"
 
@@ -235,3 +235,49 @@ def test_mapped_csv_end_to_end(tmp_path: Path) -> None:
     assert rows[0]["offered_rate"] == pytest.approx(0.92)
     assert rows[0]["submitted_at"] == datetime(2025, 3, 1, 2, tzinfo=UTC)
     assert pq.read_schema(world.store.path("trades") or "").names == TRADES.schema.names
+
+
+def test_a_table_without_ids_and_label_times_end_to_end(tmp_path: Path) -> None:
+    """Rows without an id, months or seconds in place of times, amounts with fractions of a fen, labels without a moment
+    and a column without a name: a mapping brings them all in, and labels count as known 30 days later, never ahead."""
+    world = World(tmp_path)
+    text = ",month,when,limit,bad\n0,0,86400,190.005,no\n1,13,1767139200.5,1.999,yes\n2,2,90000,3,\n"
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(
+        """
+        [trades]
+        trade_id = { row = "app-" }
+        submitted_at = { column = "month", unit = "months", since = 2024-11-05 }
+        seller_id = { row = "" }
+        face_value_cny = { column = "limit", round = true }
+        fraud = { column = "bad", true = ["yes"], false = ["no"] }
+        card_type = { constant = "jd_ecard" }
+        """
+    )
+    result = world.load(world.text(text), mapping=load_mapping(mapping))
+    first, third, second = world.rows()
+    assert result.tables[0].label_days == 30
+    assert [first["trade_id"], second["trade_id"], second["seller_id"]] == [
+        "app-000000001",
+        "app-000000002",
+        "000000002",
+    ]
+    assert [row["submitted_at"].date().isoformat() for row in (first, third, second)] == [
+        "2024-11-05",
+        "2025-01-05",
+        "2025-12-05",
+    ]
+    assert (first["face_value_fen"], second["face_value_fen"]) == (19_000, 200)
+    assert first["fraud_known_at"] == datetime(2024, 12, 5, tzinfo=UTC)
+    assert (second["fraud_known_at"], third["fraud_known_at"]) == (NOW, None)
+    assert "column_1" in pq.read_schema(world.store.path("trades") or "").names
+    when, misses = cast_column(
+        pa.array(["86400", "1767139200.5", "soon"]),
+        kind="time",
+        rule=ColumnRule(column="when", unit="seconds"),
+    )
+    assert when.to_pylist()[:2] == [
+        datetime(1970, 1, 2, tzinfo=UTC),
+        datetime(2025, 12, 31, 0, 0, 0, 500_000, tzinfo=UTC),
+    ]
+    assert [miss.code for miss in misses] == ["wrong_type"]
