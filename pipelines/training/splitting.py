@@ -10,6 +10,9 @@ LATE_LABEL_QUANTILE = 0.99
 LEAST_TRAIN_SHARE = 0.2
 """With fewer rows left before the gap, the judged model would say little about the one that serves."""
 
+STRETCHES, WHOLLY_LABELLED = 8, 0.9
+"""See :func:`_at_once`."""
+
 DAY_US = 86_400_000_000
 
 
@@ -24,7 +27,7 @@ class Split:
     train: rows whose outcome was known before ``cut``. test: rows submitted from ``cut`` on. final: every row
     whose outcome is known by the end, for the model that will serve. Times are int64 µs.
     maturity: how long an outcome takes to be known; younger rows are left out, because early outcomes are not
-    like late ones (fraud surfaces before honesty is certain).
+    like late ones (fraud surfaces before honesty is certain). 0 where outcomes are told of all trades at once.
     label_gap: whether training stopped a label delay before ``cut``. A period too short for that is split without
     the gap: its figures then assume that every label had been known at once.
     """
@@ -52,7 +55,10 @@ def split_by_time(
         raise TooLittleHistory("no outcome is known in this period")
     delay = (known_at - submitted_at)[known & slow]
     maturity = int(np.quantile(delay, LATE_LABEL_QUANTILE))
-    mature_until = int(known_at[known].max()) + 1 - maturity
+    end = int(known_at[known].max()) + 1
+    if _at_once(submitted_at, known, young=submitted_at > end - maturity):
+        maturity = 0
+    mature_until = end - maturity
     final = np.flatnonzero(known & (submitted_at <= mature_until))
     if len(final) == 0:
         raise TooLittleHistory(f"outcomes take {maturity / DAY_US:.1f} days and the period is shorter")
@@ -69,3 +75,19 @@ def split_by_time(
         maturity=maturity,
         label_gap=label_gap,
     )
+
+
+def _at_once(submitted_at: np.ndarray, known: np.ndarray, *, young: np.ndarray) -> bool:
+    """Whether n trades have outcomes whatever their age, as those of a table that was labelled as a whole: in each
+    stretch of time of the ``young`` ones, up to the newest that has an outcome, about as many have one as of the rest.
+    Delays then say when somebody told them, and nothing about who is still waiting for one."""
+    young = young & (submitted_at <= submitted_at[known].max())
+    if not young.any():
+        return False
+    first, last = submitted_at[young].min(), submitted_at[young].max()
+    stretch = (submitted_at[young] - first) * STRETCHES // max(int(last - first) + 1, 1)
+    trades = np.bincount(stretch, minlength=STRETCHES)
+    labelled = np.bincount(stretch, weights=known[young], minlength=STRETCHES)
+    older = known[submitted_at < first]
+    usual = older.mean() if len(older) else 1.0
+    return bool((labelled >= WHOLLY_LABELLED * usual * trades).all())

@@ -260,6 +260,18 @@ def test_a_period_shorter_than_twice_its_label_delay_is_split_without_the_gap():
     assert submitted[split.train].max() < split.cut <= submitted[split.test].min()
 
 
+def test_a_table_labelled_as_a_whole_trains_on_its_newest_trades_too():
+    """Labels told of every trade on one day say nothing about delays; where newer trades wait for theirs, they do."""
+    submitted = np.arange(200) * DAY
+    at_once = np.full(200, 230 * DAY)
+    half = np.where(np.arange(200) % 2, at_once, -1)
+    waiting = np.where((submitted < 120 * DAY) | (np.arange(200) % 20 == 9), at_once, -1)
+    for known, newest in ((at_once, 199), (half, 199), (waiting, 1)):
+        split = split_by_time(submitted_at=submitted, known_at=known, slow=np.ones(200, bool), test_share=0.2)
+        assert submitted[split.final].max() <= newest * DAY
+        assert newest == 1 or len(split.final) == (known >= 0).sum()
+
+
 def test_split_refuses_a_history_shorter_than_its_labels():
     """A period in which no label became known is refused."""
     submitted = np.arange(5) * DAY
