@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from features.catalogue import Attribute, Catalogue
+from features.channels import Extremes, extremes_in
 from features.credibility import FRESH, SIDES
 from features.entities import COUNTED, KEPT, MOST_COUNTED, Series, bid_window, check_counted, check_series
 from features.events import Trade
@@ -38,8 +39,8 @@ _VALUE = {
 _UNKNOWN = (NAN,) * 5
 
 Markets = dict[tuple[Any, ...], Any]
-"""What was worked out of the markets of card types, by card type and the hours it holds for: two trades of one hour see
-the same, as long as no rate is told."""
+"""What was worked out of the states of card types and categories, by their names and the hours it holds for: two trades
+of one hour see the same, as long as nothing but submissions is told."""
 
 
 class LiveMoment(Moment):
@@ -66,7 +67,7 @@ class LiveMoment(Moment):
         self._tails: dict[str, list[list[Increment]]] = {}
         self._spans: dict[str, tuple[int, int]] = {}
         self._bids: dict[str, Bids] = {}
-        self._markets: Markets = {} if markets is None else markets
+        self.markets: Markets = {} if markets is None else markets
 
     def text(self, column: str) -> str | None:
         return self._trade[column]
@@ -183,21 +184,29 @@ class LiveMoment(Moment):
     def rates(self, side: str, window: str) -> Rates:
         asked = bid_window(window)
         key = (self._trade["card_type"], side, window, asked.first_bucket(self.time), self._fresh)
-        found = self._markets.get(key)
+        found = self.markets.get(key)
         if found is None:
             number = SIDES.index(side)
             seen, level = self.states["card_type"].market[number], self.believed.levels[number]
-            found = self._markets[key] = rates_of(seen, level, window=asked, moment=self.time)
+            found = self.markets[key] = rates_of(seen, level, window=asked, moment=self.time)
         return found
 
     @cached_property
     def believed(self) -> Believed:
         """Whom of the card type's market to believe at the moment."""
         key = (self._trade["card_type"], self._fresh)
-        found = self._markets.get(key)
+        found = self.markets.get(key)
         if found is None:
-            found = self._markets[key] = believe(self.states["card_type"].market, self.time)
+            found = self.markets[key] = believe(self.states["card_type"].market, self.time)
         return found
+
+    @property
+    def extremes(self) -> Extremes | None:
+        """The best and the worst channel of the card type's market at the moment."""
+        key = ("extremes", self._trade["card_type"], self._fresh)
+        if key not in self.markets:
+            self.markets[key] = extremes_in(self.believed)
+        return self.markets[key]
 
     @cached_property
     def _fresh(self) -> int:

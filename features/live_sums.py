@@ -15,6 +15,9 @@ from features.entities import COUNTED, ENTITIES, KEPT, MOST_COUNTED, Series
 from features.state import NEVER, Increment
 from features.windows import ALL, WINDOWS, Window
 
+NAMED_BY = {"card_type": "m.text('card_type')", "card_category": "m.card('category')"}
+"""Entities that nearly every trade asks for -> how a trade names its own."""
+
 
 class SummedWord(NamedTuple):
     """A word of the vocabulary that sums over one entity's state, and the name its value gets. what: ``total`` with
@@ -61,6 +64,7 @@ def _edges(window: Window) -> list[str]:
 
 def _of_entity(entity: str, words: Sequence[SummedWord]) -> list[str]:
     totals = [word for word in words if word.what == "total"]
+    kept = [word for word in totals if entity in NAMED_BY and word.one != "submissions"]
     lines = [
         f"    s = states.get({entity!r})",
         "    if s is None:",
@@ -69,10 +73,9 @@ def _of_entity(entity: str, words: Sequence[SummedWord]) -> list[str]:
         "        if s.horizon >= time: raise NotBehind",
         f"        tails = tails_of(s.tail, m.trade_id, time, {len(KEPT[entity])})",
     ]
-    for number, series in enumerate(KEPT[entity]):
-        of_series = [word for word in totals if word.one == series.name]
-        if of_series:
-            lines += _of_series(number, series, of_series)
+    lines += _all_series(entity, [word for word in totals if word not in kept])
+    if kept:
+        lines += _worked_out_once(entity, kept)
     for word in words:
         if word.what == "first_time":
             lines.append(f"        {word.name} = first_of(s.first, tails[0])")
@@ -81,6 +84,32 @@ def _of_entity(entity: str, words: Sequence[SummedWord]) -> list[str]:
         elif word.what == "distinct":
             lines.append(f"        {word.name} = {_distinct(word)}")
     return lines
+
+
+def _all_series(entity: str, words: Sequence[SummedWord]) -> list[str]:
+    lines = []
+    for number, series in enumerate(KEPT[entity]):
+        of_series = [word for word in words if word.one == series.name]
+        if of_series:
+            lines += _of_series(number, series, of_series)
+    return lines
+
+
+def _worked_out_once(entity: str, words: Sequence[SummedWord]) -> list[str]:
+    """Sums that hold for all trades of an hour, as long as nothing but submissions is told: taken from the moment's
+    ``markets`` where another trade has left them there."""
+    windows = [WINDOWS[name] for name in sorted({word.three for word in words} - {ALL})]
+    edges = [f"first_{window.name}" for window in windows]
+    edges += [f"end_{window.name}" for window in windows if window.delay]
+    names = "".join(f"{word.name}, " for word in words)
+    return [
+        f"        key = {entity!r}, {NAMED_BY[entity]}, {', '.join(edges)}",
+        "        known = m.markets.get(key)",
+        "        if known is None:",
+        *[f"    {line}" for line in _all_series(entity, words)],
+        f"            known = m.markets[key] = ({names})",
+        f"        ({names}) = known",
+    ]
 
 
 def _distinct(word: SummedWord) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from features.catalogue import Catalogue
-from features.channels import Channel, Extremes, channels_in, extremes_in
+from features.channels import Channel, Extremes, channels_in
 from features.entities import COUNTED, ENTITIES, KEPT, network_of
 from features.events import Accepted, Event, Labelled, Observed, Record, Resold, Submitted, Trade
 from features.live_code import LiveEvaluator
@@ -56,8 +56,8 @@ class Answer:
 @dataclass
 class _Kept:
     """States of card kinds at hand from the last round: nearly every trade asks for them, and they are the largest.
-    They hold what the store holds for as long as its marks (cursor and generation) are ``marks``; so long the markets
-    in them are the same too."""
+    They hold what the store holds for as long as its marks (cursor and generation) are ``marks``; so long what was
+    worked out of them (``markets``) holds too."""
 
     states: dict[str, State] = field(default_factory=dict)
     marks: tuple[bytes | None, bytes | None] = (None, None)
@@ -139,7 +139,7 @@ class LiveFeatures:
             trade=seen, states=states, links=links, catalogue=self._catalogue, markets=markets
         )
         values = self._evaluator.values(moment, names)
-        return Answer(values=values, seq=seq, moment=at, extremes=extremes_in(moment.believed))
+        return Answer(values=values, seq=seq, moment=at, extremes=moment.extremes)
 
     def channels(self, card_type: str, at: datetime) -> tuple[Channel, ...]:
         """Every channel of the card type's market as of a moment, or of just after what the card type was told last.

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from features.events import Observed, Record, Submitted
+from features.events import Labelled, Observed, Record, Submitted
 from features.state import decode
 from tests.features import worlds
 from tests.features.replay import MemoryStates, assert_equal, live, timeline
@@ -85,3 +85,15 @@ def test_states_at_hand_follow_another_writer():
     found = one.answer(trade)
     assert found.seq == 1
     assert found.values["market_competitor_best"] == other.answer(trade).values["market_competitor_best"]
+
+
+def test_what_holds_for_an_hour_ends_with_the_next_label():
+    """Sums over a card type that one trade left for the others of its hour are worked out anew once a label is told."""
+    features = live()
+    first, second = worlds.trades(rows=2, seed=5).to_pylist()
+    second |= {name: first[name] for name in ("card_type", "submitted_at")}
+    features.apply([Record(1, Submitted(first))], now=worlds.START)
+    before = features.answer(probe_after(second)).values["kind_labels_30d"]
+    label = Labelled(first, True, first["submitted_at"] + timedelta(seconds=30))
+    features.apply([Record(2, label)], now=worlds.START)
+    assert features.answer(probe_after(second)).values["kind_labels_30d"] == before + 1
