@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.frames import columns_of_frame
+from models.fraud.extras import EXTRAS
 from models.fraud.model import FraudModel
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class FraudPyfunc:
         self._model = model
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, object] | None = None) -> pd.DataFrame:
-        columns = columns_of_frame(model_input, categorical=self._model.encoding.categorical)
+        columns = columns_of_frame(model_input, categorical=(*self._model.encoding.categorical, EXTRAS))
         return model_input.iloc[:, :0].assign(fraud_probability=self._model.probability(columns))
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from features.extras import ExtrasError, canonical_extras, extras_text
+from models.frames import frame_of_columns
 from models.fraud.extras import ExtraInputs, learn_extras
 from models.fraud.model import FraudModel
+from models.fraud.pyfunc import FraudPyfunc
 from models.fraud.training import fit_fraud
 
 
@@ -101,6 +103,8 @@ def test_a_model_learns_from_extras_and_survives_its_file(tmp_path: Path):
     model.save(tmp_path)
     again = FraudModel.load(tmp_path)
     assert np.array_equal(again.probability(columns), probability)
+    generic = FraudPyfunc(again).predict(frame_of_columns(columns, 5))
+    assert np.array_equal(generic["fraud_probability"], probability[:5])
     parts = model.contributions(columns)
     assert np.allclose(
         parts.base + parts.log_odds.sum(axis=1), np.log(probability / (1 - probability)), atol=1e-9
