@@ -171,13 +171,14 @@ class Terms:
 def score(
     asked: Asked,
     *,
-    payout_fen: np.ndarray,
     models: ModelPair,
     terms: Terms,
+    payout_fen: np.ndarray | None = None,
     worth_paying: np.ndarray | None = None,
 ) -> Scores:
-    """Score n trades for fraud; payout_fen (n,) is what would be paid. worth_paying (n,) bool: whether an honest trade
-    is worth its price, without which none is let through at random; None: all are."""
+    """Score n trades for fraud; payout_fen (n,) is what would be paid, None: nobody says, and the face value is at
+    risk. worth_paying (n,) bool: whether an honest trade is worth its price, without which none is let through at
+    random; None: all are."""
     judged = verdicts(
         model=models.fraud,
         columns=as_trained(asked.columns, models.fraud_pins),

@@ -49,7 +49,8 @@ class InputRefused(ValueError):
 @dataclass(frozen=True)
 class Batch:
     """The rows of an input file: the spine (``SPINE_COLUMNS``, and the issued face value of partly used
-    cards) in file order, arrays models need, and the catalogue the card types are in. before: what daily moves
+    cards) in file order, arrays models need, and the catalogue the card types are in. unknown_types: those that are in
+    none. before: what daily moves
     are measured from; extremes: best and worst channel of each row, None where no bid is believed. Both come from
     :func:`with_market`; without it no move is capped and no channel is named."""
 
@@ -57,13 +58,16 @@ class Batch:
     face_value_fen: np.ndarray
     submitted_ms: np.ndarray
     catalogue: Catalogue
+    unknown_types: tuple[str, ...] = ()
     before: DayBefore | None = None
     extremes: Sequence[Extremes | None] = ()
 
 
-def read_batch(path: Path, *, mapping: TableMapping, catalogue: Catalogue, now: datetime) -> Batch:
+def read_batch(
+    path: Path, *, mapping: TableMapping, catalogue: Catalogue, now: datetime, priced: bool = True
+) -> Batch:
     """Read and check a file of trades; outcomes in it are not looked at, and it need not have those that the mapping
-    names. Raises InputRefused."""
+    names. priced: every card type must be known, or there is no price. Raises InputRefused."""
     with tempfile.TemporaryDirectory() as folder:
         draft = Draft(table=TRADES.as_submitted, path=path, cast=Path(folder) / "input.parquet")
         rules = {
@@ -76,12 +80,15 @@ def read_batch(path: Path, *, mapping: TableMapping, catalogue: Catalogue, now: 
         rows = pq.read_table(draft.cast)
     spine = pa.table({name: _column(rows, name) for name in (*SPINE_COLUMNS, ISSUED_FACE)})
     _refuse_repeats(path, spine)
-    _refuse_unknown_types(path, spine, catalogue)
+    unknown = tuple(sorted(set(spine["card_type"].unique().to_pylist()) - set(catalogue.types)))
+    if unknown and priced:
+        raise _unknown_types(path, unknown)
     return Batch(
         spine=spine,
         face_value_fen=spine["face_value_fen"].to_numpy(),
         submitted_ms=microseconds(spine["submitted_at"]) // 1000,
         catalogue=catalogue,
+        unknown_types=unknown,
     )
 
 
@@ -143,7 +150,7 @@ def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
 def score_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPair, terms: Terms) -> pa.Table:
     """One row a trade with the columns of `huika score`'s OUTPUT; the payout at risk is the face value."""
     asked = asked_of(batch, columns)
-    scores = score(asked, payout_fen=asked.face_value_fen, models=models, terms=terms)
+    scores = score(asked, models=models, terms=terms)
     return pa.table(
         {
             "trade_id": batch.spine["trade_id"],
@@ -267,13 +274,11 @@ def _refuse_repeats(path: Path, spine: pa.Table) -> None:
         raise InputRefused(f"{path}: trade_id is there more than once: {', '.join(twice[:5])}")
 
 
-def _refuse_unknown_types(path: Path, spine: pa.Table, catalogue: Catalogue) -> None:
-    unknown = sorted(set(spine["card_type"].unique().to_pylist()) - set(catalogue.types))
-    if unknown:
-        raise InputRefused(
-            f"{path}: unknown card types {', '.join(unknown[:5])}; `huika cards` lists the known ones, and "
-            "`huika import --card-types` or `--add-card-types` registers others"
-        )
+def _unknown_types(path: Path, unknown: Sequence[str]) -> InputRefused:
+    return InputRefused(
+        f"{path}: unknown card types {', '.join(unknown[:5])}; `huika cards` lists the known ones, and "
+        "`huika import --card-types` or `--add-card-types` registers others"
+    )
 
 
 def _nullable(values: np.ndarray) -> pa.Array:

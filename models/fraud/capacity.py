@@ -43,15 +43,18 @@ def learned_thresholds(
     *,
     weighed_cost_fen: np.ndarray,
     most_share: np.ndarray,
-    held_anyway: np.ndarray | None = None,
+    anyway: np.ndarray | None = None,
     honest: HonestRefused | None = None,
+    stretches: int = 1,
 ) -> Thresholds:
     """The least thresholds under which no action takes more than its share of trades.
 
     weighed_cost_fen: (n, 4) from :func:`models.fraud.decision.decide` on a past period that the model was not fitted
-    on; NaN rows have no probability and need no place. most_share: (4,), see :func:`most_shares`. held_anyway
-    (n,) bool: trades that wait for a verification whatever the model says; they take their places before the others.
-    honest: of the same trades, None: no limit beside the share.
+    on, in the order of time; NaN rows have no probability and need no place. most_share: (4,), see :func:`most_shares`.
+    anyway (n,) int: the action, by its place in ACTIONS, that each trade meets whatever the model says, as rules and
+    checks have it; such trades take their places before the others. honest: of the same trades, None: no limit beside
+    the share. stretches: the period is cut into so many, and the shares hold in each of them: what one stretch differs
+    from another says how much the next may differ.
     Fixed thresholds let a single live trade be decided without a queue, and keep to the shares as long as trades stay
     like those of that period.
 
@@ -60,19 +63,18 @@ def learned_thresholds(
     """
     step = -(-len(weighed_cost_fen) // MOST_ROWS) or 1
     cost = weighed_cost_fen[::step]
-    waits = np.zeros(len(cost), dtype=bool) if held_anyway is None else held_anyway[::step]
-    places = np.floor(most_share * len(cost)).astype(np.int64)
-    places[HOLD] = max(places[HOLD] - int(waits.sum()), 0)
-    known = ~np.isnan(cost).any(axis=1)
-    cost, waits = cost[known], waits[known]
+    least = np.full(len(cost), PAY) if anyway is None else anyway[::step]
+    known = np.asarray(np.isfinite(cost).all(axis=1))
+    parts = _stretches(known, least, most_share, count=stretches)
     honest_share = None if honest is None else 1.0 - honest.probability[::step][known]
+    cost = cost[known]
     threshold = np.zeros(4)
     for turn in range(MOST_ROUNDS):
         before = threshold.copy()
         haste = HASTE if turn >= PATIENT_ROUNDS else 1.0
         for action in (HOLD, REVIEW, REFUSE):
             saving = _saving(cost, threshold, action)
-            asked = _price(saving[~waits] if action == HOLD else saving, int(places[action]))
+            asked = max(part.price(saving, action) for part in parts)
             if action == REFUSE and honest is not None and honest_share is not None:
                 places_left = _places_within(saving, honest_share, most=honest.most_share)
                 asked = max(asked, _price(saving, places_left))
@@ -82,6 +84,31 @@ def learned_thresholds(
             break
     hold, review, refuse = threshold[PAY + 1 :].tolist()
     return Thresholds(hold_fen=hold, review_fen=review, refuse_fen=refuse)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Trades of a stretch of time. rows (m,): their places among those with a probability; least (m,): what each meets
+    anyway; room (4,): how many others each action may take."""
+
+    rows: np.ndarray
+    least: np.ndarray
+    room: np.ndarray
+
+    def price(self, saving: np.ndarray, action: int) -> float:
+        return _price(saving[self.rows[self.least < action]], int(self.room[action]))
+
+
+def _stretches(known: np.ndarray, least: np.ndarray, most_share: np.ndarray, *, count: int) -> list[_Stretch]:
+    """n trades, in the order of time, cut into ``count`` stretches. known (n,) bool: they have a probability."""
+    place = np.cumsum(known) - 1
+    parts = []
+    for rows in np.array_split(np.arange(len(known)), count):
+        taken = np.bincount(least[rows], minlength=len(most_share))
+        room = np.floor(most_share * len(rows)).astype(np.int64) - taken
+        scored = rows[known[rows]]
+        parts.append(_Stretch(place[scored], least[scored], np.maximum(room, 0)))
+    return parts
 
 
 def _saving(cost: np.ndarray, threshold: np.ndarray, action: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,17 +24,27 @@ class Thresholds:
     the weighed costs they keep each action within its share of trades, and give its places to those that gain most.
     They do so only at the weight they were learned at, so that one decides with them. learned_for: the settings they
     were learned for (:data:`models.policy.TAKEN_AT_TRAINING`); without a weight among them, a paid fraud counted once.
+    unpriced: the same three learned with the whole face value at risk, for trades of which nobody says what would be
+    paid: less is, so the others would let more be held.
     """
 
     hold_fen: float = 0.0
     review_fen: float = 0.0
     refuse_fen: float = 0.0
     learned_for: Mapping[str, float] = field(default_factory=dict, hash=False)
+    unpriced: tuple[float, float, float] | None = None
 
     @property
     def fraud_weight(self) -> float:
         """How many times its loss a paid fraud counted when they were learned."""
         return self.learned_for.get("fraud_weight", 1.0)
+
+    def where_unpriced(self) -> Thresholds:
+        """Those for trades without a payout."""
+        if self.unpriced is None:
+            return self
+        hold, review, refuse = self.unpriced
+        return replace(self, hold_fen=hold, review_fen=review, refuse_fen=refuse)
 
     def outdated(self, decision: DecisionCosts) -> dict[str, tuple[float, float]]:
         """Settings that changed since: what the thresholds were learned for, and what the next training takes up."""
@@ -52,7 +62,8 @@ class Thresholds:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Thresholds:
-        return cls(**data)
+        unpriced = data.get("unpriced")
+        return cls(**{**data, "unpriced": None if unpriced is None else tuple(unpriced)})
 
 
 @dataclass(frozen=True)

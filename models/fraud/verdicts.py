@@ -44,13 +44,14 @@ def verdicts(
     *,
     model: FraudModel | None,
     columns: Columns,
-    payout_fen: np.ndarray,
+    payout_fen: np.ndarray | None,
     face_value_fen: np.ndarray,
     costs: Costs,
     decision: DecisionCosts,
     profile: Profile,
 ) -> Verdicts:
-    """Judge n trades; columns are the features as the model knows them, amounts int64 fen.
+    """Judge n trades; columns are the features as the model knows them, amounts int64 fen; payout_fen None: nobody says
+    what would be paid, and the face value is at risk.
 
     Families of features are looked for only where a trade is riskier than the average one: there is no sign of risk
     to be named about the others.
@@ -58,13 +59,16 @@ def verdicts(
     size = len(face_value_fen)
     matrix = None if model is None else model.matrix(columns)
     probability = np.full(size, np.nan) if model is None or matrix is None else model.probability_of(matrix)
+    thresholds = None if model is None else model.thresholds
+    if payout_fen is None:
+        payout_fen, thresholds = face_value_fen, thresholds and thresholds.where_unpriced()
     decisions = decide(
         probability=probability,
         payout_fen=payout_fen,
         face_value_fen=face_value_fen,
         costs=costs,
         decision=decision,
-        thresholds=None if model is None else model.thresholds,
+        thresholds=thresholds,
     )
     handled = handle(
         action=decisions.action,

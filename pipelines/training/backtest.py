@@ -196,11 +196,11 @@ def _submitted(trades: pa.Table) -> np.ndarray:
 def backtest(workspace: Workspace, *, past: Past, listener: Listener) -> Backtest:
     """Replay and judge."""
     settings, own = workspace.settings, past.period
-    models_at: ModelsAt = partial(fit_pair, past.examples, settings=settings)
+    terms = terms_of(workspace)
+    models_at: ModelsAt = partial(fit_pair, past.examples, settings=settings, rules=terms.rules)
     if past.fixed is not None:
         own = _with_columns(workspace, own, past.fixed.models.pinned_columns)
         models_at = partial(_always, past.fixed)
-    terms = terms_of(workspace)
     catalogue = workspace_catalogue(workspace.tables)
     moves = Moves(catalogue)
     steps, said = replay(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from features.rows import to_microseconds
 from models.discount.model import DiscountModel
 from models.discount.training import DiscountFitError
 from models.fraud.model import FraudModel
+from models.fraud.rules import RuleBook
 from models.fraud.training import FraudTrainingError
 from models.quoting import ModelPair
 from models.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion
@@ -64,12 +66,15 @@ def known_at(examples: Examples, cut: int) -> Examples:
     )
 
 
-def fit_pair(examples: Examples, *, cut: int, before: ModelPair, settings: Settings) -> StepModels:
+def fit_pair(
+    examples: Examples, *, cut: int, before: ModelPair, settings: Settings, rules: RuleBook = fraud.NO_RULES
+) -> StepModels:
     """Both models, fitted as `huika train --until` would at ``cut`` (µs). A refused fit leaves the model of
     ``before`` in its place, as it would live, or none."""
     known, day = known_at(examples, cut), f"{moment(cut):%Y-%m-%d}"
     price, price_notes = _fit_or_keep("discount", _fit_discount, known, before.discount, settings)
-    risk, risk_notes = _fit_or_keep("fraud", _fit_fraud, known, before.fraud, settings)
+    fit_fraud = partial(_fit_fraud, rules=rules)
+    risk, risk_notes = _fit_or_keep("fraud", fit_fraud, known, before.fraud, settings)
     pair = ModelPair(
         discount=price,
         fraud=risk,
@@ -102,11 +107,13 @@ def _fit_discount(known: Examples, settings: Settings) -> DiscountModel:
     return discount.fit(known, registry=FEATURES, settings=settings)
 
 
-def _fit_fraud(known: Examples, settings: Settings) -> FraudModel:
+def _fit_fraud(known: Examples, settings: Settings, *, rules: RuleBook) -> FraudModel:
     split = fraud.split_fraud(known, settings)
     judged = fraud.fit(known.rows(split.train), registry=FEATURES, settings=settings)
-    judged = fraud.rationed_judge(judged, known, split, settings)
-    return fraud.serving_model(known, judged=judged, split=split, registry=FEATURES, settings=settings)
+    judged = fraud.rationed_judge(judged, known, split, settings, rules=rules)
+    return fraud.serving_model(
+        known, judged=judged, split=split, registry=FEATURES, settings=settings, rules=rules
+    )
 
 
 def registered_pair(registry: ModelRegistry, *, alias: str, submitted_at: np.ndarray) -> StepModels:

@@ -11,11 +11,12 @@ from features.definitions import FEATURES
 from features.registry import Registry
 from models.evaluation.fraud import DAY_MS, FraudMetrics, Judged, evaluate_fraud
 from models.fraud.capacity import HonestRefused, learned_thresholds, most_shares
-from models.fraud.decision import REVIEW, Decisions, Thresholds, decide
+from models.fraud.decision import ACTIONS, HOLD, PAY, REVIEW, Decisions, Thresholds, decide
 from models.fraud.early_labels import EarlyLabels, early_labels
 from models.fraud.family_words import absent_families
 from models.fraud.labels import Lessons, label_figures, lessons
 from models.fraud.model import FraudModel
+from models.fraud.rules import RuleBook
 from models.fraud.training import FraudFitSettings, fit_fraud
 from pipelines.settings import Settings
 from pipelines.training.examples import Examples
@@ -23,8 +24,13 @@ from pipelines.training.splitting import Split, split_by_time
 
 ABSENT_TAG = "absent_signals"
 USUAL_FACE = "card_face_is_usual"
+NO_RULES = RuleBook()
 LEAST_UNSEEN = 1_000
 """Trades from which the share of each decision can be told."""
+
+STRETCHES = 4
+"""Limits on shares hold in each of so many stretches of the trades that thresholds are learned on, so that they hold in
+a month that differs from these as much as they do among themselves."""
 
 
 def split_fraud(examples: Examples, settings: Settings) -> Split:
@@ -92,12 +98,18 @@ def _fit_settings(settings: Settings, registry: Registry) -> FraudFitSettings:
 
 
 def serving_model(
-    examples: Examples, *, judged: FraudModel, split: Split, registry: Registry, settings: Settings
+    examples: Examples,
+    *,
+    judged: FraudModel,
+    split: Split,
+    registry: Registry,
+    settings: Settings,
+    rules: RuleBook = NO_RULES,
 ) -> FraudModel:
     """The model that will serve: number of trees, calibrator and thresholds from trades whose label has matured and
     from those after them, then fitted again with what the younger ones already tell."""
     matured = fit(examples.rows(split.final), registry=registry, settings=settings)
-    matured = rationed(matured, judged=judged, examples=examples, split=split, settings=settings)
+    matured = rationed(matured, judged=judged, examples=examples, split=split, settings=settings, rules=rules)
     early = early_of(examples, split)
     if not early.fraud.any():
         return matured
@@ -138,23 +150,31 @@ def absent_tag(model: FraudModel) -> dict[str, str]:
     return {ABSENT_TAG: "; ".join(map(str, families))} if families else {}
 
 
-def rationed_judge(judged: FraudModel, examples: Examples, split: Split, settings: Settings) -> FraudModel:
+def rationed_judge(
+    judged: FraudModel, examples: Examples, split: Split, settings: Settings, *, rules: RuleBook = NO_RULES
+) -> FraudModel:
     """The model fitted on ``split.train`` with thresholds from the label gap behind it, or, where that is too short,
     from the judged trades themselves."""
     unseen = _behind(examples, split.train) & (examples.submitted_at < split.cut)
     later = unseen if unseen.sum() >= LEAST_UNSEEN else examples.submitted_at >= split.cut
-    return judged.with_thresholds(_thresholds(judged, examples.rows(np.flatnonzero(later)), settings))
+    return judged.with_thresholds(_thresholds(judged, examples.rows(np.flatnonzero(later)), settings, rules))
 
 
 def rationed(
-    final: FraudModel, *, judged: FraudModel, examples: Examples, split: Split, settings: Settings
+    final: FraudModel,
+    *,
+    judged: FraudModel,
+    examples: Examples,
+    split: Split,
+    settings: Settings,
+    rules: RuleBook = NO_RULES,
 ) -> FraudModel:
     """The model fitted on ``split.final`` with thresholds from the trades after it, which are too young for a label;
     those of ``judged`` where they are too few."""
     unseen = _behind(examples, split.final)
     if unseen.sum() < LEAST_UNSEEN:
         return final.with_thresholds(judged.thresholds)
-    return final.with_thresholds(_thresholds(final, examples.rows(np.flatnonzero(unseen)), settings))
+    return final.with_thresholds(_thresholds(final, examples.rows(np.flatnonzero(unseen)), settings, rules))
 
 
 def _behind(examples: Examples, trained: np.ndarray) -> np.ndarray:
@@ -162,30 +182,59 @@ def _behind(examples: Examples, trained: np.ndarray) -> np.ndarray:
     return examples.submitted_at > examples.submitted_at[trained].max()
 
 
-def _thresholds(model: FraudModel, unseen: Examples, settings: Settings) -> Thresholds:
-    """What each action must save so that no more trades are held, reviewed and refused than the settings allow.
+def _thresholds(model: FraudModel, unseen: Examples, settings: Settings, rules: RuleBook) -> Thresholds:
+    """What each action must save so that no more trades are held, reviewed and refused than the settings allow, those
+    included that ``rules`` and checks of the balance send there.
 
     All trades count, labelled or not: a decision is made on every one. Whatever thresholds the model has are left
     aside, and so is the weight they were learned at.
     """
-    days = len(np.unique(unseen.submitted_ms // DAY_MS))
     probability = model.probability(unseen.columns)
-    honest = HonestRefused(probability, settings.decision.refuse_honest_most_share)
-    found = learned_thresholds(
-        weighed_cost_fen=_decided(probability, unseen, settings, thresholds=None).weighed_cost_fen,
-        most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
-        held_anyway=_held_anyway(unseen),
-        honest=honest,
+    anyway = _anyway(unseen, rules)
+    priced = _learned(probability, unseen, unseen.at_risk_fen, anyway, settings)
+    unpriced = _learned(probability, unseen, unseen.face_value_fen, anyway, settings)
+    return replace(
+        priced,
+        learned_for=settings.decision.taken_at_training(),
+        unpriced=(unpriced.hold_fen, unpriced.review_fen, unpriced.refuse_fen),
     )
-    return replace(found, learned_for=settings.decision.taken_at_training())
 
 
-def _held_anyway(examples: Examples) -> np.ndarray:
-    """Trades (n,) bool whose balance is verified before payment, whatever the model says: partly used cards, and face
-    values that the card type is not issued with."""
+def _learned(
+    probability: np.ndarray,
+    unseen: Examples,
+    payout_fen: np.ndarray,
+    anyway: np.ndarray,
+    settings: Settings,
+) -> Thresholds:
+    days = len(np.unique(unseen.submitted_ms // DAY_MS))
+    decided = decide(
+        probability=probability,
+        payout_fen=payout_fen,
+        face_value_fen=unseen.face_value_fen,
+        costs=settings.costs,
+        decision=settings.decision,
+    )
+    return learned_thresholds(
+        weighed_cost_fen=decided.weighed_cost_fen,
+        most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
+        anyway=anyway,
+        honest=HonestRefused(probability, settings.decision.refuse_honest_most_share),
+        stretches=min(STRETCHES, max(len(unseen) // LEAST_UNSEEN, 1)),
+    )
+
+
+def _anyway(examples: Examples, rules: RuleBook) -> np.ndarray:
+    """What each trade (n,) meets whatever the model says, by its place in ACTIONS: what live rules and limits ask for,
+    and a hold where the balance is verified before payment (partly used cards, and face values that the card type is
+    not issued with)."""
     partial = examples.issued_face_fen > examples.face_value_fen
     usual = examples.columns.get(USUAL_FACE)
-    return partial if usual is None else partial | (usual == 0)
+    least = np.where(partial if usual is None else partial | (usual == 0), HOLD, PAY)
+    for rule, hit in rules.hits(columns=examples.columns, submitted_at=examples.submitted_ms):
+        if rule.mode == "live":
+            least = np.maximum(least, np.where(hit, ACTIONS.index(rule.action), PAY))
+    return least
 
 
 def judged(model: FraudModel, examples: Examples, settings: Settings) -> Judged:
@@ -231,7 +280,7 @@ def decisions(model: FraudModel, examples: Examples, settings: Settings) -> Deci
 
 
 def _decided(
-    probability: np.ndarray, examples: Examples, settings: Settings, *, thresholds: Thresholds | None
+    probability: np.ndarray, examples: Examples, settings: Settings, *, thresholds: Thresholds
 ) -> Decisions:
     return decide(
         probability=probability,

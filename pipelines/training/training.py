@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -21,10 +22,12 @@ import pyarrow as pa
 from features.definitions import FEATURES
 from features.training_set import Progress, TrainingSet, columns_of
 from models.frames import frame_of_columns
+from models.fraud.rules import RuleBook
 from models.golden import write_golden
 from models.registry import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion, Submission
 from pipelines.feature_pins import write_versions
 from pipelines.model_checks import ModelRefused, load_registered
+from pipelines.screening.rule_files import rule_book
 from pipelines.settings import Settings
 from pipelines.stored_features import stored_training_set
 from pipelines.training import discount, fraud
@@ -81,7 +84,7 @@ class Listener:
 def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained]:
     """Train and register. The first model of its kind becomes champion, a later one challenger.
 
-    Raises NothingToTrainOn, TooLittleHistory, FraudTrainingError or DiscountFitError with what is missing.
+    Raises NothingToTrainOn, TooLittleHistory, FraudTrainingError or DiscountFitError with what is missing, RulesError.
     """
     collect_workspace(workspace)
     listener.say("features")
@@ -108,7 +111,8 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
         examples = examples_of(training_set.trades, columns_of(retrieved, FEATURES, FEATURES.names(name)))
         del retrieved
         listener.say(f"{name} model")
-        trained.append(_train_one(name, examples, training_set, workspace.settings, registry, job))
+        fit = partial(_fit_fraud, rules=rule_book(workspace.home)) if name == "fraud" else _fit_discount
+        trained.append(_train_one(name, fit, examples, training_set, workspace.settings, registry, job))
     return trained
 
 
@@ -134,6 +138,7 @@ class _Fitted:
 
 def _train_one(
     name: ModelName,
+    fit: Callable[[Examples, Settings, Path], _Fitted],
     examples: Examples,
     training_set: TrainingSet,
     settings: Settings,
@@ -142,7 +147,6 @@ def _train_one(
 ) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        fit = _fit_fraud if name == "fraud" else _fit_discount
         fitted = fit(examples, settings, work)
         fitted.model.save(work / name)
         write_versions(work / name, registry=FEATURES, model=name)
@@ -185,17 +189,19 @@ def _has_champion(registry: ModelRegistry, name: ModelName) -> bool:
     return True
 
 
-def _fit_fraud(examples: Examples, settings: Settings, work: Path) -> _Fitted:
+def _fit_fraud(examples: Examples, settings: Settings, work: Path, *, rules: RuleBook) -> _Fitted:
     split = fraud.split_fraud(examples, settings)
     judged = fraud.fit(examples.rows(split.train), registry=FEATURES, settings=settings)
     test = examples.rows(split.test)
-    judged = fraud.rationed_judge(judged, examples, split, settings)
+    judged = fraud.rationed_judge(judged, examples, split, settings, rules=rules)
     seen = fraud.judged(judged, test, settings)
     details = fraud_details(seen, columns=test.columns, trained_until_us=split.cut, settings=settings)
     figures = fraud_plots(seen, weeks=details.weeks, settings=settings, folder=work)
     metrics = fraud.figures_of(seen, settings)
     facts = fraud.label_facts(examples)
-    final = fraud.serving_model(examples, judged=judged, split=split, registry=FEATURES, settings=settings)
+    final = fraud.serving_model(
+        examples, judged=judged, split=split, registry=FEATURES, settings=settings, rules=rules
+    )
     final = fraud.with_label_facts(final, facts)
     return _Fitted(
         final, metrics, split, figures, {**details.to_dict(), **facts}, tags=fraud.absent_tag(final)

@@ -227,7 +227,7 @@ class Engine:
         """Bodies of :class:`serving.api.schemas.FraudScore`; the payout at risk is the face value."""
         read = self.read(trades)
         asked = self._asked(trades, read)
-        scores = score(asked, payout_fen=asked.face_value_fen, models=self._models(read), terms=self.terms)
+        scores = score(asked, models=self._models(read), terms=self.terms)
         degraded = [code for code in (*self.models.degraded, *read.degraded) if code != NO_DISCOUNT_MODEL]
         return [self._score_body(trade, scores, row, degraded) for row, trade in enumerate(trades)]
 

@@ -58,7 +58,11 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
     try:
         rules = load_mapping(mapping)["trades"] if mapping else {}
         batch = answering.read_batch(
-            source, mapping=rules, catalogue=workspace_catalogue(workspace.tables), now=datetime.now(UTC)
+            source,
+            mapping=rules,
+            catalogue=workspace_catalogue(workspace.tables),
+            now=datetime.now(UTC),
+            priced=len(needs) > 1,
         )
     except ImportProblem as problem:
         raise Refusal(str(problem)) from problem
@@ -73,6 +77,10 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
     table = answer(batch, columns, models=models, terms=terms_of(workspace))
     answering.write_answers(table, target)
     _print_summary(table, target, models.degraded if len(needs) > 1 else ())
+    if batch.unknown_types:
+        print(
+            f"unknown card types, scored without what a catalogue says: {', '.join(batch.unknown_types[:5])}"
+        )
 
 
 def _explain(problem: InputRefused) -> str:

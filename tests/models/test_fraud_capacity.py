@@ -107,11 +107,36 @@ def test_trades_that_wait_anyway_take_their_places_first() -> None:
     """Where some trades are held whatever the model says, the model holds only as many others as are left."""
     cost, waits = _costs(), np.arange(20_000) % 20 == 0
     most = np.array([1.0, 0.08, 0.02, 0.01])
-    found = learned_thresholds(weighed_cost_fen=cost, most_share=most, held_anyway=waits)
+    found = learned_thresholds(weighed_cost_fen=cost, most_share=most, anyway=waits.astype(int))
     choice = np.argmin(cost + found.by_action, axis=1)
     held = (choice == 1) | (waits & (choice == 0))
     assert 0.07 < held.mean() <= 0.0801
     assert (_shares(cost, found)[2:] <= most[2:]).all()
+
+
+def test_what_rules_send_to_people_takes_their_places_too() -> None:
+    """Reviews and refusals that rules ask for count towards their shares; holds are no place for either."""
+    cost, rows = _costs(), np.arange(20_000)
+    least = np.where(rows % 50 == 0, 2, np.where(rows % 100 == 1, 3, 0))
+    most = np.array([1.0, 0.08, 0.03, 0.02])
+    found = learned_thresholds(weighed_cost_fen=cost, most_share=most, anyway=least)
+    action = np.maximum(np.argmin(cost + found.by_action, axis=1), least)
+    shares = np.bincount(action, minlength=4) / len(action)
+    assert (shares[1:] <= most[1:] + 1e-12).all()
+    assert (shares[1:] > 0.9 * most[1:]).all()
+
+
+def test_shares_hold_in_every_stretch_of_time() -> None:
+    """With a bad week in the period, the limits hold in that week too, and the other weeks have room to spare."""
+    cost, waits = _costs(), np.arange(20_000) % 20 == 0
+    cost[15_000:, 0] *= 1.5
+    most = np.array([1.0, 0.08, 0.02, 0.01])
+    found = learned_thresholds(weighed_cost_fen=cost, most_share=most, anyway=waits.astype(int), stretches=4)
+    choice = np.argmin(cost + found.by_action, axis=1)
+    choice[waits & (choice == 0)] = 1
+    weeks = np.array([np.bincount(week, minlength=4) / 5_000 for week in np.split(choice, 4)])
+    assert (weeks[:, 1:] <= most[1:] + 1e-4).all()
+    assert weeks[3, 1] > 0.07 > weeks[:3, 1].mean()
 
 
 def test_no_more_honest_trades_are_refused_than_bearable() -> None:

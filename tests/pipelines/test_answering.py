@@ -116,6 +116,20 @@ def test_the_mapping_of_an_import_reads_a_file_without_outcomes(workspace, tmp_p
     assert batch.spine["trade_id"].to_pylist() == [row["trade_id"] for row in rows]
 
 
+def test_a_card_type_that_nobody_knows_is_scored_all_the_same(workspace, tmp_path):
+    """Only a price needs the catalogue: an unknown type is named beside its score."""
+    rows = file_rows(workspace, workspace.tables.read("trades").slice(0, 3))
+    path, catalogue = tmp_path / "moon.parquet", workspace_catalogue(workspace.tables)
+    pq.write_table(pa.Table.from_pylist([row | {"card_type": "moon_card"} for row in rows]), path)
+    batch = answering.read_batch(path, mapping={}, catalogue=catalogue, now=TODAY, priced=False)
+    models = load_pair(model_registry(workspace))
+    scored = answering.score_batch(
+        batch, features(workspace, batch), models=models, terms=terms_of(workspace)
+    )
+    assert batch.unknown_types == ("moon_card",)
+    assert scored["fraud_probability"].null_count == 0
+
+
 def test_a_file_that_cannot_be_answered_is_refused(workspace, tmp_path):
     """Repeated ids, unknown card types and broken rows are refused by name."""
     rows = file_rows(workspace, workspace.tables.read("trades").slice(0, 3))

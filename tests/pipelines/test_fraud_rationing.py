@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from unittest.mock import patch
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from features.definitions import FEATURES
-from models.fraud.decision import ACTIONS, REVIEW, Thresholds
+from models.fraud.decision import ACTIONS, REVIEW, Thresholds, decide
 from models.fraud.model import FraudModel
 from pipelines.settings import Settings
 from pipelines.training import fraud
@@ -64,6 +65,26 @@ def test_the_serving_model_is_rationed_on_trades_too_young_for_a_label(
     free, rationed = _shares(final, young, TIGHT), _shares(model, young, TIGHT)
     assert all(rationed[name] <= most for name, most in MOST.items())
     assert any(free[name] > most for name, most in MOST.items())
+
+
+def test_shares_hold_too_where_nobody_says_what_would_be_paid(
+    examples: Examples, split: Split, final: FraudModel
+) -> None:
+    """A trade that is only scored has its whole face value at risk; thresholds of its own keep the shares then, and
+    travel with the model."""
+    young = _young(examples, split)
+    model = fraud.rationed(final, judged=final, examples=examples, split=split, settings=TIGHT)
+    thresholds = Thresholds.from_dict(json.loads(json.dumps(model.thresholds.to_dict())))
+    assert thresholds == model.thresholds
+    action = decide(
+        probability=model.probability(young.columns),
+        payout_fen=young.face_value_fen,
+        face_value_fen=young.face_value_fen,
+        costs=TIGHT.costs,
+        decision=TIGHT.decision,
+        thresholds=thresholds.where_unpriced(),
+    ).action
+    assert all((action == name).mean() <= most for name, most in MOST.items())
 
 
 def test_a_changed_weight_waits_for_the_next_training(
