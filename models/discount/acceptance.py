@@ -1,7 +1,8 @@
 """The probability that a seller accepts a rate: a curve placed and shaped by the card.
 
 ``P(accept | r, x) = f(x) + (1 - f(x)) F(e^b(x) (r - m(x)) / 0.05)``. F: the shape of reservation rates
-(:mod:`models.discount.link`). m: the rate that about half of honest sellers take, a pooled logit's moved by trees.
+(:mod:`models.discount.link`). m: the rate that about half of honest sellers take, a pooled logit's moved by trees; the
+logit leans on what the log usually offered for such a card too (:mod:`models.discount.offer_movement`).
 e^b: how steeply they react. f: sellers who take any rate, fraudsters (:mod:`models.discount.fraud_share`).
 
 By construction P rises with the rate and falls with competitors' bids: the rate is no input of the trees, and m
@@ -15,9 +16,10 @@ ends the boosting soon, which leaves the pooled curve; its slopes in turn are he
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -74,13 +76,14 @@ class AcceptanceCurve:
 
 @dataclass(frozen=True)
 class AcceptanceModel:
-    """The pooled logit and, where the log was large enough, the trees that bend it per card, the shape F, and how the
-    newest decisions differ."""
+    """The pooled logit and, where the log was large enough, the usual offer it leans on, the trees that bend it per
+    card, the shape F, and how the newest decisions differ."""
 
     pooled: PooledLogit
     links: Links = field(default_factory=Links)
     recent: Recent = field(default_factory=Recent)
     place_inputs: Encoding | None = None
+    usual: lightgbm.Booster | None = None
     place: lightgbm.Booster | None = None
     slope_inputs: Encoding | None = None
     slope: lightgbm.Booster | None = None
@@ -88,54 +91,61 @@ class AcceptanceModel:
     def curve(
         self, *, columns: Columns, context: CardContext, resale: ResaleEstimate, floor: np.ndarray
     ) -> AcceptanceCurve:
-        location, log_steepness = self.pooled.curve(context=context, resale=resale)
-        if self.place is not None and self.place_inputs is not None:
+        usual, moved = resale.mean, 0.0
+        if self.place_inputs is not None:
             inputs = place_matrix(columns, self.place_inputs, resale)
-            location = location + RATE_UNIT * predict(self.place, inputs)
+            usual = usual if self.usual is None else resale.anchor_rate + predict(self.usual, inputs)
+            moved = moved if self.place is None else RATE_UNIT * predict(self.place, inputs)
+        location, log_steepness = self.pooled.curve(context=context, resale=resale, usual=usual)
         if self.slope is not None and self.slope_inputs is not None:
             log_steepness = log_steepness + bounded(predict(self.slope, self.slope_inputs.matrix(columns)))
         steepness = self.recent.stretch * np.exp(log_steepness)
         return AcceptanceCurve(
-            location=location - RATE_UNIT * self.recent.shift / steepness,
+            location=location + moved - RATE_UNIT * self.recent.shift / steepness,
             steepness=steepness,
             floor=floor,
             link=self.links.of(context.type_state),
         )
 
     def save(self, folder: Path) -> None:
-        """``acceptance.json`` and, with trees, ``acceptance_place.txt`` and ``acceptance_slope.txt``."""
-        data: dict[str, object] = {
+        """``acceptance.json`` and ``acceptance_<name>.txt`` of each of the trees there are."""
+        trees = {"usual": self.usual, "place": self.place, "slope": self.slope}
+        for name, booster in trees.items():
+            if booster is not None:
+                save_booster(booster, folder / _file_name(name))
+        data = {
             "pooled": asdict(self.pooled),
             "links": self.links.to_dict(),
             "recent": asdict(self.recent),
+            "place_inputs": None if self.place_inputs is None else self.place_inputs.to_dict(),
+            "slope_inputs": None if self.slope_inputs is None else self.slope_inputs.to_dict(),
+            "trees": [name for name, booster in trees.items() if booster is not None],
         }
-        for name, inputs, booster in self._trees():
-            data[name] = None if inputs is None else inputs.to_dict()
-            if booster is not None:
-                save_booster(booster, folder / f"acceptance_{name}.txt")
         text = json.dumps(data, ensure_ascii=False, indent=1)
         (folder / "acceptance.json").write_text(text, encoding="utf-8")
-
-    def _trees(self) -> tuple[tuple[str, Encoding | None, lightgbm.Booster | None], ...]:
-        return ("place", self.place_inputs, self.place), ("slope", self.slope_inputs, self.slope)
 
     @classmethod
     def load(cls, folder: Path) -> AcceptanceModel:
         data = json.loads((folder / "acceptance.json").read_text(encoding="utf-8"))
-        model = cls(
+        trees = {name: load_booster(folder / _file_name(name)) for name in data["trees"]}
+        return cls(
             pooled=PooledLogit(**data["pooled"]),
             links=Links.from_dict(data["links"]),
             recent=Recent(**data["recent"]),
+            place_inputs=_encoding(data["place_inputs"]),
+            usual=trees.get("usual"),
+            place=trees.get("place"),
+            slope_inputs=_encoding(data["slope_inputs"]),
+            slope=trees.get("slope"),
         )
-        if data["place"] is None:
-            return model
-        return replace(
-            model,
-            place_inputs=Encoding.from_dict(data["place"]),
-            place=load_booster(folder / "acceptance_place.txt"),
-            slope_inputs=Encoding.from_dict(data["slope"]),
-            slope=load_booster(folder / "acceptance_slope.txt"),
-        )
+
+
+def _encoding(data: Mapping[str, Any] | None) -> Encoding | None:
+    return None if data is None else Encoding.from_dict(data)
+
+
+def _file_name(trees: str) -> str:
+    return f"acceptance_{trees}.txt"
 
 
 def place_encoding(columns: Columns, names: Sequence[str]) -> Encoding:

@@ -18,10 +18,12 @@ from models.discount.boosters import BoosterSettings, binned, part_of
 from models.discount.context import CardContext
 from models.discount.directions import STEADY_COLUMNS, UNDIRECTED, constraints
 from models.discount.link import SMALLEST, Link
+from models.discount.offer_movement import fit_usual_offer
 from models.discount.pooled import RATE_UNIT, fit_pooled
 from models.discount.recent import Decided, Recent, recent_change
 from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding
+from models.trees import predict
 
 HESSIAN_FLOOR = 0.02
 MOST_SLOPE_ERROR = 1.0
@@ -50,9 +52,19 @@ def fit_acceptance(
     slope_error: how well the log measures a slope, see :mod:`models.discount.offer_movement`.
     """
     known = slope_error <= MOST_SLOPE_ERROR
+    place_inputs = place_encoding(columns, [name for name in names if name not in UNDIRECTED])
+    place_columns = place_matrix(columns, place_inputs, resale)
+    usual_offer = fit_usual_offer(
+        inputs=place_columns,
+        encoding=place_inputs,
+        distance=offered_rate - resale.anchor_rate,
+        settings=settings,
+    )
+    usual = resale.anchor_rate + predict(usual_offer, place_columns)
     pooled, links = fit_pooled(
         context=context,
         resale=resale,
+        usual=usual,
         floor=floor,
         rate=offered_rate,
         accepted=accepted,
@@ -60,12 +72,11 @@ def fit_acceptance(
     )
     if not known:
         return AcceptanceModel(pooled=pooled)
-    location, log_steepness = pooled.curve(context=context, resale=resale)
-    place_inputs = place_encoding(columns, [name for name in names if name not in UNDIRECTED])
+    location, log_steepness = pooled.curve(context=context, resale=resale, usual=usual)
     steady = tuple(name for name in names if name in STEADY_COLUMNS)
     slope_inputs = Encoding.fit(columns, steady)
     log = _Decisions(
-        place=_binned(place_inputs, place_matrix(columns, place_inputs, resale), settings),
+        place=_binned(place_inputs, place_columns, settings),
         slope=_binned(slope_inputs, slope_inputs.matrix(columns), settings),
         accepted=accepted,
         gap=(offered_rate - location) / RATE_UNIT,
@@ -80,7 +91,8 @@ def fit_acceptance(
         pooled=pooled,
         links=links,
         recent=_recent(log, grown, submitted_at),
-        place_inputs=None if place is None else place_inputs,
+        place_inputs=place_inputs,
+        usual=usual_offer if pooled.usual_slope else None,
         place=place,
         slope_inputs=None if slope is None else slope_inputs,
         slope=slope,

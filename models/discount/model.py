@@ -31,6 +31,8 @@ LOYALTY = "seller_accepted_all"
 UNMEASURED_TRUST = 0.85
 FULL_TRUST_ERROR = 0.25
 """Standard error of the slope, per RATE_UNIT, that identifies the reaction to price: a tenth of a usual slope."""
+ENOUGH_ERROR, LEAST_CURIOSITY = 0.1, 0.25
+"""Standard error at which not knowing the slope costs about half as much as full exploration; see ``curiosity``."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,9 @@ class DiscountModel:
             submitted_at=submitted_at,
         )
         half_width = self.curvatures.half_width(
-            context, most=policy.exploration_half_width, cost_share=policy.exploration_cost_share
+            context,
+            most=policy.exploration_half_width,
+            cost_share=policy.exploration_cost_share * self.curiosity,
         )
         rate, density = place(centre=centre, draw=draw, low=rails.low, high=rails.high, half_width=half_width)
         middle = np.where(np.isnan(density), rate, rate - 0.5 * draw / density)
@@ -281,6 +285,13 @@ class DiscountModel:
         """
         measured = min(FULL_TRUST_ERROR / self.training.slope_error, 1.0)
         return UNMEASURED_TRUST + (1.0 - UNMEASURED_TRUST) * measured
+
+    @property
+    def curiosity(self) -> float:
+        """Share of ``exploration_cost_share`` that is spent: what an error of the sellers' reaction costs grows with
+        its square, so where the log has measured it better than to ENOUGH_ERROR, moves need to cost no more either;
+        LEAST_CURIOSITY notices that sellers change."""
+        return min(max((self.training.slope_error / ENOUGH_ERROR) ** 2, LEAST_CURIOSITY), 1.0)
 
     @classmethod
     def load(cls, folder: Path) -> DiscountModel:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import lightgbm
 import numpy as np
 
 from models.discount.boosters import BoosterSettings, binned, fit_rounds
+from models.discount.directions import constraints
 from models.discount.pooled import RATE_UNIT
 from models.matrix import Encoding
 from models.trees import predict
@@ -76,21 +78,42 @@ def offer_movement(
 def _unexplained(
     inputs: np.ndarray, encoding: Encoding, distance: np.ndarray, settings: BoosterSettings
 ) -> np.ndarray:
-    """What trees, grown on EXPLAINING_ROWS evenly chosen ones, leave of each distance (n,)."""
+    """What trees leave of each distance (n,)."""
+    return distance - predict(_explaining(inputs, encoding, distance, settings, {}), inputs)
+
+
+def fit_usual_offer(
+    *, inputs: np.ndarray, encoding: Encoding, distance: np.ndarray, settings: BoosterSettings
+) -> lightgbm.Booster:
+    """At which distance from the anchor the log offers for such a card on such a market, in the order of prices.
+
+    inputs, distance: as of :func:`offer_movement`. Offers follow the market with far less noise than a decision tells
+    of it, so where the usual offer lies says what sellers of such a card expect, beside bids and resales.
+    """
+    return _explaining(inputs, encoding, distance, settings, constraints(encoding.names))
+
+
+def _explaining(
+    inputs: np.ndarray,
+    encoding: Encoding,
+    distance: np.ndarray,
+    settings: BoosterSettings,
+    parameters: dict[str, object],
+) -> lightgbm.Booster:
+    """Trees that explain the distances, grown on EXPLAINING_ROWS evenly chosen ones."""
     explaining = replace(settings, learning_rate=0.1, leaves=31, max_depth=6)
     rows = min(len(distance), EXPLAINING_ROWS)
     chosen = np.linspace(0, len(distance) - 1, rows).astype(np.int64)
     data = binned(
         matrix=inputs[chosen], names=encoding.names, categorical=encoding.categorical, settings=explaining
     )
-    booster = fit_rounds(
+    return fit_rounds(
         data=data,
         target=distance[chosen],
         rounds=EXPLAINING_ROUNDS,
-        parameters={"objective": "regression"},
+        parameters={"objective": "regression", **parameters},
         settings=explaining,
     )
-    return distance - predict(booster, inputs)
 
 
 def _slope_error(spread: float, rows: int) -> float:

@@ -1,7 +1,9 @@
 """A logit of acceptance for all cards: the start of the trees, and the answer where a log is too small for them.
 
-``z = a (r - m)/u + b (r - c)/u - e(x)`` with m the resale estimate, c what the best competitor would bid for this very
-card, u = RATE_UNIT, and e a sum of weights of the card's inputs: what sellers of such a card expect. A competitor's
+``z = a (r - m)/u + b (r - c)/u + d (r - o)/u - e(x)`` with m the resale estimate, c what the best competitor would bid
+for this very card, o what the log usually offers for it (:func:`models.discount.offer_movement.fit_usual_offer`), u =
+RATE_UNIT, and e a sum of weights of the card's inputs. Together they say what sellers of such a card expect; where all
+that is said of it is blurred, sellers look less steep than they are (errors in variables). A competitor's
 bid is for a fresh card of a usual value; for another one it counts as so much lower as that resells lower. Slopes
 and weights are fitted together with the shape of the curve (:mod:`models.discount.link`), at the maximum of their
 posterior; slopes are never negative, and e never falls with face value or days to expiry.
@@ -53,7 +55,8 @@ USUAL_INFORMATION = 0.2
 
 @dataclass(frozen=True)
 class PooledLogit:
-    """Slopes per RATE_UNIT of distance to the resale estimate and to the best competitor, and weights by input.
+    """Slopes per RATE_UNIT of distance to the resale estimate, the best competitor and the usual offer, and weights by
+    input.
 
     Where no competitor's bid is known the resale estimate takes its place and no_competitor is added. The defaults
     are the prior: half of the sellers accept five points under the resale estimate, and at a competitor's bid if it
@@ -63,26 +66,36 @@ class PooledLogit:
     intercept: float = 1.0
     resale_slope: float = 1.0
     competitor_slope: float = 1.5
+    usual_slope: float = 0.0
     no_competitor: float = 1.5
     weights: dict[str, float] = field(default_factory=dict)
 
     @property
     def competitor_part(self) -> float:
         """How far the rate that half of the sellers take follows the best competitor's bid."""
-        return self.competitor_slope / (self.resale_slope + self.competitor_slope)
+        return self.competitor_slope / self.slope
 
-    def curve(self, *, context: CardContext, resale: ResaleEstimate) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def slope(self) -> float:
+        """How steeply sellers react to a rate, per RATE_UNIT."""
+        return self.resale_slope + self.competitor_slope + self.usual_slope
+
+    def curve(
+        self, *, context: CardContext, resale: ResaleEstimate, usual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Rate of score 0, which about half of the sellers take, and log steepness per RATE_UNIT, (n,) each.
 
-        The rate is a mean of resale estimate and best competitor's bid plus what the card's inputs weigh, so it
-        rises with both.
+        The rate is a mean of resale estimate, best competitor's bid and usual offer (n,) plus what the card's inputs
+        weigh, so it rises with all of them.
         """
         known, competitor = _competitor(context, resale)
-        slope = self.resale_slope + self.competitor_slope
         level = self.intercept + self.no_competitor * ~known
         if self.weights:
             level = level - self._weighing.sums(context, _steps(context))
-        location = resale.mean + self.competitor_part * (competitor - resale.mean) - RATE_UNIT * level / slope
+        followed = self.competitor_slope * (competitor - resale.mean) + self.usual_slope * (
+            usual - resale.mean
+        )
+        location = resale.mean + (followed - RATE_UNIT * level) / slope
         return location, np.full(len(location), np.log(slope))
 
     @cached_property
@@ -94,6 +107,7 @@ def fit_pooled(
     *,
     context: CardContext,
     resale: ResaleEstimate,
+    usual: np.ndarray,
     floor: np.ndarray,
     rate: np.ndarray,
     accepted: np.ndarray,
@@ -109,24 +123,25 @@ def fit_pooled(
     if len(rate) > MOST_ROWS:
         chosen = np.linspace(0, len(rate) - 1, MOST_ROWS).astype(np.int64)
         context, resale = context.rows(chosen), resale.rows(chosen)
-        floor, rate, accepted = (x[chosen] for x in (floor, rate, accepted))
-    problem = _Problem.of(context, resale, floor, rate, accepted)
+        usual, floor, rate, accepted = (x[chosen] for x in (usual, floor, rate, accepted))
+    problem = _Problem.of(context, resale, usual, floor, rate, accepted)
     links, found = Links(), problem.solve(PLAIN, slope_precision=SLOPE_PRECISION if slopes_known else SURE)
-    for again in range(SHAPES if slopes_known and found[1] + found[2] >= MIN_SLOPE else 0):
+    for again in range(SHAPES if slopes_known and found[1:4].sum() >= MIN_SLOPE else 0):
         if again:
             link = links.of(context.type_state)
             found = problem.solve(link, slope_precision=SLOPE_PRECISION, start=found)
         scores = problem.matrix @ found
         links = fit_links(scores=scores, floor=floor, accepted=accepted, type_state=context.type_state)
-    if found[1] + found[2] < MIN_SLOPE:  # at once, or once a shape had taken over what slope there was
+    if found[1:4].sum() < MIN_SLOPE:  # at once, or once a shape had taken over what slope there was
         links, found = Links(), problem.solve(PLAIN, slope_precision=SURE)
-    intercept, resale_slope, competitor_slope, no_competitor = found[:4].tolist()
+    intercept, resale_slope, competitor_slope, usual_slope, no_competitor = found[:5].tolist()
     return PooledLogit(
         intercept=intercept,
         resale_slope=resale_slope,
         competitor_slope=competitor_slope,
+        usual_slope=usual_slope,
         no_competitor=no_competitor,
-        weights=dict(zip(problem.names, found[4:].tolist(), strict=True)),
+        weights=dict(zip(problem.names, found[5:].tolist(), strict=True)),
     ), links
 
 
@@ -143,7 +158,7 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Problem:
-    """matrix (n, 4 + k): intercept, two gaps, no competitor, and the inputs with their sign turned.
+    """matrix (n, 5 + k): intercept, three gaps, no competitor, and the inputs with their sign turned.
 
     The search moves the intercept at the mean card, and each number in units of its likely error: unlike sizes and a
     correlation of everything with the intercept would take it several times as many steps.
@@ -161,12 +176,13 @@ class _Problem:
         cls,
         context: CardContext,
         resale: ResaleEstimate,
+        usual: np.ndarray,
         floor: np.ndarray,
         rate: np.ndarray,
         accepted: np.ndarray,
     ) -> _Problem:
         known, competitor = _competitor(context, resale)
-        gaps = [(rate - resale.mean) / RATE_UNIT, (rate - competitor) / RATE_UNIT]
+        gaps = [(rate - reference) / RATE_UNIT for reference in (resale.mean, competitor, usual)]
         slopes = scipy.sparse.csr_matrix(np.stack([np.ones(len(rate)), *gaps, ~known], axis=1))
         names, inputs = design(context, Numbers(STEPS, _steps(context)), _groups(context))
         matrix = scipy.sparse.csr_matrix(scipy.sparse.hstack([slopes, -inputs]))
@@ -176,16 +192,22 @@ class _Problem:
         return cls(matrix, floor, accepted, names, mean, np.maximum(square - mean**2, 0.0))
 
     def solve(self, link: Link, *, slope_precision: float, start: np.ndarray | None = None) -> np.ndarray:
-        """Intercept, slopes and weights (4 + k,) at the maximum of their posterior, for a shape of the curve."""
+        """Intercept, slopes and weights (5 + k,) at the maximum of their posterior, for a shape of the curve."""
         prior = PooledLogit()
-        centre = np.zeros(len(self.names) + 4)
-        centre[:4] = prior.intercept, prior.resale_slope, prior.competitor_slope, prior.no_competitor
+        centre = np.zeros(len(self.names) + 5)
+        centre[:5] = (
+            prior.intercept,
+            prior.resale_slope,
+            prior.competitor_slope,
+            prior.usual_slope,
+            prior.no_competitor,
+        )
         precision = np.full(len(centre), WEIGHT_PRECISION)
-        precision[:4] = 0.0, slope_precision, slope_precision, 1e-3
+        precision[:5] = 0.0, slope_precision, slope_precision, slope_precision, 1e-3
         unit = 1.0 / np.sqrt(precision + USUAL_INFORMATION * len(self.floor) * self.variance + SMALLEST)
         least = np.full(len(centre), -np.inf)
-        rising = [place for place, name in enumerate(self.names, start=4) if name.startswith(RISING)]
-        least[[1, 2, *rising]] = 0.0
+        rising = [place for place, name in enumerate(self.names, start=5) if name.startswith(RISING)]
+        least[[1, 2, 3, *rising]] = 0.0
         first = (centre if start is None else start).copy()
         first[0] += self.mean @ first
         found = scipy.optimize.minimize(

@@ -28,6 +28,7 @@ MODELS = "HUIKA_BENCH_MODELS"
 BOOSTERS = {
     "resale_mean": ("discount", "resale_mean.txt"),
     "resale_error": ("discount", "resale_error.txt"),
+    "acceptance_usual": ("discount", "acceptance_usual.txt"),
     "acceptance_place": ("discount", "acceptance_place.txt"),
     "acceptance_slope": ("discount", "acceptance_slope.txt"),
     "fraud": ("fraud", "model.txt"),

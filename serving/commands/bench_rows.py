@@ -137,7 +137,8 @@ def booster_inputs(columns: Columns, rows: int, discount: DiscountModel) -> dict
     inputs = {"resale_mean": worth, "resale_error": worth}
     taken = discount.acceptance
     if taken.place_inputs is not None:
-        inputs["acceptance_place"] = place_matrix(columns, taken.place_inputs, resale)
+        inputs["acceptance_usual"] = place_matrix(columns, taken.place_inputs, resale)
+        inputs["acceptance_place"] = inputs["acceptance_usual"]
     if taken.slope_inputs is not None:
         inputs["acceptance_slope"] = taken.slope_inputs.matrix(columns)
     return inputs

@@ -165,7 +165,7 @@ def test_steepness_ignores_face_days_and_bids(model) -> None:
     columns |= {name: rng.uniform(0.7, 1.0, 100 * count) for name in (*COMPETITOR, "market_buyer_best")}
     steepness = curve_on(model(), columns).steepness.reshape(-1, count)
     assert np.all(steepness == steepness[:, :1])
-    pooled = model().acceptance.pooled.resale_slope + model().acceptance.pooled.competitor_slope
+    pooled = model().acceptance.pooled.slope
     assert np.all(steepness <= pooled * STEEPNESS_RANGE * (1 + 1e-9))
     assert np.all(steepness >= pooled / STEEPNESS_RANGE * (1 - 1e-9))
 
@@ -197,7 +197,7 @@ def test_acceptance_is_calibrated_on_later_trades() -> None:
 def test_log_without_price_movement_stays_believable() -> None:
     """Without jitter the slopes stay near usual ones, and the model is trusted less."""
     model = model_without_jitter()
-    assert 1.0 < model.acceptance.pooled.resale_slope + model.acceptance.pooled.competitor_slope < 6.0
+    assert 1.0 < model.acceptance.pooled.slope < 6.0
     assert model.trust < fitted_model().trust == 1.0
 
 

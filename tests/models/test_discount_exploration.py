@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from models.discount.acceptance import AcceptanceCurve
 from models.discount.context import CardContext, card_context
 from models.discount.exploration import HOUR_MS, USUAL_CURVATURE, Curvatures, draws, measure_curvatures, place
+from models.discount.offer_movement import NOTHING
 from models.discount.optimiser import Economics, best_rates
 from models.money import round_rate
 from models.policy import PricePolicy
@@ -63,7 +65,7 @@ def test_all_faces_and_expiries_of_a_kind_share_the_draw() -> None:
     half_width = fitted_model().curvatures.half_width(
         card_context(columns, 60),
         most=policy.exploration_half_width,
-        cost_share=policy.exploration_cost_share,
+        cost_share=policy.exploration_cost_share * fitted_model().curiosity,
     )
     from_rate = np.maximum(offers.centre_rate - half_width, offers.low)
     length = np.minimum(offers.centre_rate + half_width, offers.high) - from_rate
@@ -73,6 +75,14 @@ def test_all_faces_and_expiries_of_a_kind_share_the_draw() -> None:
     share = (offers.rate - from_rate)[wide] / length[wide]
     assert np.ptp(share) < 2 * 0.00005 / length[wide].min() + 1e-9
     np.testing.assert_allclose(offers.offer_density[wide], 1 / length[wide])
+
+
+@pytest.mark.parametrize(("slope_error", "spent"), [(0.02, 0.25), (0.08, 0.64), (0.2, 1.0), (NOTHING, 1.0)])
+def test_a_log_that_measured_the_reaction_explores_less(slope_error: float, spent: float) -> None:
+    """What exploration costs follows the square of the slope's error, never under a quarter of what is allowed."""
+    model = fitted_model()
+    model = replace(model, training=replace(model.training, slope_error=slope_error))
+    assert model.curiosity == pytest.approx(spent)
 
 
 rail = st.floats(0.0, 0.06)

@@ -17,6 +17,10 @@ ROWS = 12_000
 PRIOR = PooledLogit()
 
 
+def always(rows: int) -> np.ndarray:
+    return np.full(rows, 0.85)
+
+
 def context_of(rows: int, **columns: np.ndarray) -> CardContext:
     plain = {"card_type": np.full(rows, "any", dtype=object), "card_face_cny": np.full(rows, 300.0)}
     return card_context(plain | columns, rows)
@@ -34,18 +38,26 @@ def decide(logit: np.ndarray, *, floor: float = 0.0) -> np.ndarray:
     return (np.random.default_rng(9).random(len(logit)) < chance).astype(np.float64)
 
 
+def curve(
+    model: PooledLogit, context: CardContext, resale: ResaleEstimate, usual: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    return model.curve(context=context, resale=resale, usual=always(len(context)) if usual is None else usual)
+
+
 def fit(
     context: CardContext,
     *,
     resale: np.ndarray,
     rate: np.ndarray,
     accepted: np.ndarray,
+    usual: np.ndarray | None = None,
     floor: float = 0.0,
     slopes_known: bool = True,
 ) -> PooledLogit:
     return fit_pooled(
         context=context,
         resale=resale_of(resale),
+        usual=always(len(rate)) if usual is None else usual,
         floor=np.full(len(rate), floor),
         rate=rate,
         accepted=accepted,
@@ -64,10 +76,26 @@ def test_known_slopes_and_levels_come_back() -> None:
     context = context_of(ROWS, market_competitor_best=competitor, card_type=names)
     found = fit(context, resale=resale, rate=rate, accepted=decide(logit, floor=0.05), floor=0.05)
     np.testing.assert_allclose((found.resale_slope, found.competitor_slope), (1.2, 0.9), atol=0.15)
-    location, log_steepness = found.curve(context=context, resale=resale_of(resale))
+    location, log_steepness = curve(found, context, resale_of(resale))
     truth = (1.2 * resale + 0.9 * competitor - 0.05 * (0.8 + level[kind])) / 2.1
     assert np.abs(location - truth).mean() < 0.004
     np.testing.assert_allclose(np.exp(log_steepness), 2.1, atol=0.15)
+
+
+def test_usual_offers_say_what_sellers_expect_where_bids_and_resales_are_noisy() -> None:
+    """With the usual offer beside two blurred views of the market, the reaction to a rate is as steep as it is."""
+    rng = np.random.default_rng(3)
+    market = rng.normal(0.85, 0.03, ROWS)
+    resale, competitor = market + 0.05 + rng.normal(0, 0.01, ROWS), market + rng.normal(0, 0.01, ROWS)
+    usual = market + 0.01
+    rate = usual + rng.uniform(-0.02, 0.02, ROWS)
+    context = context_of(ROWS, market_competitor_best=competitor)
+    accepted = decide(3.0 * (rate - market) / 0.05)
+    seen = fit(context, resale=resale, usual=usual, rate=rate, accepted=accepted)
+    blind = fit(context, resale=resale, rate=rate, accepted=accepted)
+    assert blind.slope < 2.6
+    assert seen.slope == pytest.approx(3.0, abs=0.25)
+    assert np.abs(curve(seen, context, resale_of(resale), usual)[0] - market).mean() < 0.002
 
 
 def log_with(face_effect: float, days_effect: float) -> tuple[CardContext, PooledLogit]:
@@ -83,7 +111,7 @@ def log_with(face_effect: float, days_effect: float) -> tuple[CardContext, Poole
 
 def places(model: PooledLogit, **columns: np.ndarray) -> np.ndarray:
     rows = len(next(iter(columns.values())))
-    return model.curve(context=context_of(rows, **columns), resale=resale_of(np.full(rows, 0.9)))[0]
+    return curve(model, context_of(rows, **columns), resale_of(np.full(rows, 0.9)))[0]
 
 
 def test_effect_of_face_and_days_is_found() -> None:
@@ -112,7 +140,7 @@ def test_place_follows_resale_and_competitor(resale: float, competitor: float, s
 
     def place(resale: float, competitor: float) -> float:
         context = context_of(1, market_competitor_best=np.array([competitor]))
-        return model.curve(context=context, resale=resale_of(np.array([resale])))[0][0]
+        return curve(model, context, resale_of(np.array([resale])))[0][0]
 
     assert place(resale + step, competitor) >= place(resale, competitor)
     assert place(resale, competitor + step) >= place(resale, competitor)
@@ -124,7 +152,7 @@ def test_a_bid_counts_for_the_card_in_its_condition() -> None:
     """A card that resells three points under its like is compared with a bid three points lower."""
     context = context_of(2, market_competitor_best=np.array([0.86, 0.83]))
     worn = resale_of(np.full(2, 0.87), anchor=np.array([0.9, 0.87]))
-    location = PRIOR.curve(context=context, resale=worn)[0]
+    location = curve(PRIOR, context, worn)[0]
     assert location[0] == pytest.approx(location[1], abs=1e-12)
 
 
@@ -137,8 +165,8 @@ def test_log_without_price_movement_keeps_usual_slopes() -> None:
         found = fit(
             context, resale=np.full(4_000, 0.9), rate=rate, accepted=accepted, slopes_known=slopes_known
         )
-        assert found.resale_slope + found.competitor_slope == pytest.approx(2.5, abs=tolerance)
-        location, steepness = found.curve(context=context, resale=resale_of(np.full(4_000, 0.9)))
+        assert found.slope == pytest.approx(2.5, abs=tolerance)
+        location, steepness = curve(found, context, resale_of(np.full(4_000, 0.9)))
         chance = sigmoid(np.exp(steepness) * (rate - location) / 0.05)
         assert chance.mean() == pytest.approx(accepted.mean(), abs=0.01)
 
@@ -157,14 +185,14 @@ def test_log_that_turns_the_reaction_round_gets_the_usual_slopes() -> None:
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000), spread=st.sampled_from([0.0, 0.001, 0.05]), effect=st.floats(-3, 3))
 def test_slopes_are_never_negative(seed: int, spread: float, effect: float) -> None:
-    """Whatever the log, both slopes are at least 0 and their sum is believable."""
+    """Whatever the log, all slopes are at least 0 and their sum is believable."""
     rng = np.random.default_rng(seed)
     resale, competitor = rng.normal(0.9, 0.02, 1_500), rng.normal(0.86, 0.02, 1_500)
     rate = 0.5 * (resale + competitor) - 0.03 + rng.uniform(-1, 1, 1_500) * spread
     context = context_of(1_500, market_competitor_best=np.where(rng.random(1_500) < 0.2, np.nan, competitor))
     found = fit(context, resale=resale, rate=rate, accepted=decide(effect * (rate - 0.85) / 0.05))
-    assert min(found.resale_slope, found.competitor_slope) >= 0
-    assert found.resale_slope + found.competitor_slope >= MIN_SLOPE
+    assert min(found.resale_slope, found.competitor_slope, found.usual_slope) >= 0
+    assert found.slope >= MIN_SLOPE
     assert np.isfinite([found.intercept, *found.weights.values()]).all()
 
 
@@ -172,8 +200,8 @@ def test_card_never_seen_weighs_nothing() -> None:
     """A type, category and form that the log never had get the place of the common inputs alone."""
     context, found = log_with(0.02, 0.02)
     unseen = replace(context, card_type=np.full(ROWS, "new", dtype=object), category=np.full(ROWS, "new"))
-    location, _ = found.curve(context=unseen, resale=resale_of(np.full(ROWS, 0.9)))
-    usual, _ = found.curve(context=context, resale=resale_of(np.full(ROWS, 0.9)))
+    location, _ = curve(found, unseen, resale_of(np.full(ROWS, 0.9)))
+    usual, _ = curve(found, context, resale_of(np.full(ROWS, 0.9)))
     assert np.isfinite(location).all()
     assert np.abs(location - usual).max() < 0.05
 
@@ -181,6 +209,6 @@ def test_card_never_seen_weighs_nothing() -> None:
 def test_prior_puts_half_of_the_acceptances_where_it_says() -> None:
     """Half accept at the competitor's bid if it lies five points under resale, and five points under it without one."""
     context = context_of(2, market_competitor_best=np.array([0.85, np.nan]))
-    location, log_steepness = PRIOR.curve(context=context, resale=resale_of(np.full(2, 0.9)))
+    location, log_steepness = curve(PRIOR, context, resale_of(np.full(2, 0.9)))
     np.testing.assert_allclose(location, (0.85, 0.85), atol=0.001)
     np.testing.assert_allclose(np.exp(log_steepness), 2.5)
