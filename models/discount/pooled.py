@@ -3,8 +3,8 @@
 ``z = a (r - m)/u + b (r - c)/u + d (r - o)/u - e(x)`` with m the resale estimate, c what the best competitor would bid
 for this very card, o what the log usually offers for it (:func:`models.discount.offer_movement.fit_usual_offer`), u =
 RATE_UNIT, and e a sum of weights of the card's inputs. Together they say what sellers of such a card expect; where all
-that is said of it is blurred, sellers look less steep than they are (errors in variables). A competitor's
-bid is for a fresh card of a usual value; for another one it counts as so much lower as that resells lower. Slopes
+that is said of it is blurred, sellers look less steep than they are (errors in variables). A competitor's bid is for a
+fresh card of a usual value; for another one it counts as so much lower as that resells lower. Slopes
 and weights are fitted together with the shape of the curve (:mod:`models.discount.link`), at the maximum of their
 posterior; slopes are never negative, and e never falls with face value or days to expiry.
 """
@@ -92,11 +92,9 @@ class PooledLogit:
         level = self.intercept + self.no_competitor * ~known
         if self.weights:
             level = level - self._weighing.sums(context, _steps(context))
-        followed = self.competitor_slope * (competitor - resale.mean) + self.usual_slope * (
-            usual - resale.mean
-        )
-        location = resale.mean + (followed - RATE_UNIT * level) / slope
-        return location, np.full(len(location), np.log(slope))
+        seen = self.resale_slope * resale.mean + self.competitor_slope * competitor + self.usual_slope * usual
+        location = (seen - RATE_UNIT * level) / self.slope
+        return location, np.full(len(location), np.log(self.slope))
 
     @cached_property
     def _weighing(self) -> Weighing:
