@@ -40,12 +40,17 @@ DECIMALS_TOLERANCE_FEN = 1e-4
 """Noise of amounts kept as floats: 1e-6 yuan."""
 
 
+TRUE_WORDS, FALSE_WORDS = ("true", "1", "yes", "y", "t", "是"), ("false", "0", "no", "n", "f", "否")
+
 REASONS: dict[tuple[str, str], tuple[str, str]] = {
     ("wrong_type", "text"): ("不是文本", "not a text"),
     ("wrong_type", "number"): ("不是数字", "not a number"),
     ("wrong_type", "money"): ("不是金额", "not an amount of money"),
     ("wrong_type", "integer"): ("不是整数", "not a whole number"),
-    ("wrong_type", "flag"): ("不是 true、false、1 或 0", "not true, false, 1 or 0"),
+    ("wrong_type", "flag"): (
+        "不是 true、false、1、0、yes、no、是 或 否；其他写法请在映射文件中给出 true",
+        "not true, false, 1, 0, yes, no, 是 or 否; for other words give true in the mapping",
+    ),
     ("wrong_type", "date"): ("不是 2024-05-01 这样的日期", "not a date like 2024-05-01"),
     ("wrong_type", "object"): (
         '不是由数字、文本或 null 组成的 JSON 对象，如 {"score": 0.7}',
@@ -181,13 +186,14 @@ def read_money(values: pa.Array, rule: ColumnRule) -> Cast:
 
 
 def read_flag(values: pa.Array, rule: ColumnRule) -> Cast:
-    """true/false/1/0, or the values that the rule lists; with only ``true`` given all others are false."""
+    """true/false/1/0 and their like, or the values that the rule lists; with only ``true`` given all others are false.
+    A number means the same with and without a decimal point: exports write 1.0 where a cell of the column is empty."""
     if pa.types.is_boolean(values.type) and rule.true is None and rule.false is None:
         return values, []
     texts, misses = read_text(values, ColumnRule(column=""))
-    lower = pc.utf8_lower(texts)
-    yes = pc.is_in(lower, value_set=_words(rule.true, ("true", "1")))
-    no = pc.is_in(lower, value_set=_words(rule.false, ("false", "0")))
+    lower = _as_words(texts)
+    yes = pc.is_in(lower, value_set=_words(rule.true, TRUE_WORDS))
+    no = pc.is_in(lower, value_set=_words(rule.false, FALSE_WORDS))
     if rule.true is not None and rule.false is None:
         no = pc.and_(pc.invert(yes), texts.is_valid())
     known = pc.or_(yes, no)
@@ -196,7 +202,14 @@ def read_flag(values: pa.Array, rule: ColumnRule) -> Cast:
 
 
 def _words(values: Sequence[object] | None, default: tuple[str, ...]) -> pa.Array:
-    return pa.array(default if values is None else [_text_of(value).lower() for value in values], pa.string())
+    return _as_words(
+        pa.array(default if values is None else [_text_of(value) for value in values], pa.string())
+    )
+
+
+def _as_words(texts: pa.Array) -> pa.Array:
+    """Texts as they are compared: in small letters, whole numbers without a decimal point."""
+    return pc.replace_substring_regex(pc.utf8_lower(texts), r"^([+-]?\d+)\.0+$", r"\1")
 
 
 READERS: dict[Kind, Callable[[pa.Array, ColumnRule], Cast]] = {

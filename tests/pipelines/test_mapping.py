@@ -172,6 +172,11 @@ class TestCasting:
             {"wrong_type": [5]},
         )
         assert cast([1.0, 0.0, None], "flag") == ([True, False, None], {})
+        assert cast(["Yes", "n", "是", "否", "1.0", "0.00"], "flag") == (
+            [True, False, True, False, True, False],
+            {},
+        )
+        assert cast(["1.0", "0.0"], "flag", true=(1,)) == ([True, False], {})
         assert cast(["是", "否", "?"], "flag", true=("是",)) == ([True, False, False], {})
         assert cast(["是", "否", "?"], "flag", true=("是",), false=("否",))[1] == {"wrong_type": [2]}
 
