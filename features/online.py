@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 
 from features.catalogue import Catalogue
 from features.channels import Channel, Extremes, channels_in
@@ -35,8 +36,9 @@ from features.state_book import (
 MARKETS_MOST = 10_000
 """Answers about markets that are kept: an hour has a few for each card type."""
 
-KEPT_AT_HAND = ("card_type=", "card_category=")
-"""Keys of the states that are kept between rounds."""
+STATES_AT_HAND = 1_000
+"""States that are kept between rounds, those that were asked for last: card types and their categories, networks and
+batches of cards are the largest and asked for by many trades, and a seller seldom brings one card alone."""
 
 FeatureValues = dict[str, float | str | None]
 
@@ -55,9 +57,9 @@ class Answer:
 
 @dataclass
 class _Kept:
-    """States of card kinds at hand from the last round: nearly every trade asks for them, and they are the largest.
-    They hold what the store holds for as long as its marks (cursor and generation) are ``marks``; so long what was
-    worked out of them (``markets``) holds too."""
+    """States at hand from the last rounds, the one asked for last at the end. They hold what the store holds for as
+    long as its marks (cursor and generation) are ``marks``; so long what was worked out of them (``markets``) holds
+    too."""
 
     states: dict[str, State] = field(default_factory=dict)
     marks: tuple[bytes | None, bytes | None] = (None, None)
@@ -65,6 +67,14 @@ class _Kept:
 
     def forget(self) -> None:
         self.states, self.marks, self.markets = {}, (None, None), {}
+
+    def keep(self, book: StateBook, keys: Iterable[str]) -> None:
+        """Have the states of these keys at hand, and no more than ``STATES_AT_HAND``."""
+        for key in keys:
+            self.states.pop(key, None)
+            self.states[key] = book.find(key)
+        for old in list(islice(self.states, max(len(self.states) - STATES_AT_HAND, 0))):
+            del self.states[old]
 
 
 class LiveFeatures:
@@ -103,7 +113,7 @@ class LiveFeatures:
         book.take(asked, found)
         book.share(kept.states)
         book.read(keys)
-        kept.states.update((key, book.find(key)) for key in keys if key.startswith(KEPT_AT_HAND))
+        kept.keep(book, keys)
         return number_of(cursor)
 
     def forget(self) -> None:

@@ -46,17 +46,24 @@ class StateBook:
     def __init__(self, store: StateStore) -> None:
         self._store = store
         self._states: dict[str, State] = {}
+        self._shared: Mapping[str, State] = {}
         self._changed: set[str] = set()
         self._seq = 0
 
     def read(self, keys: Iterable[str]) -> None:
-        missing = [key for key in keys if key not in self._states]
+        missing = []
+        for key in keys:
+            if key not in self._states:
+                if key in self._shared:
+                    self._states[key] = self._shared[key]
+                else:
+                    missing.append(key)
         if missing:
             self.take(missing, self._store.read_states(missing))
 
     def share(self, states: Mapping[str, State]) -> None:
-        """Use these states too; what is told changes them."""
-        self._states.update(states)
+        """Use these states too, in place of what the store holds; what is told changes them."""
+        self._shared = states
 
     def take(self, keys: Sequence[str], found: Sequence[bytes | None]) -> None:
         """Take states as the store gave them."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from features import online
 from features.events import Labelled, Observed, Record, Submitted
 from features.state import decode
 from tests.features import worlds
@@ -97,3 +98,25 @@ def test_what_holds_for_an_hour_ends_with_the_next_label():
     label = Labelled(first, True, first["submitted_at"] + timedelta(seconds=30))
     features.apply([Record(2, label)], now=worlds.START)
     assert features.answer(probe_after(second)).values["kind_labels_30d"] == before + 1
+
+
+@pytest.mark.parametrize("most", [3, 40])
+def test_states_at_hand_are_few_and_right(most, monkeypatch):
+    """However few states are kept between rounds, linked ones among them, every answer is that of states read anew."""
+    monkeypatch.setattr(online, "STATES_AT_HAND", most)
+    anew_states, kept_states = MemoryStates(), MemoryStates()
+    anew, kept = live(anew_states), live(kept_states)
+    trades = worlds.trades(rows=150, seed=23).to_pylist()
+    for start in range(0, len(trades), 4):
+        part = trades[start : start + 4]
+        anew.forget()
+        rounds = [features.round(part) for features in (anew, kept)]
+        for trade in part:
+            wanted, got = (found.answer(trade) for found in rounds)
+            assert_equal(got.values, wanted.values, of=trade["trade_id"])
+            for found in rounds:
+                found.submit(trade)
+        for found in rounds:
+            found.write(now=worlds.START)
+        assert len(kept._kept.states) <= most
+    assert kept_states.states == anew_states.states
