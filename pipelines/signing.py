@@ -61,28 +61,9 @@ def canonical_json(value: Any) -> bytes:
     """The one form (RFC 8785) of a JSON value: names sorted, no spaces, UTF-8, and numbers as ECMAScript writes them:
     1.0 is ``1``, 1e-05 is ``0.00001``, 1e-07 is ``1e-7``. Raises NotCanonical."""
     try:
-        return _write(value if _is_plain([value]) else _plain(value))
+        return _write(_plain(value))
     except (UnicodeEncodeError, RecursionError) as error:
         raise NotCanonical("text that is not Unicode, or nested too deeply") from error
-
-
-def _is_plain(values: Iterable[Any]) -> bool:
-    """Whether nothing in these values needs care; most quotes are like that, and to look is faster than to copy."""
-    for item in values:
-        kind = type(item)
-        if kind in _AS_THEY_ARE:
-            continue
-        if kind is dict:
-            plain = _has_plain_names(item) and _is_plain(item.values())
-        elif kind is list:
-            plain = _is_plain(item)
-        elif kind is float:
-            plain = _PLAIN_FROM <= item < _PLAIN_BELOW and not item.is_integer()
-        else:
-            plain = kind is int and -MOST_EXACT <= item <= MOST_EXACT
-        if not plain:
-            return False
-    return True
 
 
 def _has_plain_names(names: Iterable[Any]) -> bool:
@@ -94,21 +75,35 @@ def _has_plain_names(names: Iterable[Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """The value, its numbers in the form in which they are to be written."""
+    """The value, its numbers in the form in which they are to be written; what needs no care is not copied."""
     kind = type(value)
     if kind in _AS_THEY_ARE:
         return value
     if kind is dict:
         if not _has_plain_names(value):
             raise NotCanonical("a name that is not ASCII")
-        return {name: _plain(item) for name, item in value.items()}
+        changed = _changed(value.items())
+        return value | changed if changed else value
     if kind is list:
-        return [_plain(item) for item in value]
+        changed = _changed(enumerate(value))
+        return [changed.get(place, item) for place, item in enumerate(value)] if changed else value
     if kind is float:
-        return msgspec.Raw(ecmascript_number(value).encode())
+        if value.is_integer() and -_PLAIN_BELOW < value < _PLAIN_BELOW:
+            return int(value)
+        is_plain = _PLAIN_FROM <= value < _PLAIN_BELOW
+        return value if is_plain else msgspec.Raw(ecmascript_number(value).encode())
     if kind is int:
         return value if -MOST_EXACT <= value <= MOST_EXACT else _large(value)
     raise NotCanonical(f"a {kind.__name__}, which is no JSON")
+
+
+def _changed(items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Those of the items that are to be written in another form, in that form."""
+    return {
+        name: new
+        for name, item in items
+        if type(item) not in _AS_THEY_ARE and (new := _plain(item)) is not item
+    }
 
 
 def _large(value: int) -> int:
