@@ -193,14 +193,19 @@ def _join(column: int, series: Series) -> str:
 
 # --- what the written lines call ---------------------------------------------------------------------------------
 
+NOTHING_NEW = ((),) * max(map(len, KEPT.values()))
+"""Of a state without a tail."""
 
-def tails_of(tail: Sequence[Increment], own: str, time: int, series: int) -> list[list[Increment]]:
+
+def tails_of(tail: Sequence[Increment], own: str, time: int, series: int) -> Sequence[Sequence[Increment]]:
     """For each series the events that were not folded yet, without the trade's own. Raises NotBehind."""
+    if not tail:
+        return NOTHING_NEW
     found: list[list[Increment]] = [[] for _ in range(series)]
     for item in tail:
         if item.id != own:
             found[item.series].append(item)
-    if tail and tail[-1].time >= time and any(item.time >= time for items in found for item in items):
+    if tail[-1].time >= time and any(item.time >= time for items in found for item in items):
         raise NotBehind
     return found
 

@@ -192,4 +192,4 @@ def reasons_of_all(*, columns: Columns, offers: Offers) -> list[tuple[Reason, ..
 
 
 def _fen(amount: float) -> int:
-    return int(np.rint(amount))
+    return round(amount)
