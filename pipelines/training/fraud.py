@@ -106,13 +106,25 @@ def serving_model(
     settings: Settings,
     rules: RuleBook = NO_RULES,
 ) -> FraudModel:
-    """The model that will serve: number of trees, calibrator and thresholds from trades whose label has matured and
-    from those after them, then fitted again with what the younger ones already tell."""
-    matured = fit(examples.rows(split.final), registry=registry, settings=settings)
-    matured = rationed(matured, judged=judged, examples=examples, split=split, settings=settings, rules=rules)
+    """The model that will serve: number of trees and calibrator from trades whose label has matured, then fitted again
+    with what the younger ones already tell. Its thresholds are its own, from those younger ones: it has seen their
+    early labels, which is little beside what another model's probabilities differ by."""
+    model = fit(examples.rows(split.final), registry=registry, settings=settings)
     early = early_of(examples, split)
-    if not early.fraud.any():
-        return matured
+    if early.fraud.any():
+        model = _with_early(model, early, examples, split=split, registry=registry, settings=settings)
+    return rationed(model, judged=judged, examples=examples, split=split, settings=settings, rules=rules)
+
+
+def _with_early(
+    matured: FraudModel,
+    early: EarlyLabels,
+    examples: Examples,
+    *,
+    split: Split,
+    registry: Registry,
+    settings: Settings,
+) -> FraudModel:
     rows = np.concatenate([split.final, early.rows])
     learned = examples.rows(rows)
     model = fit_fraud(
@@ -125,9 +137,7 @@ def serving_model(
         settings=_fit_settings(settings, registry),
         judged=matured,
     )
-    return replace(
-        model.with_thresholds(matured.thresholds), metadata={**model.metadata, "young_rows": len(early)}
-    )
+    return replace(model, metadata={**model.metadata, "young_rows": len(early)})
 
 
 def early_of(examples: Examples, split: Split) -> EarlyLabels:
@@ -169,7 +179,7 @@ def rationed(
     settings: Settings,
     rules: RuleBook = NO_RULES,
 ) -> FraudModel:
-    """The model fitted on ``split.final`` with thresholds from the trades after it, which are too young for a label;
+    """The model that will serve with thresholds from the trades after ``split.final``, which are too young for a label;
     those of ``judged`` where they are too few."""
     unseen = _behind(examples, split.final)
     if unseen.sum() < LEAST_UNSEEN:

@@ -12,10 +12,13 @@ import pytest
 from features.definitions import FEATURES
 from models.fraud.decision import ACTIONS, REVIEW, Thresholds, decide
 from models.fraud.model import FraudModel
+from pipelines.champions import load_pair
+from pipelines.screening.rule_files import rule_book
 from pipelines.settings import Settings
 from pipelines.training import fraud
 from pipelines.training.examples import Examples, stored_examples
 from pipelines.training.splitting import Split
+from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
 
 TIGHT = Settings.model_validate(
@@ -65,6 +68,24 @@ def test_the_serving_model_is_rationed_on_trades_too_young_for_a_label(
     free, rationed = _shares(final, young, TIGHT), _shares(model, young, TIGHT)
     assert all(rationed[name] <= most for name, most in MOST.items())
     assert any(free[name] > most for name, most in MOST.items())
+
+
+def test_the_serving_models_thresholds_are_its_own(examples: Examples, trained_home) -> None:
+    """They are learned from its own probabilities, early labels included, and leave room for what rules ask for: not
+    those of the model before, which is other on the same trades."""
+    workspace = Workspace.open(trained_home)
+    champion = load_pair(model_registry(workspace)).fraud
+    assert champion is not None
+    assert "young_rows" in champion.metadata
+    again = fraud.rationed(
+        champion,
+        judged=champion,
+        examples=examples,
+        split=fraud.split_fraud(examples, workspace.settings),
+        settings=workspace.settings,
+        rules=rule_book(workspace.home),
+    )
+    assert again.thresholds == champion.thresholds
 
 
 def test_shares_hold_too_where_nobody_says_what_would_be_paid(
