@@ -16,8 +16,8 @@ from serving.api.swaps import swaps_of
 
 Result = dict[str, Any]
 
-AT_ONCE = 64
-"""Submissions of a batch answered together: a tenth less work for each than with half as many, and a quote that comes
+AT_ONCE = 32
+"""Submissions of a batch answered together: a fifth less work for each than with half as many, and a quote that comes
 in between waits for no more than these."""
 
 
