@@ -97,13 +97,15 @@ def _all_series(entity: str, words: Sequence[SummedWord]) -> list[str]:
 
 def _worked_out_once(entity: str, words: Sequence[SummedWord]) -> list[str]:
     """Sums that hold for all trades of an hour, as long as nothing but submissions is told: taken from the moment's
-    ``markets`` where another trade has left them there."""
+    ``markets`` where another trade has left them there. The key says which sums they are: two models at work ask for
+    different ones."""
     windows = [WINDOWS[name] for name in sorted({word.three for word in words} - {ALL})]
     edges = [f"first_{window.name}" for window in windows]
     edges += [f"end_{window.name}" for window in windows if window.delay]
     names = "".join(f"{word.name}, " for word in words)
+    layout = " ".join(f"{word.one}/{word.two}/{word.three}" for word in words)
     return [
-        f"        key = {entity!r}, {NAMED_BY[entity]}, {', '.join(edges)}",
+        f"        key = {entity!r}, {layout!r}, {NAMED_BY[entity]}, {', '.join(edges)}",
         "        known = m.markets.get(key)",
         "        if known is None:",
         *[f"    {line}" for line in _all_series(entity, words)],

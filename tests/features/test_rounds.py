@@ -100,6 +100,20 @@ def test_what_holds_for_an_hour_ends_with_the_next_label():
     assert features.answer(probe_after(second)).values["kind_labels_30d"] == before + 1
 
 
+def test_models_that_ask_for_different_sums_do_not_share_them():
+    """What one model's features worked out for an hour is not taken for the like sums of another model's."""
+    states = MemoryStates()
+    features, trades = live(states), worlds.trades(rows=120, seed=21)
+    for seq, (at, event) in enumerate(timeline(trades, worlds.market(rows=40, seed=21)), start=1):
+        features.apply([Record(seq, event)], now=at)
+    probe = trades.to_pylist()[-1] | {"trade_id": "probe", "submitted_at": at}
+    values = {
+        name: features.answer(probe, names=(name,)).values[name] for name in ("stock_cards", "stock_cny")
+    }
+    assert values["stock_cny"] > values["stock_cards"] > 0
+    assert_equal(values, live(states).answer(probe, names=tuple(values)).values)
+
+
 @pytest.mark.parametrize("most", [3, 40])
 def test_states_at_hand_are_few_and_right(most, monkeypatch):
     """However few states are kept between rounds, linked ones among them, every answer is that of states read anew."""
