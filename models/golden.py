@@ -125,7 +125,8 @@ def _discount_answers(model: DiscountModel, columns: Columns) -> dict[str, np.nd
         "days_to_sell": np.asarray(model.sale_time.expected(context, usual=3.0), dtype=np.float64),
         "table_rate": model.table.rate(context)[0],
         "exploration": model.curvatures.half_width(context, most=0.02, cost_share=0.003),
-        "trust": np.full(rows, model.trust),
+        "trust": np.full(rows, model.training.trust),
+        "curiosity": np.full(rows, model.training.curiosity),
         "support": np.full(rows, model.support_half_width),
     }
 

@@ -193,7 +193,8 @@ class PricePolicy(Policy):
         default=0.003,
         ge=0,
         le=0.1,
-        description="share of the expected profit that these moves may cost; narrows them where prices matter most",
+        description="share of the expected profit that these moves may cost at most; a log that has measured sellers' "
+        "reaction well spends as little as a quarter of it",
     )
     exploration_seed: str = Field(default="huika", description="changing it redraws every exploration offset")
     move_cap: float = Field(

@@ -23,7 +23,6 @@ from models.discount.pooled import RATE_UNIT, fit_pooled
 from models.discount.recent import Decided, Recent, recent_change
 from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding
-from models.trees import predict
 
 HESSIAN_FLOOR = 0.02
 MOST_SLOPE_ERROR = 1.0
@@ -44,8 +43,7 @@ def fit_acceptance(
     calibration_share: float,
     settings: BoosterSettings,
 ) -> AcceptanceModel:
-    """Fit on n decided offers in time order (submitted_at: int64 ms); floor (n,): probability that the seller takes any
-    rate.
+    """Fit on n decided offers in time order (submitted_at: int64 ms). floor (n,): probability that any rate is taken.
 
     The last ``calibration_share`` chooses the number of rounds; then the trees are grown again on every row. The shape
     is that of the pooled curve: fitted to the trees' scores it would be as blurred as these are uncertain.
@@ -54,13 +52,9 @@ def fit_acceptance(
     known = slope_error <= MOST_SLOPE_ERROR
     place_inputs = place_encoding(columns, [name for name in names if name not in UNDIRECTED])
     place_columns = place_matrix(columns, place_inputs, resale)
-    usual_offer = fit_usual_offer(
-        inputs=place_columns,
-        encoding=place_inputs,
-        distance=offered_rate - resale.anchor_rate,
-        settings=settings,
-    )
-    usual = resale.anchor_rate + predict(usual_offer, place_columns)
+    distance = offered_rate - resale.anchor_rate
+    usual_offer, usual_distance = fit_usual_offer(place_columns, place_inputs, distance, settings)
+    usual = resale.anchor_rate + usual_distance
     pooled, links = fit_pooled(
         context=context,
         resale=resale,
@@ -73,8 +67,7 @@ def fit_acceptance(
     if not known:
         return AcceptanceModel(pooled=pooled)
     location, log_steepness = pooled.curve(context=context, resale=resale, usual=usual)
-    steady = tuple(name for name in names if name in STEADY_COLUMNS)
-    slope_inputs = Encoding.fit(columns, steady)
+    slope_inputs = Encoding.fit(columns, tuple(name for name in names if name in STEADY_COLUMNS))
     log = _Decisions(
         place=_binned(place_inputs, place_columns, settings),
         slope=_binned(slope_inputs, slope_inputs.matrix(columns), settings),
@@ -84,9 +77,8 @@ def fit_acceptance(
         floor=floor,
         link=links.of(context.type_state),
     )
-    until = round(len(accepted) * (1 - calibration_share))
     grown = _Pair(log, settings)
-    place, slope = grown.grow(_rounds(log, until, settings))
+    place, slope = grown.grow(_rounds(log, round(len(accepted) * (1 - calibration_share)), settings))
     return AcceptanceModel(
         pooled=pooled,
         links=links,

@@ -21,6 +21,7 @@ from models.discount.rate_table import RateTable, is_logged
 from models.discount.resale import ResaleEstimate, ResaleModel
 from models.discount.sale_time import SaleTime
 from models.discount.special import SpecialCards, as_usual, ordinary_cards, resale_if_valid, with_rows
+from models.discount.training_facts import Training
 from models.matrix import FEW_ROWS, Columns, within
 from models.money import payout_fen, round_rate
 from models.policy import Costs, PricePolicy
@@ -28,30 +29,6 @@ from models.policy import Costs, PricePolicy
 FILE_NAME = "model.json"
 LOYALTY = "seller_accepted_all"
 """The one fact about a person that a price may know: how many offers the seller took before. It only adds."""
-UNMEASURED_TRUST = 0.85
-FULL_TRUST_ERROR = 0.25
-"""Standard error of the slope, per RATE_UNIT, that identifies the reaction to price: a tenth of a usual slope."""
-ENOUGH_ERROR, LEAST_CURIOSITY = 0.1, 0.25
-"""Standard error at which not knowing the slope costs about half as much as full exploration; see ``curiosity``."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a model was fitted on.
-
-    hidden_share: of the offers' movement, what neither the market nor a logged random draw explains; slope_error:
-    how well the random movement measured sellers' reaction, see :mod:`models.discount.offer_movement`.
-    fallbacks: parts that stand on a documented default for want of data.
-    """
-
-    names: tuple[str, ...]
-    resale_rows: int
-    offer_rows: int
-    from_ms: int
-    until_ms: int
-    hidden_share: float
-    slope_error: float
-    fallbacks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -183,7 +160,7 @@ class DiscountModel:
             rails=rails,
             table_rate=table_rate,
             table_source=table_source,
-            centre=np.where(logged, start + self.trust * (best - start), best),
+            centre=np.where(logged, start + self.training.trust * (best - start), best),
             whole_band=whole_band,
         )
 
@@ -244,7 +221,7 @@ class DiscountModel:
         half_width = self.curvatures.half_width(
             context,
             most=policy.exploration_half_width,
-            cost_share=policy.exploration_cost_share * self.curiosity,
+            cost_share=policy.exploration_cost_share * self.training.curiosity,
         )
         rate, density = place(centre=centre, draw=draw, low=rails.low, high=rails.high, half_width=half_width)
         middle = np.where(np.isnan(density), rate, rate - 0.5 * draw / density)
@@ -275,23 +252,6 @@ class DiscountModel:
             "training": asdict(self.training),
         }
         (folder / FILE_NAME).write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
-
-    @property
-    def trust(self) -> float:
-        """Share of the way from the rate table to the model's optimum that an offer goes.
-
-        Profit is about quadratic near its top, so a step gains if the true optimum lies more than half as far away;
-        a whole step needs a log whose prices moved enough to have measured the way.
-        """
-        measured = min(FULL_TRUST_ERROR / self.training.slope_error, 1.0)
-        return UNMEASURED_TRUST + (1.0 - UNMEASURED_TRUST) * measured
-
-    @property
-    def curiosity(self) -> float:
-        """Share of ``exploration_cost_share`` that is spent: what an error of the sellers' reaction costs grows with
-        its square, so where the log has measured it better than to ENOUGH_ERROR, moves need to cost no more either;
-        LEAST_CURIOSITY notices that sellers change."""
-        return min(max((self.training.slope_error / ENOUGH_ERROR) ** 2, LEAST_CURIOSITY), 1.0)
 
     @classmethod
     def load(cls, folder: Path) -> DiscountModel:

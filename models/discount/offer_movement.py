@@ -24,6 +24,8 @@ from models.trees import predict
 
 EXPLAINING_ROUNDS = 80
 EXPLAINING_ROWS = 100_000
+STRETCHES, PARTS = 20, 4
+"""A small log is cut into stretches of time, which are dealt out to so many parts."""
 MOSTLY = 0.5
 """A log whose offers carry densities in this share or more is judged by them."""
 CHANCE_SHARE = 0.1
@@ -83,14 +85,24 @@ def _unexplained(
 
 
 def fit_usual_offer(
-    *, inputs: np.ndarray, encoding: Encoding, distance: np.ndarray, settings: BoosterSettings
-) -> lightgbm.Booster:
-    """At which distance from the anchor the log offers for such a card on such a market, in the order of prices.
+    inputs: np.ndarray, encoding: Encoding, distance: np.ndarray, settings: BoosterSettings
+) -> tuple[lightgbm.Booster, np.ndarray]:
+    """At which distance from the anchor the log offers for such a card on such a market, in the order of prices: the
+    trees, and what they say of the n > 0 offers themselves.
 
     inputs, distance: as of :func:`offer_movement`. Offers follow the market with far less noise than a decision tells
-    of it, so where the usual offer lies says what sellers of such a card expect, beside bids and resales.
+    of it, so where the usual offer lies says what sellers of such a card expect, beside bids and resales. In a small
+    log each stretch of time is foretold by trees of the others: its own would have learnt the random moves too.
     """
-    return _explaining(inputs, encoding, distance, settings, constraints(encoding.names))
+    parameters = constraints(encoding.names)
+    trees = _explaining(inputs, encoding, distance, settings, parameters)
+    if len(distance) > EXPLAINING_ROWS:
+        return trees, predict(trees, inputs)
+    outputs, part = np.empty(len(distance)), np.arange(len(distance)) * STRETCHES // len(distance) % PARTS
+    for own in (part == number for number in range(PARTS)):
+        others = _explaining(inputs[~own], encoding, distance[~own], settings, parameters)
+        outputs[own] = predict(others, inputs[own])
+    return trees, outputs
 
 
 def _explaining(

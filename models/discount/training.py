@@ -15,13 +15,14 @@ from models.discount.context import CardContext, card_context
 from models.discount.exploration import Curvatures, measure_curvatures
 from models.discount.fraud_share import FraudShare, fit_fraud_share, mature_offers
 from models.discount.guard_rails import price_band
-from models.discount.model import DiscountModel, Training
+from models.discount.model import DiscountModel
 from models.discount.offer_movement import NOTHING, OfferMovement, offer_movement
 from models.discount.optimiser import best_rates
 from models.discount.pooled import PooledLogit
 from models.discount.rate_table import RateTable, fit_rate_table
 from models.discount.resale import ResaleModel, fit_resale
 from models.discount.sale_time import SaleTime, fit_sale_time
+from models.discount.training_facts import Training
 from models.matrix import Columns
 from models.policy import Costs, PricePolicy
 

@@ -198,7 +198,7 @@ def test_log_without_price_movement_stays_believable() -> None:
     """Without jitter the slopes stay near usual ones, and the model is trusted less."""
     model = model_without_jitter()
     assert 1.0 < model.acceptance.pooled.slope < 6.0
-    assert model.trust < fitted_model().trust == 1.0
+    assert model.training.trust < fitted_model().training.trust == 1.0
 
 
 @pytest.mark.parametrize("trees", [True, False])

@@ -65,7 +65,7 @@ def test_all_faces_and_expiries_of_a_kind_share_the_draw() -> None:
     half_width = fitted_model().curvatures.half_width(
         card_context(columns, 60),
         most=policy.exploration_half_width,
-        cost_share=policy.exploration_cost_share * fitted_model().curiosity,
+        cost_share=policy.exploration_cost_share * fitted_model().training.curiosity,
     )
     from_rate = np.maximum(offers.centre_rate - half_width, offers.low)
     length = np.minimum(offers.centre_rate + half_width, offers.high) - from_rate
@@ -80,9 +80,8 @@ def test_all_faces_and_expiries_of_a_kind_share_the_draw() -> None:
 @pytest.mark.parametrize(("slope_error", "spent"), [(0.02, 0.25), (0.08, 0.64), (0.2, 1.0), (NOTHING, 1.0)])
 def test_a_log_that_measured_the_reaction_explores_less(slope_error: float, spent: float) -> None:
     """What exploration costs follows the square of the slope's error, never under a quarter of what is allowed."""
-    model = fitted_model()
-    model = replace(model, training=replace(model.training, slope_error=slope_error))
-    assert model.curiosity == pytest.approx(spent)
+    facts = replace(fitted_model().training, slope_error=slope_error)
+    assert facts.curiosity == pytest.approx(spent)
 
 
 rail = st.floats(0.0, 0.06)

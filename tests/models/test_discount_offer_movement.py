@@ -10,9 +10,10 @@ import pytest
 
 from models.discount.acceptance_fit import MOST_SLOPE_ERROR
 from models.discount.anchor import resale_anchor
-from models.discount.model import UNMEASURED_TRUST, DiscountModel
+from models.discount.model import DiscountModel
 from models.discount.offer_movement import OfferMovement, offer_movement
 from models.discount.pooled import PooledLogit
+from models.discount.training_facts import UNMEASURED_TRUST
 from models.matrix import Encoding
 from tests.models.discount_market import (
     SMALL_TREES,
@@ -124,7 +125,7 @@ def test_log_without_any_movement_measures_nothing() -> None:
     assert model.acceptance.pooled.resale_slope == pytest.approx(prior.resale_slope, abs=1e-3)
     assert model.acceptance.pooled.competitor_slope == pytest.approx(prior.competitor_slope, abs=1e-3)
     assert model.acceptance.place is None
-    assert model.trust == pytest.approx(UNMEASURED_TRUST)
+    assert model.training.trust == pytest.approx(UNMEASURED_TRUST)
 
 
 def steepness(model: DiscountModel) -> float:
