@@ -3,7 +3,7 @@
 One TOML table per input table; a key is a column of :mod:`features.tables`, its value the user's column or
 a rule with ``column`` or ``constant`` and, where the column's kind allows it, ``timezone``, ``format``,
 ``plus_days``, ``unit``, ``since``, ``scale``, ``round``, ``true``, ``false``, ``words`` and ``columns``; a text may be
-the number of its ``row``.
+made of its file and ``row``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ Scalar = str | int | float | bool
 
 class ColumnRule(BaseModel):
     """Where one canonical column comes from. ``column`` is the user's column; else ``constant`` fills it, or ``row``, a
-    text that the number of the row is put behind, for tables whose rows have no id.
+    text that a digest of the file's bytes and the number of the row are put behind, for tables whose rows have no id:
+    the same file names its rows the same every time, and no other file does.
 
     ``timezone`` is the zone of times written without one; ``format`` a strptime pattern without a zone;
     ``plus_days`` is added to every time; ``unit`` says that times are numbers of that unit ``since`` a moment (without

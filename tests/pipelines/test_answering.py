@@ -116,6 +116,22 @@ def test_the_mapping_of_an_import_reads_a_file_without_outcomes(workspace, tmp_p
     assert batch.spine["trade_id"].to_pylist() == [row["trade_id"] for row in rows]
 
 
+def test_rows_without_ids_of_a_later_file_are_not_taken_for_stored_trades(workspace, tmp_path):
+    """Two files whose rows are named by their place share no trade; one file read twice is the same trades."""
+    rows = file_rows(workspace, workspace.tables.read("trades").slice(0, 4))
+    catalogue = workspace_catalogue(workspace.tables)
+    named = {"trade_id": ColumnRule(row="app-")}
+
+    def ids(part: list[dict], name: str) -> list[str]:
+        pq.write_table(pa.Table.from_pylist(part).drop_columns(["trade_id"]), tmp_path / name)
+        batch = answering.read_batch(tmp_path / name, mapping=named, catalogue=catalogue, now=TODAY)
+        return batch.spine["trade_id"].to_pylist()
+
+    stored = ids(rows[:2], "imported.parquet")
+    assert ids(rows[:2], "again.parquet") == stored
+    assert not set(ids(rows[2:], "later.parquet")) & set(stored)
+
+
 def test_a_card_type_that_nobody_knows_is_scored_all_the_same(workspace, tmp_path):
     """Only a price needs the catalogue: an unknown type is named beside its score."""
     rows = file_rows(workspace, workspace.tables.read("trades").slice(0, 3))

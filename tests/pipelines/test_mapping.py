@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -262,10 +263,11 @@ def test_a_table_without_ids_and_label_times_end_to_end(tmp_path: Path) -> None:
     result = world.load(world.text(text), mapping=load_mapping(mapping))
     first, third, second = world.rows()
     assert result.tables[0].label_days == 30
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     assert [first["trade_id"], second["trade_id"], second["seller_id"]] == [
-        "app-000000001",
-        "app-000000002",
-        "000000002",
+        f"app-{digest}-000000001",
+        f"app-{digest}-000000002",
+        f"{digest}-000000002",
     ]
     assert [row["submitted_at"].date().isoformat() for row in (first, third, second)] == [
         "2024-11-05",
@@ -286,3 +288,27 @@ def test_a_table_without_ids_and_label_times_end_to_end(tmp_path: Path) -> None:
         datetime(2025, 12, 31, 0, 0, 0, 500_000, tzinfo=UTC),
     ]
     assert [miss.code for miss in misses] == ["wrong_type"]
+
+
+def test_rows_of_another_file_are_other_trades_and_the_same_file_again_the_same(tmp_path: Path) -> None:
+    """Rows named by their place: a file imported twice stays what it was, and a later file's rows stand beside it with
+    sellers of their own, whether it is imported or its trades set aside come back corrected."""
+    world = World(tmp_path)
+    rules = {
+        "trade_id": ColumnRule(row="app-"),
+        "seller_id": ColumnRule(row=""),
+        "card_type": ColumnRule(constant="jd_ecard"),
+    }
+    options = {"mapping": {"trades": rules}, "quarantine": True}
+    head = "submitted_at,face_value_cny\n"
+    march = world.text(head + "2025-03-01T10:00:00Z,100\n2025-03-02T10:00:00Z,many\n", "march.csv")
+    first = world.load(march, **options).tables[0]
+    assert (first.added, first.quarantined) == (1, 1)
+    corrected = (first.quarantine or march).read_text().replace("many", "200")
+    april = head + "2025-04-01T10:00:00Z,300\n"
+    for name, text in (("corrected.csv", corrected), ("april.csv", april)):
+        assert world.load(world.text(text, name), **options).tables[0].added == 1
+    again = world.load(march, **options).tables[0]
+    assert (again.added, again.unchanged) == (0, 1)
+    assert [row["face_value_fen"] for row in world.rows()] == [10_000, 20_000, 30_000]
+    assert len({row["seller_id"] for row in world.rows()}) == 3
