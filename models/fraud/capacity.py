@@ -17,6 +17,10 @@ outbid each other by a fen at a time."""
 NEVER_FEN = 1e15
 """Threshold of an action that has no place at all."""
 
+LEAST_ROOM = 0.5
+"""Part of a usual stretch's room that is left in a stretch in which rules asked for unusually much: a burst that they
+caught must not close an action to the model until the next training."""
+
 MOST_ROWS = 200_000
 """More trades say nothing new about a share of them."""
 
@@ -49,12 +53,13 @@ def learned_thresholds(
 ) -> Thresholds:
     """The least thresholds under which no action takes more than its share of trades.
 
-    weighed_cost_fen: (n, 4) from :func:`models.fraud.decision.decide` on a past period that the model was not fitted
-    on, in the order of time; NaN rows have no probability and need no place. most_share: (4,), see :func:`most_shares`.
-    anyway (n,) int: the action, by its place in ACTIONS, that each trade meets whatever the model says, as rules and
-    checks have it; such trades take their places before the others. honest: of the same trades, None: no limit beside
-    the share. stretches: the period is cut into so many, and the shares hold in each of them: what one stretch differs
-    from another says how much the next may differ.
+    weighed_cost_fen: (n, 4) from :func:`models.fraud.decision.decide` on a past period whose labels the model was not
+    fitted on, some early ones aside, in the order of time; NaN rows have no probability and need no place. most_share:
+    (4,), see :func:`most_shares`. anyway (n,) int: the action, by its place in ACTIONS, that each trade meets whatever
+    the model says, as rules and checks have it; such trades take their places before the others. honest: of the same
+    trades, None: no limit beside the share. stretches: the period is cut into so many, and the shares hold in each of
+    them, but for one in which rules ask for unusually much (LEAST_ROOM): what one stretch differs from another says
+    how much the next may differ.
     Fixed thresholds let a single live trade be decided without a queue, and keep to the shares as long as trades stay
     like those of that period.
 
@@ -102,12 +107,15 @@ class _Stretch:
 def _stretches(known: np.ndarray, least: np.ndarray, most_share: np.ndarray, *, count: int) -> list[_Stretch]:
     """n trades, in the order of time, cut into ``count`` stretches. known (n,) bool: they have a probability."""
     place = np.cumsum(known) - 1
+    cuts = np.array_split(np.arange(len(known)), count)
+    taken = np.array([np.bincount(least[rows], minlength=len(most_share)) for rows in cuts])
+    size = np.array([[len(rows)] for rows in cuts])
+    usual = most_share - np.median(taken / np.maximum(size, 1), axis=0)
+    room = np.maximum(most_share * size - taken, LEAST_ROOM * np.maximum(usual, 0.0) * size)
     parts = []
-    for rows in np.array_split(np.arange(len(known)), count):
-        taken = np.bincount(least[rows], minlength=len(most_share))
-        room = np.floor(most_share * len(rows)).astype(np.int64) - taken
+    for rows, left in zip(cuts, np.floor(room).astype(np.int64), strict=True):
         scored = rows[known[rows]]
-        parts.append(_Stretch(place[scored], least[scored], np.maximum(room, 0)))
+        parts.append(_Stretch(place[scored], least[scored], left))
     return parts
 
 

@@ -139,6 +139,23 @@ def test_shares_hold_in_every_stretch_of_time() -> None:
     assert weeks[3, 1] > 0.07 > weeks[:3, 1].mean()
 
 
+def test_a_burst_that_rules_caught_closes_no_action() -> None:
+    """Where rules filled the reviews of one stretch, the model still reviews about half of its usual share, and where
+    they fill them in every stretch, none."""
+    cost, rows = _costs(), np.arange(20_000)
+    most = np.array([1.0, 0.08, 0.03, 0.02])
+
+    def reviewed(caught: np.ndarray) -> float:
+        least = np.where(caught, 2, 0)
+        found = learned_thresholds(weighed_cost_fen=cost, most_share=most, anyway=least, stretches=4)
+        return _shares(cost, found)[2] / most[2]
+
+    usual = reviewed(rows < 0)
+    burst = reviewed((rows > 15_000) & (rows % 25 == 0))
+    assert 0.4 * usual < burst < usual
+    assert reviewed(rows % 25 == 0) == 0.0
+
+
 def test_no_more_honest_trades_are_refused_than_bearable() -> None:
     """Refusals stop where the honest ones expected among them reach their share, though there are places left."""
     rng = np.random.default_rng(2)
