@@ -155,7 +155,8 @@ def _settle_balances(draft: Draft, binding: Binding, cast: pa.Table) -> pa.Table
 
 
 def _settle_labels(binding: Binding, cast: pa.Table, *, now: datetime) -> pa.Table:
-    """The rows with the moment at which their labels are taken as known, where the file has none: not after now."""
+    """The rows with the moment at which their labels are taken as known, where the file has none: not after now.
+    A stored moment of the same label replaces it when the rows are joined with the stored ones."""
     if binding.label_days is None or cast.num_rows == 0:
         return cast
     submitted = cast["submitted_at"]

@@ -154,6 +154,8 @@ def _join_and_publish(drafts: list[Draft], request: Request, work: Path) -> Impo
 def _join(draft: Draft, request: Request, work: Path, known: set[str]) -> Joined:
     stored = request.store.path(draft.table.name)
     with Join(draft.table, incoming=draft.cast, stored=stored, work=work) as join:
+        if draft.label_days is not None:
+            join.keep_label_moments()
         _check_keys(join, draft, request, known)
         card_types = frozenset(join.card_types())
         if draft.broken and not request.quarantine:

@@ -46,7 +46,8 @@ class Join:
         )
         self._run("set timezone = 'UTC'")
         self._run("set enable_progress_bar = false")
-        self._run(f"create view incoming as from read_parquet({_text(incoming)})")
+        self._incoming = f"read_parquet({_text(incoming)})"
+        self._run(f"create view incoming as from {self._incoming}")
         if stored is None:
             self._connection.register("stored", table.schema.empty_table())
         else:
@@ -65,6 +66,15 @@ class Join:
         self._connection.register("bad", pa.table({"_row": rows}))
         self._run("insert into dropped from bad")
         self._connection.unregister("bad")
+
+    def keep_label_moments(self) -> None:
+        """For a file whose labels have no moments: where the stored row has the same label, its moment stays, as what
+        the file is given for one is a guess that depends on the day of the import."""
+        kept = "case when s.fraud = i.fraud then s.fraud_known_at end"
+        self._run(
+            f"create or replace view incoming as select i.* replace (coalesce({kept}, i.fraud_known_at) as "
+            f"fraud_known_at) from {self._incoming} i left join stored s on {self._on('i', 's')}"
+        )
 
     def drop_repeats(self, findings: Findings) -> None:
         """Keep the first of rows that repeat one key with the same content, and note keys whose rows differ

@@ -242,3 +242,20 @@ def test_dates_keep_their_day(world: World) -> None:
     local = pc.assume_timezone(midnight, "Asia/Shanghai")  # pyright: ignore[reportAttributeAccessIssue]
     world.load(world.parquet(trades(expires_on=local)))
     assert world.rows()[0]["expires_on"] == date(2025, 12, 31)
+
+
+def test_a_label_without_a_moment_keeps_the_one_stored(tmp_path: Path) -> None:
+    """Labels that come again without a moment change nothing, whatever the day: neither one that was told nor one that
+    was taken for a young trade. Another label gets a moment of its own."""
+    world = World(tmp_path)
+    young = {"submitted_at": ["2025-01-01T00:00:00Z"] * 3}
+    told = trades(3, **young, fraud=["yes", None, None], fraud_known_at=["2025-01-03T00:00:00Z", None, None])
+    world.load(world.csv(told))
+    again = world.csv(trades(3, **young, fraud=["yes", "no", "no"]), "again.csv")
+    fifth, late = datetime(2025, 1, 5, tzinfo=UTC), datetime(2025, 6, 1, tzinfo=UTC)
+    assert world.load(again, now=fifth).tables[0].updated == 2
+    assert [row["fraud_known_at"] for row in world.rows()] == [datetime(2025, 1, 3, tzinfo=UTC), fifth, fifth]
+    result = world.load(again, now=late).tables[0]
+    assert (result.updated, result.unchanged) == (0, 3)
+    world.load(world.csv(trades(3, **young, fraud=["yes", "no", "yes"])), now=late)
+    assert [row["fraud_known_at"].day for row in world.rows()] == [3, 5, 31]
