@@ -60,6 +60,10 @@ REASONS: dict[tuple[str, str], tuple[str, str]] = {
         "不是 2024-05-01T12:00:00+08:00 这样的时间；其他写法请在映射文件中给出 format，数字请给出 unit",
         "not a time like 2024-05-01T12:00:00+08:00; for others give format in the mapping, for numbers unit",
     ),
+    ("far_time", "time"): (
+        "不在公元 1 至 9999 年之间；请检查映射文件中的 unit",
+        "not within the years 1 to 9999; check unit in the mapping",
+    ),
     ("naive_time", "time"): (
         "时间没有时区；请加上时区，或在映射文件中给出 timezone",
         "a time without zone; add the zone, or give timezone in the mapping",

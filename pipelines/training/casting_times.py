@@ -56,8 +56,14 @@ UNITS_US = {
     "days": DAY_US,
     "weeks": 7 * DAY_US,
 }
+FIRST, PAST_LAST = np.datetime64("0001-01-02", "us"), np.datetime64("9999-12-31", "us")
+"""A moment further away than that is a unit error. A day from the ends of Python's calendar, for its zones."""
+
 LONGEST_US = 2**62
-"""A moment further away than that is a unit error, and no longer fits."""
+"""Further away a moment does not even fit its integer."""
+
+MOST_MONTHS = 120_000
+"""More months than the calendar of Python has."""
 
 
 def _from_numbers(values: pa.Array, rule: ColumnRule) -> Cast:
@@ -69,26 +75,50 @@ def _from_numbers(values: pa.Array, rule: ColumnRule) -> Cast:
     else:
         return nothing_fits(values, UTC_TIME)
     count = numbers.to_numpy(zero_copy_only=False)
-    start = _start(rule)
+    fits = np.isfinite(count)
     if rule.unit == "months":
-        month = start.astype("datetime64[M]")
-        usable = np.isfinite(count) & (count == np.floor(count)) & (np.abs(count) < 12_000)
-        moved = (month + np.where(usable, count, 0).astype(np.int64)).astype("datetime64[us]")
-        moments = moved + (start - month.astype("datetime64[us]"))
+        fits &= (count == np.floor(count)) & (np.abs(count) < MOST_MONTHS)
+        moments = _after_months(np.where(fits, count, 0).astype(np.int64), rule)
     else:
-        usable = np.isfinite(count) & (np.abs(count) < LONGEST_US / UNITS_US[rule.unit or "days"])
-        moments = start + np.rint(np.where(usable, count, 0) * UNITS_US[rule.unit or "days"]).astype(np.int64)
-    cast = pa.array(moments.astype("datetime64[us]"), mask=~usable).cast(UTC_TIME)
-    return cast, misses_of("wrong_type", bad | (present(values) & ~usable))
+        length = UNITS_US[rule.unit or "days"]
+        fits &= np.abs(count) < LONGEST_US / length
+        moments = _utc(_start(rule)) + np.rint(np.where(fits, count, 0) * length).astype(np.int64)
+    near = (moments >= FIRST) & (moments < PAST_LAST)
+    cast = pa.array(moments, mask=~(fits & near)).cast(UTC_TIME)
+    misses = misses_of("wrong_type", bad | (present(values) & ~fits))
+    return cast, misses + misses_of("far_time", fits & ~near)
 
 
-def _start(rule: ColumnRule) -> np.datetime64:
-    """The moment (UTC, µs) that a rule's numbers count from."""
+def _after_months(count: np.ndarray, rule: ColumnRule) -> np.ndarray:
+    """The moments (UTC, µs) so many months after the rule's start by the calendar and the clock of its zone; the last
+    day of a month that is too short."""
+    start = _start(rule)
+    local = np.datetime64(start.replace(tzinfo=None), "us")
+    month = local.astype("datetime64[M]")
+    day, clock = (
+        local.astype("datetime64[D]") - month.astype("datetime64[D]"),
+        local - local.astype("datetime64[D]"),
+    )
+    moved = month + count
+    last = (moved + 1).astype("datetime64[D]") - 1
+    days = np.minimum(moved.astype("datetime64[D]") + day, last)
+    there = (days >= FIRST) & (days < PAST_LAST)
+    moments, back = np.unique(np.where(there, days + clock, local), return_inverse=True)
+    utc = [_utc(moment.replace(tzinfo=start.tzinfo)) for moment in moments.tolist()]
+    return np.where(there, np.array(utc, "datetime64[us]")[back], days + clock)
+
+
+def _utc(moment: datetime) -> np.datetime64:
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def _start(rule: ColumnRule) -> datetime:
+    """The moment that a rule's numbers count from, in the rule's zone or else its own or UTC."""
     since, zone = rule.since or date(1970, 1, 1), ZoneInfo(rule.timezone or "UTC")
     moment = since if isinstance(since, datetime) else datetime.combine(since, time.min)
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone)
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+        return moment.replace(tzinfo=zone)
+    return moment.astimezone(zone) if rule.timezone else moment
 
 
 def _read_timestamp(values: pa.Array, rule: ColumnRule) -> Cast:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.tables import TRADES, Kind
-from pipelines.training.casting import cast_column, constant_column, extra_column
+from pipelines.training.casting import cast_column, constant_column, extra_column, reason
 from pipelines.training.import_problems import MappingError, SourceProblem
 from pipelines.training.mapping import ColumnRule, bind, load_mapping
 from tests.pipelines.import_world import NOW, World
@@ -158,6 +158,25 @@ class TestCasting:
         values, misses = cast(["01/03/2025 10:30", "x"], "time", format="%d/%m/%Y %H:%M", timezone="UTC")
         assert (values, misses) == ([datetime(2025, 3, 1, 10, 30, tzinfo=UTC), None], {"wrong_type": [1]})
         assert cast(["31/12/2025"], "date", format="%d/%m/%Y") == ([date(2025, 12, 31)], {})
+
+    def test_months_count_by_the_calendar_of_the_zone(self) -> None:
+        """A month later is the same day and clock of the zone, or the month's last day where it is too short."""
+        zone: dict[str, Any] = {"unit": "months", "timezone": "Asia/Shanghai"}
+        values, _ = cast([2, -1], "time", since=date(2021, 1, 1), **zone)
+        assert values == [datetime(2021, 2, 28, 16, tzinfo=UTC), datetime(2020, 11, 30, 16, tzinfo=UTC)]
+        values, _ = cast([1, 2, None], "time", since=date(2021, 1, 31), **zone)
+        assert values == [datetime(2021, 2, 27, 16, tzinfo=UTC), datetime(2021, 3, 30, 16, tzinfo=UTC), None]
+        summer, _ = cast([6], "time", unit="months", since=date(2021, 1, 1), timezone="Europe/Paris")
+        assert summer == [datetime(2021, 6, 30, 22, tzinfo=UTC)]
+
+    def test_a_wrong_unit_is_named(self) -> None:
+        """Milliseconds read as seconds, and months beyond the calendar, are no moments: the reason names the unit."""
+        assert cast([1_700_000_000_000, 0], "time", unit="seconds") == (
+            [None, datetime(1970, 1, 1, tzinfo=UTC)],
+            {"far_time": [0]},
+        )
+        assert cast([110_000], "time", unit="months") == ([None], {"far_time": [0]})
+        assert "unit" in reason("far_time", "time")[1]
 
     def test_dates(self) -> None:
         """Days as ISO text, with or without midnight; plus_days moves them."""
