@@ -10,7 +10,7 @@ LATE_LABEL_QUANTILE = 0.99
 LEAST_TRAIN_SHARE = 0.2
 """With fewer rows left before the gap, the judged model would say little about the one that serves."""
 
-STRETCHES, WHOLLY_LABELLED = 8, 0.9
+STRETCHES, WHOLLY_LABELLED, NOTICED, DEVIATIONS = 8, 0.9, 0.5, 3.0
 """See :func:`_at_once`."""
 
 DAY_US = 86_400_000_000
@@ -56,7 +56,7 @@ def split_by_time(
     delay = (known_at - submitted_at)[known & slow]
     maturity = int(np.quantile(delay, LATE_LABEL_QUANTILE))
     end = int(known_at[known].max()) + 1
-    if _at_once(submitted_at, known, young=submitted_at > end - maturity):
+    if _at_once(submitted_at, known, slow=slow, young=submitted_at > end - maturity):
         maturity = 0
     mature_until = end - maturity
     final = np.flatnonzero(known & (submitted_at <= mature_until))
@@ -77,17 +77,24 @@ def split_by_time(
     )
 
 
-def _at_once(submitted_at: np.ndarray, known: np.ndarray, *, young: np.ndarray) -> bool:
+def _at_once(submitted_at: np.ndarray, known: np.ndarray, *, slow: np.ndarray, young: np.ndarray) -> bool:
     """Whether n trades have outcomes whatever their age, as those of a table that was labelled as a whole: in each
-    stretch of time of the ``young`` ones, up to the newest that has an outcome, about as many have one as of the rest.
-    Delays then say when somebody told them, and nothing about who is still waiting for one."""
-    young = young & (submitted_at <= submitted_at[known].max())
-    if not young.any():
+    stretch of the ``young`` ones, up to the newest that has an outcome, about as many have a ``slow`` one as of all
+    trades, those left aside that have another outcome. Delays then say when somebody told them, and nothing about who
+    is still waiting for one.
+
+    About as many: WHOLLY_LABELLED of the usual share, DEVIATIONS of a binomial less. Where outcomes are too few for a
+    stretch with NOTICED of the usual share to fall below that, delays are believed.
+    """
+    open_rows = (slow | ~known) & (submitted_at <= submitted_at[known].max())
+    rows = np.flatnonzero(open_rows & young)
+    if len(rows) == 0:
         return False
-    first, last = submitted_at[young].min(), submitted_at[young].max()
-    stretch = (submitted_at[young] - first) * STRETCHES // max(int(last - first) + 1, 1)
-    trades = np.bincount(stretch, minlength=STRETCHES)
-    labelled = np.bincount(stretch, weights=known[young], minlength=STRETCHES)
-    older = known[submitted_at < first]
-    usual = older.mean() if len(older) else 1.0
-    return bool((labelled >= WHOLLY_LABELLED * usual * trades).all())
+    told = known & slow
+    usual = told[open_rows].mean()
+    stretches = np.array_split(told[rows[np.argsort(submitted_at[rows], kind="stable")]], STRETCHES)
+    trades = np.array([len(stretch) for stretch in stretches])
+    chance = DEVIATIONS * np.sqrt(usual * (1 - usual) * trades)
+    least = WHOLLY_LABELLED * usual * trades - chance
+    labelled = np.array([stretch.sum() for stretch in stretches])
+    return bool(((labelled >= least) & (least >= NOTICED * usual * trades)).all())

@@ -261,15 +261,31 @@ def test_a_period_shorter_than_twice_its_label_delay_is_split_without_the_gap():
 
 
 def test_a_table_labelled_as_a_whole_trains_on_its_newest_trades_too():
-    """Labels told of every trade on one day say nothing about delays; where newer trades wait for theirs, they do."""
-    submitted = np.arange(200) * DAY
-    at_once = np.full(200, 230 * DAY)
-    half = np.where(np.arange(200) % 2, at_once, -1)
-    waiting = np.where((submitted < 120 * DAY) | (np.arange(200) % 20 == 9), at_once, -1)
-    for known, newest in ((at_once, 199), (half, 199), (waiting, 1)):
-        split = split_by_time(submitted_at=submitted, known_at=known, slow=np.ones(200, bool), test_share=0.2)
-        assert submitted[split.final].max() <= newest * DAY
-        assert newest == 1 or len(split.final) == (known >= 0).sum()
+    """Labels told on one day say nothing about delays, of every trade or of some at random; where newer trades wait for
+    theirs, they do."""
+    for seed, (size, share) in enumerate(4 * [(200, 1.0), (3_000, 0.5), (5_000, 0.2), (40_000, 0.05)]):
+        rng = np.random.default_rng(seed)
+        submitted, everyone = np.arange(size) * (200 * DAY // size), np.ones(size, bool)
+        told = rng.random(size) < share
+        waiting = told & ((submitted < 120 * DAY) | (rng.random(size) < 0.2))
+        for labelled, at_once in ((told, True), (waiting, False)):
+            known = np.where(labelled, 230 * DAY, -1)
+            split = split_by_time(submitted_at=submitted, known_at=known, slow=everyone, test_share=0.2)
+            assert (split.maturity == 0) == at_once, (size, share)
+            assert not at_once or len(split.final) == told.sum()
+
+
+def test_what_analysts_clear_at_once_hides_no_delay():
+    """Few trades mature after 30 days and many are labelled within hours: the young ones are still waiting."""
+    rng = np.random.default_rng(3)
+    size = 200_000
+    submitted = np.sort(rng.integers(0, 120 * DAY, size))
+    cleared, matured = rng.random(size) < 0.15, rng.random(size) < 0.004
+    known = np.where(cleared, submitted + DAY // 4, np.where(matured, submitted + 30 * DAY, -1))
+    known[known > 120 * DAY] = -1
+    split = split_by_time(submitted_at=submitted, known_at=known, slow=matured & ~cleared, test_share=0.2)
+    assert split.maturity == 30 * DAY
+    assert submitted[split.final].max() <= 90 * DAY + DAY
 
 
 def test_split_refuses_a_history_shorter_than_its_labels():
