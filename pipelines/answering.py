@@ -32,7 +32,7 @@ from pipelines.board_history import BoardHistory
 from pipelines.stored_features import features_of
 from pipelines.training.import_problems import RuleResult
 from pipelines.training.import_reading import Draft, read_file
-from pipelines.training.mapping import TableMapping
+from pipelines.training.mapping import TableMapping, shared
 from pipelines.workspace import Workspace
 
 Progress = Callable[[int, int], None]
@@ -67,12 +67,12 @@ def read_batch(
     path: Path, *, mapping: TableMapping, catalogue: Catalogue, now: datetime, priced: bool = True
 ) -> Batch:
     """Read and check a file of trades; outcomes in it are not looked at, and it need not have those that the mapping
-    names. priced: every card type must be known, or there is no price. Raises InputRefused."""
+    names; a zone, a format or a unit that the mapping gives with an outcome holds all the same for its column. priced:
+    every card type must be known, or there is no price. Raises InputRefused."""
     with tempfile.TemporaryDirectory() as folder:
         draft = Draft(table=TRADES.as_submitted, path=path, cast=Path(folder) / "input.parquet")
-        rules = {
-            column.name: mapping[column.name] for column in draft.table.columns if column.name in mapping
-        }
+        told = shared(TRADES, mapping)
+        rules = {column.name: told[column.name] for column in draft.table.columns if column.name in told}
         read_file(draft, mapping=rules, now=now, all_rows=False, progress=lambda stage, share: None)
         if draft.broken:
             broken = tuple(result for result in draft.results() if result.failed)

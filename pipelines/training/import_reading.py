@@ -42,7 +42,7 @@ Progress = Callable[[str, float], None]
 @dataclass
 class Draft:
     """One file on its way: what was found so far and, in ``cast``, its readable rows in stored columns. label_days: as
-    in :class:`pipelines.training.mapping.Binding`."""
+    in :class:`pipelines.training.mapping.Binding`, once a label was seen."""
 
     table: Table
     path: Path
@@ -83,7 +83,6 @@ def read_file(
         binding = _with_row_names(bind(draft.table, mapping, source.columns), draft.path)
         checker = ChunkChecker(draft.table, given=binding.rules, now=now, all_rows=all_rows)
         draft.raw = checker.raw
-        draft.label_days = binding.label_days
         _write_cast(draft, source, binding, checker, progress, now=now)
         _note_ragged(draft)
     except SourceProblem as problem:
@@ -117,6 +116,8 @@ def _write_cast(
     try:
         for chunk in source.chunks(draft.ragged):
             cast = _settle_labels(binding, _cast_chunk(draft, binding, chunk), now=now)
+            if binding.label_days is not None and cast["fraud"].null_count < cast.num_rows:
+                draft.label_days = binding.label_days
             if cast.num_rows:
                 checker.check(cast, cast.column("_row").to_numpy(), draft.findings)
                 cast = _settle_balances(draft, binding, cast)

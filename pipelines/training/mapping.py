@@ -84,6 +84,11 @@ class ColumnRule(BaseModel):
     def _is_usable(self) -> ColumnRule:
         if sum(given is not None for given in (self.column, self.constant, self.columns, self.row)) != 1:
             raise ValueError("give either column or constant (or, for texts, row; for extras, columns)")
+        if self.unit is not None and self.format is not None:
+            raise ValueError("unit reads numbers and format reads texts: give one of them")
+        idle = sorted(self.model_fields_set - {"row"}) if self.row is not None else []
+        if idle:
+            raise ValueError(f"row makes the text itself: {idle[0]} does not apply")
         if self.since is not None and self.unit is None:
             raise ValueError("since needs the unit of the numbers that count from it")
         if self.columns is not None:
@@ -114,7 +119,8 @@ ImportMapping = Mapping[str, TableMapping]
 @dataclass(frozen=True)
 class Binding:
     """How one file fills one table: a rule per canonical column found, and the columns kept as they are.
-    label_days: labels come without any moment and are taken as known so long after their trade; None: they have one."""
+    label_days: labels, where there are any, have no moment and are taken as known so long after their trade; None: the
+    file gives their moments, or has no column of labels."""
 
     rules: Mapping[str, ColumnRule]
     extras: tuple[str, ...]
@@ -160,6 +166,25 @@ def _rule(where: str, kind: Kind, entry: object) -> ColumnRule:
         raise MappingError(f"{where}: {reasons}") from error
 
 
+def shared(table: Table, mapping: TableMapping) -> dict[str, ColumnRule]:
+    """The mapping with each zone, format and unit that is given for a user's column in every rule that reads it."""
+    zones = {rule.column: rule.timezone for rule in mapping.values() if rule.timezone}
+    formats = {rule.column: rule.format for rule in mapping.values() if rule.format}
+    units: Units = {rule.column: (rule.unit, rule.since) for rule in mapping.values() if rule.unit}
+    dated = {column.name for column in table.columns if column.kind in FITS["format"]}
+    timed = {column.name for column in table.columns if column.kind in FITS["unit"]}
+    return {
+        name: rule.model_copy(
+            update={
+                "timezone": rule.timezone or zones.get(rule.column),
+                "format": rule.format or (formats.get(rule.column) if name in dated else None),
+                **_unit_of(rule, units if name in timed else {}),
+            }
+        )
+        for name, rule in mapping.items()
+    }
+
+
 def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding:
     """Match a file's ``columns`` with ``table``: mapped ones, those already named as the table's, extras.
 
@@ -171,21 +196,7 @@ def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding
         for read in rule.read:
             if read not in columns:
                 raise _missing(read, f"映射到 {name}", f"mapped to {name}", columns)
-    zones = {rule.column: rule.timezone for rule in mapping.values() if rule.timezone}
-    formats = {rule.column: rule.format for rule in mapping.values() if rule.format}
-    units: Units = {rule.column: (rule.unit, rule.since) for rule in mapping.values() if rule.unit}
-    dated = {column.name for column in table.columns if column.kind in FITS["format"]}
-    timed = {column.name for column in table.columns if column.kind in FITS["unit"]}
-    rules = {
-        name: rule.model_copy(
-            update={
-                "timezone": rule.timezone or zones.get(rule.column),
-                "format": rule.format or (formats.get(rule.column) if name in dated else None),
-                **_unit_of(rule, units if name in timed else {}),
-            }
-        )
-        for name, rule in mapping.items()
-    }
+    rules = shared(table, mapping)
     for column in table.columns:
         if column.name in rules:
             continue
@@ -196,15 +207,13 @@ def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding
     used = {read for rule in rules.values() for read in rule.read} | OWN_COLUMNS
     extras = tuple(sorted(column for column in columns if column not in used))
     _refuse_clashes(table, extras)
-    unlabelled = "fraud" not in rules or "fraud_known_at" in rules
-    return Binding(rules=rules, extras=extras, label_days=None if unlabelled else LABEL_DAYS)
+    lacks_moments = "fraud" in rules and "fraud_known_at" not in rules
+    return Binding(rules=rules, extras=extras, label_days=LABEL_DAYS if lacks_moments else None)
 
 
-def _unit_of(
-    rule: ColumnRule, units: Mapping[str | None, tuple[Unit | None, date | None]]
-) -> dict[str, object]:
+def _unit_of(rule: ColumnRule, units: Units) -> dict[str, object]:
     unit, since = units.get(rule.column, (None, None))
-    return {} if rule.unit or unit is None else {"unit": unit, "since": since}
+    return {} if rule.unit or rule.format or unit is None else {"unit": unit, "since": since}
 
 
 FILL_ZH = "；数据中没有时，可在映射文件中写 { constant = … }，没有编号的行可写 { row = … }"

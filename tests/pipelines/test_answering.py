@@ -116,6 +116,20 @@ def test_the_mapping_of_an_import_reads_a_file_without_outcomes(workspace, tmp_p
     assert batch.spine["trade_id"].to_pylist() == [row["trade_id"] for row in rows]
 
 
+def test_a_zone_given_beside_the_label_reads_a_file_without_labels(workspace, tmp_path):
+    """A zone that only the label's rule gives for the column of times holds for the trade's own moment too."""
+    row = file_rows(workspace, workspace.tables.read("trades").slice(0, 1))[0]
+    moment = row.pop("submitted_at")
+    mapping = {
+        "submitted_at": ColumnRule(column="when"),
+        "fraud_known_at": ColumnRule(column="when", timezone="UTC", plus_days=7),
+    }
+    path, catalogue = tmp_path / "naive.parquet", workspace_catalogue(workspace.tables)
+    pq.write_table(pa.Table.from_pylist([row | {"when": moment.replace(tzinfo=None)}]), path)
+    batch = answering.read_batch(path, mapping=mapping, catalogue=catalogue, now=TODAY)
+    assert batch.spine["submitted_at"].to_pylist() == [moment]
+
+
 def test_rows_without_ids_of_a_later_file_are_not_taken_for_stored_trades(workspace, tmp_path):
     """Two files whose rows are named by their place share no trade; one file read twice is the same trades."""
     rows = file_rows(workspace, workspace.tables.read("trades").slice(0, 4))

@@ -256,6 +256,7 @@ def test_a_label_without_a_moment_keeps_the_one_stored(tmp_path: Path) -> None:
     assert world.load(again, now=fifth).tables[0].updated == 2
     assert [row["fraud_known_at"] for row in world.rows()] == [datetime(2025, 1, 3, tzinfo=UTC), fifth, fifth]
     result = world.load(again, now=late).tables[0]
-    assert (result.updated, result.unchanged) == (0, 3)
+    assert (result.updated, result.unchanged, result.label_days) == (0, 3, 30)
+    assert world.load(world.csv(trades(3, **young, fraud=[None] * 3))).tables[0].label_days is None
     world.load(world.csv(trades(3, **young, fraud=["yes", "no", "yes"])), now=late)
     assert [row["fraud_known_at"].day for row in world.rows()] == [3, 5, 31]

@@ -73,6 +73,8 @@ class TestMappingFile:
             ("[trades]\nface_value_cny = { column = 'A', words = { a = 'b' } }", "words does not apply"),
             ("[trades]\nsubmitted_at = { column = 'A', timezone = 'Mars/Base' }", "unknown timezone"),
             ("[trades]\nsubmitted_at = { column = 'A', format = '%Y %z' }", "zone"),
+            ("[trades]\nsubmitted_at = { column = 'A', format = '%Y', unit = 'days' }", "give one of them"),
+            ("[trades]\ntrade_id = { row = 'A', words = { a = 'b' } }", "words does not apply"),
         ],
     )
     def test_a_wrong_mapping_names_what_is_wrong(self, tmp_path: Path, text: str, message: str) -> None:
