@@ -28,6 +28,16 @@ NO_RULES = RuleBook()
 LEAST_UNSEEN = 1_000
 """Trades from which the share of each decision can be told."""
 
+THRESHOLDS_FROM = "thresholds_from"
+OWN_YOUNG, GAP_OF_JUDGED, JUDGED_TRADES = (
+    "own_young_trades",
+    "judged_model_label_gap",
+    "judged_model_and_trades",
+)
+"""Metadata of a model: which trades its thresholds were learned on, and by which model's probabilities. Only the first
+are the serving model's own. The last, where labels have no delay, are learned on the trades that judge, so that the
+judged shares flatter and those of the serving model may differ from them."""
+
 STRETCHES = 4
 """Limits on shares hold in each of so many stretches of the trades that thresholds are learned on, so that they hold in
 a month that differs from these as much as they do among themselves."""
@@ -107,8 +117,8 @@ def serving_model(
     rules: RuleBook = NO_RULES,
 ) -> FraudModel:
     """The model that will serve: number of trees and calibrator from trades whose label has matured, then fitted again
-    with what the younger ones already tell. Its thresholds are its own, from those younger ones: it has seen their
-    early labels, which is little beside what another model's probabilities differ by."""
+    with what the younger ones already tell. Its thresholds are its own, from those younger ones where they are enough:
+    it has seen their early labels, which is little beside what another model's probabilities differ by."""
     model = fit(examples.rows(split.final), registry=registry, settings=settings)
     early = early_of(examples, split)
     if early.fraud.any():
@@ -166,8 +176,10 @@ def rationed_judge(
     """The model fitted on ``split.train`` with thresholds from the label gap behind it, or, where that is too short,
     from the judged trades themselves."""
     unseen = _behind(examples, split.train) & (examples.submitted_at < split.cut)
-    later = unseen if unseen.sum() >= LEAST_UNSEEN else examples.submitted_at >= split.cut
-    return judged.with_thresholds(_thresholds(judged, examples.rows(np.flatnonzero(later)), settings, rules))
+    has_gap = unseen.sum() >= LEAST_UNSEEN
+    later = np.flatnonzero(unseen if has_gap else examples.submitted_at >= split.cut)
+    thresholds = _thresholds(judged, examples.rows(later), settings, rules)
+    return _with_thresholds(judged, thresholds, learned_from=GAP_OF_JUDGED if has_gap else JUDGED_TRADES)
 
 
 def rationed(
@@ -180,15 +192,23 @@ def rationed(
     rules: RuleBook = NO_RULES,
 ) -> FraudModel:
     """The model that will serve with thresholds from the trades after ``split.final``, which are too young for a label;
-    those of ``judged`` where they are too few."""
+    those of ``judged`` where they are too few, as in a table labelled as a whole. Its metadata say which
+    (THRESHOLDS_FROM)."""
     unseen = _behind(examples, split.final)
     if unseen.sum() < LEAST_UNSEEN:
-        return final.with_thresholds(judged.thresholds)
-    return final.with_thresholds(_thresholds(final, examples.rows(np.flatnonzero(unseen)), settings, rules))
+        return _with_thresholds(final, judged.thresholds, learned_from=judged.metadata.get(THRESHOLDS_FROM))
+    thresholds = _thresholds(final, examples.rows(np.flatnonzero(unseen)), settings, rules)
+    return _with_thresholds(final, thresholds, learned_from=OWN_YOUNG)
+
+
+def _with_thresholds(model: FraudModel, thresholds: Thresholds, *, learned_from: object) -> FraudModel:
+    metadata = {**model.metadata, THRESHOLDS_FROM: learned_from}
+    return replace(model.with_thresholds(thresholds), metadata=metadata)
 
 
 def _behind(examples: Examples, trained: np.ndarray) -> np.ndarray:
-    """Whether trades (n,) came after the newest of the rows ``trained``: a model fitted on these has not seen them."""
+    """Whether trades (n,) came after the newest of the rows ``trained``. Of these a model fitted on those rows has seen
+    early labels at most."""
     return examples.submitted_at > examples.submitted_at[trained].max()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from unittest.mock import patch
 
@@ -131,8 +132,8 @@ def test_a_changed_weight_waits_for_the_next_training(
 def test_with_few_young_trades_the_judged_models_thresholds_serve(
     examples: Examples, split: Split, final: FraudModel
 ) -> None:
-    """Where nothing is younger than the training, the thresholds of the judged model are taken over."""
-    judged = final.with_thresholds(Thresholds(hold_fen=7.0, review_fen=8.0, refuse_fen=9.0))
+    """Where nothing is younger than the training, the thresholds of the judged model are taken over, and the metadata
+    say what they were learned on; otherwise that they are the model's own."""
     known = examples.rows(split.final)
     everything = Split(
         train=split.train,
@@ -142,8 +143,18 @@ def test_with_few_young_trades_the_judged_models_thresholds_serve(
         maturity=split.maturity,
         label_gap=split.label_gap,
     )
-    model = fraud.rationed(final, judged=judged, examples=known, split=everything, settings=TIGHT)
-    assert model.thresholds == judged.thresholds
+    behind = np.flatnonzero(known.submitted_at < split.cut)
+    for trained, learned_from in (
+        (behind, fraud.JUDGED_TRADES),
+        (behind[: -fraud.LEAST_UNSEEN - 1], fraud.GAP_OF_JUDGED),
+    ):
+        parts = replace(everything, train=trained)
+        judged = fraud.rationed_judge(final, known, parts, TIGHT)
+        model = fraud.rationed(final, judged=judged, examples=known, split=parts, settings=TIGHT)
+        assert model.thresholds == judged.thresholds
+        assert model.metadata[fraud.THRESHOLDS_FROM] == learned_from
+    own = fraud.rationed(final, judged=judged, examples=examples, split=split, settings=TIGHT)
+    assert own.metadata[fraud.THRESHOLDS_FROM] == fraud.OWN_YOUNG
 
 
 def test_the_judged_model_never_learns_from_the_future(examples: Examples, split: Split) -> None:
