@@ -43,8 +43,8 @@ class Cases:
     """n trades of a period in log order, (n,) each.
 
     Times int64 µs UTC, UNKNOWN where there is none; money int64 fen; texts object, None where unknown. at_risk_fen:
-    what would be paid: the logged offer, or the face value where none is logged. accepted, fraud: 1, 0 or NaN.
-    let_through: NaN where the trade was not drawn. place: row of the stored table.
+    what would be paid: the logged offer, or the face value where none is logged (not ``priced``). accepted,
+    fraud: 1, 0 or NaN. let_through: NaN where the trade was not drawn. place: row of the stored table.
     """
 
     place: np.ndarray
@@ -64,6 +64,7 @@ class Cases:
     submitted_at: np.ndarray
     face_value_fen: np.ndarray
     at_risk_fen: np.ndarray
+    priced: np.ndarray
     accepted: np.ndarray
     fraud: np.ndarray
     fraud_known_at: np.ndarray
@@ -146,6 +147,7 @@ def cases_of(trades: pa.Table, *, place: np.ndarray, catalogue: Catalogue) -> Ca
         submitted_at=microseconds(trades["submitted_at"]),
         face_value_fen=face,
         at_risk_fen=np.rint(face * np.where(np.isfinite(rate), rate, 1.0)).astype(np.int64),
+        priced=np.isfinite(rate),
         accepted=_number(trades["accepted"]),
         fraud=_number(trades["fraud"]),
         fraud_known_at=_time(trades["fraud_known_at"]),

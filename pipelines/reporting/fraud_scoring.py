@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,24 +117,40 @@ def answered(
     cases: Cases, *, champion: Champion, features: StoredFeatures, terms: Terms, progress: Progress
 ) -> Computed:
     """The champion's answers about all trades."""
-    parts = []
+    parts: list[Computed] = []
+    rows: list[np.ndarray] = []
     for chunk in features.chunks(cases.place):
-        parts.append(_answered(cases, chunk, champion=champion, terms=terms))
+        for part in _by_offer(cases, chunk):
+            parts.append(_answered(cases, part, champion=champion, terms=terms))
+            rows.append(part.rows)
         progress(int(chunk.rows[-1]) + 1, len(cases))
+    order = np.argsort(np.concatenate(rows))
     columns = ("probability", "action", "modelled", "saving_fen", "priority_fen", "new_seller")
+    followed = _together([part.followed for part in parts], champion.followed)
+    reasons = [reasons for part in parts for reasons in part.reasons]
     return Computed(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns},
-        followed=_together([part.followed for part in parts], champion.followed),
-        reasons=[reasons for part in parts for reasons in part.reasons],
+        **{name: np.concatenate([getattr(part, name) for part in parts])[order] for name in columns},
+        followed={name: column[order] for name, column in followed.items()},
+        reasons=[reasons[place] for place in order],
     )
 
 
+def _by_offer(cases: Cases, chunk: Chunk) -> Iterator[Chunk]:
+    """The trades with a logged offer, and those without: all of one part have thresholds of one kind."""
+    priced = cases.priced[chunk.rows]
+    for own in (priced, ~priced):
+        if own.any():
+            yield Chunk(chunk.rows[own], {name: column[own] for name, column in chunk.columns.items()})
+
+
 def _answered(cases: Cases, chunk: Chunk, *, champion: Champion, terms: Terms) -> Computed:
+    """The champion's answers about trades that all have a logged offer, or none."""
     columns = champion.known(chunk.columns)
+    priced = bool(cases.priced[chunk.rows[0]])
     found = verdicts(
         model=champion.model,
         columns=columns,
-        payout_fen=cases.at_risk_fen[chunk.rows],
+        payout_fen=cases.at_risk_fen[chunk.rows] if priced else None,
         face_value_fen=cases.face_value_fen[chunk.rows],
         costs=terms.costs,
         decision=terms.decision,

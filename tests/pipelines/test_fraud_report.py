@@ -7,7 +7,7 @@ import csv
 import io
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,9 +18,11 @@ import pytest
 from markupsafe import escape
 
 from features.catalogue import load_catalogue
+from features.definitions import FEATURES
 from features.entities import LINK_CAPS
 from features.tables import TRADES
 from models.evaluation.fraud_intervals import wilson
+from models.fraud.capacity import NEVER_FEN
 from models.fraud.decision import action_costs_fen
 from models.fraud.labels import Label
 from models.policy import DecisionCosts
@@ -42,12 +44,14 @@ from pipelines.reporting.fraud_report import PARTS, page_of, sections_of, write_
 from pipelines.reporting.fraud_ring_section import rings
 from pipelines.reporting.fraud_rings import LARGEST, find_rings
 from pipelines.reporting.fraud_rules import rules
-from pipelines.reporting.fraud_scoring import LOGGED, MODELLED, QUOTED, Computed, said_of
+from pipelines.reporting.fraud_scoring import LOGGED, MODELLED, QUOTED, Computed, answered, said_of
 from pipelines.reporting.fraud_trust import reference_of, stability
 from pipelines.reporting.page import Prose, Section, tables_of
 from pipelines.reporting.ring_drawing import APART, Node, draw, layout
 from pipelines.reporting.tables import Column, Table, Words, china_time
 from pipelines.screening.history import RuleFigures, RuleTest
+from pipelines.stored_features import StoredFeatures, stored_training_set
+from pipelines.terms import terms_of
 from pipelines.workspace import Workspace
 from tests.conftest import TODAY
 
@@ -550,6 +554,34 @@ def test_the_champions_own_answers_are_in_sample_where_it_was_fitted(material):
     text = page_of(quoted, written, now=TODAY)
     assert f"IN-SAMPLE: {size:,} trades" in text
     assert "IN-SAMPLE: the figures below" in text
+
+
+def test_trades_without_an_offer_are_decided_as_when_they_are_scored(home, material):
+    """Their thresholds are those for the face value, beside others with an offer; all keep their place."""
+    workspace = Workspace.open(home)
+    some = np.arange(0, len(material.cases), 40)
+    own = {field.name: getattr(material.cases, field.name)[some] for field in fields(Cases)}
+    mixed = replace(Cases(**own), priced=np.arange(len(some)) % 2 == 0)
+    never = (NEVER_FEN,) * 3
+    model = replace(
+        material.champion.model, thresholds=replace(material.champion.model.thresholds, unpriced=never)
+    )
+    found = answered(
+        mixed,
+        champion=replace(material.champion, model=model),
+        features=StoredFeatures(
+            workspace=workspace,
+            built=stored_training_set(workspace, progress=silent),
+            names=FEATURES.names(),
+            former=tuple(material.champion.pins.values()),
+        ),
+        terms=terms_of(workspace),
+        progress=silent,
+    )
+    np.testing.assert_array_equal(found.probability, material.said.computed[some])
+    assert (found.modelled[mixed.priced] == material.said.modelled[some][mixed.priced]).all()
+    assert (found.modelled[~mixed.priced] == "pay").all()
+    assert (material.said.modelled[some][~mixed.priced] != "pay").any()
 
 
 def test_what_the_trial_of_rules_says_of_itself_is_shown(material):
