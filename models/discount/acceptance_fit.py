@@ -52,9 +52,9 @@ def fit_acceptance(
     known = slope_error <= MOST_SLOPE_ERROR
     place_inputs = place_encoding(columns, [name for name in names if name not in UNDIRECTED])
     place_columns = place_matrix(columns, place_inputs, resale)
-    distance = offered_rate - resale.anchor_rate
-    usual_offer, usual_distance = fit_usual_offer(place_columns, place_inputs, distance, settings)
-    usual = resale.anchor_rate + usual_distance
+    usual_offer, usual = None, resale.mean
+    if known:
+        usual_offer, usual = _usual_offer(place_columns, place_inputs, resale, offered_rate, settings)
     pooled, links = fit_pooled(
         context=context,
         resale=resale,
@@ -89,6 +89,18 @@ def fit_acceptance(
         slope_inputs=None if slope is None else slope_inputs,
         slope=slope,
     )
+
+
+def _usual_offer(
+    inputs: np.ndarray,
+    encoding: Encoding,
+    resale: ResaleEstimate,
+    offered_rate: np.ndarray,
+    settings: BoosterSettings,
+) -> tuple[lightgbm.Booster, np.ndarray]:
+    """The trees of the usual offer, and the rate (n,) that they say for each of the log's offers."""
+    trees, distance = fit_usual_offer(inputs, encoding, offered_rate - resale.anchor_rate, settings)
+    return trees, resale.anchor_rate + distance
 
 
 def _recent(log: _Decisions, grown: _Pair, submitted_at: np.ndarray) -> Recent:

@@ -238,13 +238,7 @@ def _learned(
     settings: Settings,
 ) -> Thresholds:
     days = len(np.unique(unseen.submitted_ms // DAY_MS))
-    decided = decide(
-        probability=probability,
-        payout_fen=payout_fen,
-        face_value_fen=unseen.face_value_fen,
-        costs=settings.costs,
-        decision=settings.decision,
-    )
+    decided = _decided(probability, unseen, settings, payout_fen=payout_fen, thresholds=None)
     return learned_thresholds(
         weighed_cost_fen=decided.weighed_cost_fen,
         most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
@@ -275,7 +269,9 @@ def judged(model: FraudModel, examples: Examples, settings: Settings) -> Judged:
         probability=probability,
         submitted_at=examples.submitted_ms,
         seller_id=examples.seller_id,
-        action=_decided(probability, examples, settings, thresholds=model.thresholds).action,
+        action=_decided(
+            probability, examples, settings, payout_fen=examples.at_risk_fen, thresholds=model.thresholds
+        ).action,
         payout_fen=examples.at_risk_fen,
         face_value_fen=examples.face_value_fen,
         weight=taught_by(examples).weight,
@@ -306,15 +302,26 @@ def alerts_per_day(judged: Judged, settings: Settings) -> int:
 
 def decisions(model: FraudModel, examples: Examples, settings: Settings) -> Decisions:
     """What the model would have done with each example."""
-    return _decided(model.probability(examples.columns), examples, settings, thresholds=model.thresholds)
+    return _decided(
+        model.probability(examples.columns),
+        examples,
+        settings,
+        payout_fen=examples.at_risk_fen,
+        thresholds=model.thresholds,
+    )
 
 
 def _decided(
-    probability: np.ndarray, examples: Examples, settings: Settings, *, thresholds: Thresholds
+    probability: np.ndarray,
+    examples: Examples,
+    settings: Settings,
+    *,
+    payout_fen: np.ndarray,
+    thresholds: Thresholds | None,
 ) -> Decisions:
     return decide(
         probability=probability,
-        payout_fen=examples.at_risk_fen,
+        payout_fen=payout_fen,
         face_value_fen=examples.face_value_fen,
         costs=settings.costs,
         decision=settings.decision,
