@@ -175,10 +175,11 @@ def score(
     terms: Terms,
     payout_fen: np.ndarray | None = None,
     worth_paying: np.ndarray | None = None,
+    explain_paid: bool = True,
 ) -> Scores:
     """Score n trades for fraud; payout_fen (n,) is what would be paid, None: nobody says, and the face value is at
     risk. worth_paying (n,) bool: whether an honest trade is worth its price, without which none is let through at
-    random; None: all are."""
+    random; None: all are. explain_paid: see :func:`models.fraud.verdicts.verdicts`."""
     judged = verdicts(
         model=models.fraud,
         columns=as_trained(asked.columns, models.fraud_pins),
@@ -187,6 +188,7 @@ def score(
         costs=terms.costs,
         decision=terms.decision,
         profile=terms.profile,
+        explain_paid=explain_paid,
     )
     draws = let_through(
         action=judged.action,
@@ -256,7 +258,14 @@ def quote(asked: Asked, *, models: ModelPair, terms: Terms) -> Answers:
         for found, partial in zip(price, special.partial.tolist(), strict=True)
     ]
     payout = payout_fen(face, rate)
-    scores = score(asked, payout_fen=payout, models=models, terms=terms, worth_paying=~no_offer)
+    scores = score(
+        asked,
+        payout_fen=payout,
+        models=models,
+        terms=terms,
+        worth_paying=~no_offer,
+        explain_paid=False,  # a quote is awaited; why a paid trade has its score is told when somebody asks
+    )
     unknown = np.full(size, np.nan)
     return Answers(
         rate=rate,

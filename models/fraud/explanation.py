@@ -35,7 +35,8 @@ class Signal:
 @dataclass(frozen=True)
 class FamilyExplanation:
     """What one family of features adds to the log-odds, with its strongest signals in the direction of the family.
-    reason: how the family is put to a seller; named: whether it is, as far as the model alone decides."""
+    reason: how the family is put to a seller; named: whether it is, as far as the model alone decides and
+    unless the trade is simply paid."""
 
     family: str
     log_odds: float

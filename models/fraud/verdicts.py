@@ -49,12 +49,14 @@ def verdicts(
     costs: Costs,
     decision: DecisionCosts,
     profile: Profile,
+    explain_paid: bool = False,
 ) -> Verdicts:
     """Judge n trades; columns are the features as the model knows them, amounts int64 fen; payout_fen None: nobody says
     what would be paid, and the face value is at risk.
 
-    Families of features are looked for only where a trade is riskier than the average one: there is no sign of risk
-    to be named about the others.
+    Families of features are looked for only where a trade is riskier than the average one and not simply paid, or with
+    ``explain_paid`` paid ones too: there is no sign of risk to be named about the others. Looking costs more than the
+    probability itself.
     """
     size = len(face_value_fen)
     matrix = None if model is None else model.matrix(columns)
@@ -81,7 +83,8 @@ def verdicts(
     if model is None or matrix is None:
         risks: list[tuple[Reason, ...]] = [(NO_FRAUD_SCORE,)] * size
     else:
-        risks = _risks(model, matrix, columns, probability, handled.action)
+        risky = (probability > model.base_rate) & (explain_paid | (handled.action != "pay"))
+        risks = _risks(model, matrix, columns, handled.action, risky=np.flatnonzero(risky).tolist())
     reasons = [
         found if person is None else (person, *found)
         for person, found in zip(handled.reasons, risks, strict=True)
@@ -90,11 +93,10 @@ def verdicts(
 
 
 def _risks(
-    model: FraudModel, matrix: np.ndarray, columns: Columns, probability: np.ndarray, action: np.ndarray
+    model: FraudModel, matrix: np.ndarray, columns: Columns, action: np.ndarray, *, risky: list[int]
 ) -> list[tuple[Reason, ...]]:
-    """The reasons of decisions that a profile has had its say in."""
+    """The reasons of decisions that a profile has had its say in; families are looked for in the risky rows."""
     reasons: list[tuple[Reason, ...]] = [(WITHOUT_SIGNALS[one],) for one in action]
-    risky = np.flatnonzero(probability > model.base_rate).tolist()
     if not risky:
         return reasons
     named = reason_codes(model.contributions_of(matrix[risky]), columns, risky)

@@ -155,6 +155,7 @@ def _answered(cases: Cases, chunk: Chunk, *, champion: Champion, terms: Terms) -
         costs=terms.costs,
         decision=terms.decision,
         profile=terms.profile,
+        explain_paid=True,
     )
     before = columns[NEW_SELLER]
     return Computed(

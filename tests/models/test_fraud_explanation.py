@@ -81,6 +81,7 @@ def _told(model: FraudModel, columns: dict[str, np.ndarray]) -> tuple[Reason, ..
         costs=Costs(),
         decision=DecisionCosts(),
         profile="medium",
+        explain_paid=True,
     )
     general = {PERSON_DECIDES, PERSON_CONFIRMS, PERSON_REFUSES, *WITHOUT_SIGNALS.values()}
     return tuple(reason for reason in found.reasons[0] if reason not in general)

@@ -33,6 +33,7 @@ def _judge(
     *,
     face_fen: np.ndarray,
     profile: Profile = "head",
+    explain_paid: bool = False,
     **costs: float,
 ) -> Verdicts:
     return verdicts(
@@ -43,6 +44,7 @@ def _judge(
         costs=Costs(),
         decision=DecisionCosts.model_validate(costs),
         profile=profile,
+        explain_paid=explain_paid,
     )
 
 
@@ -138,6 +140,20 @@ def test_what_is_no_riskier_than_average_has_no_sign_of_risk(model: FraudModel) 
     named = [found.reasons[row] for row in np.flatnonzero(found.action == "refuse")]
     assert named
     assert all(reasons[0].code not in ("NO_RISK_SIGNALS", "AMOUNT_AT_RISK") for reasons in named)
+
+
+def test_why_a_paid_trade_has_its_score_is_told_only_when_asked_for(model: FraudModel) -> None:
+    """A paid trade has no sign of risk worth telling its seller, however its probability came about; asked for, its
+    families are named. What is not paid has the same reasons either way."""
+    columns, face = market(2_000, seed=6).columns, np.full(2_000, 5_000)
+    briefly = _judge(model, columns, face_fen=face)
+    asked = _judge(model, columns, face_fen=face, explain_paid=True)
+    paid = np.flatnonzero(briefly.action == "pay").tolist()
+    assert {briefly.reasons[row] for row in paid} == {(NO_RISK_SIGNALS,)}
+    assert any(asked.reasons[row] != (NO_RISK_SIGNALS,) for row in paid)
+    waiting = np.flatnonzero(briefly.action != "pay").tolist()
+    assert waiting
+    assert [briefly.reasons[row] for row in waiting] == [asked.reasons[row] for row in waiting]
 
 
 def test_the_models_thresholds_ration_its_decisions(model: FraudModel) -> None:
