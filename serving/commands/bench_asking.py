@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 HOST = "127.0.0.1"
 MOST_WAITING_SECONDS = 60.0
@@ -26,6 +27,8 @@ MOST_WAITING_SECONDS = 60.0
 MOST_LOST = 100
 """Connections that may be lost before the load gives up."""
 RECEIVE = 1 << 18
+FRESH = "--a-fresh-word--"
+"""Wherever a body has this word, each request has one of its own, that no other run has either."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
 
 
@@ -50,12 +53,19 @@ def ask(
     Raises ServerStuck.
     """
     lines = Path(bodies).read_bytes().splitlines()
-    questions = islice(cycle([request_bytes(path, headers, line) for line in lines]), requests)
+    questions = islice(freshened([request_bytes(path, headers, line) for line in lines]), requests)
     with ExitStack() as stack:
         kept = stack.enter_context(Path(keep).open("wb")) if keep else None
         heard = Heard(kept=kept)
         _Asking(port=port, questions=enumerate(questions), heard=heard).run(connections, seconds)
     return heard.figures()
+
+
+def freshened(questions: Sequence[bytes]) -> Iterator[bytes]:
+    """The questions in turn without end, with words of their own for FRESH."""
+    word, run = FRESH.encode(), uuid4().hex[:7]
+    for place, question in enumerate(cycle(questions)):
+        yield question.replace(word, b"%s-%08x" % (run.encode(), place))
 
 
 def request_bytes(path: str, headers: Mapping[str, str], body: bytes) -> bytes:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serving.commands.bench_asking import write_lines
+from serving.commands.bench_asking import FRESH, write_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +46,23 @@ def submission_of(trade: Mapping[str, Any]) -> dict[str, Any]:
     if trade["extras"]:
         body["extras"] = json.loads(trade["extras"])
     return body
+
+
+def fresh_submission(trade: Mapping[str, Any], number: int = 0) -> dict[str, Any]:
+    """A submission like a stored trade's, of another card each time it is asked about: the same card again and again
+    is what thieves submit. number: its place in a request that asks about several."""
+    body = submission_of(trade)
+    if "card_fingerprint" in body["card"]:
+        body["card"]["card_fingerprint"] = f"{FRESH}-{number}"
+    return body
+
+
+def write_fresh_submissions(*, home: str, rows: int) -> dict[str, Any]:
+    """A file with the newest trades as submissions of fresh cards."""
+    from pipelines.workspace import Workspace
+
+    trades = newest_trades(Workspace.open(Path(home)), rows).to_pylist()
+    return {"file": write_lines(Path(home) / "fresh.jsonl", [fresh_submission(trade) for trade in trades])}
 
 
 def write_questions(*, home: str, folder: str, rows: int, batch: int) -> dict[str, Any]:
@@ -104,7 +121,7 @@ class Questions:
 
     def submissions(self, places: Sequence[int]) -> dict[str, Any]:
         """A submission, or a batch of them."""
-        bodies = [submission_of(self._trades[place]) for place in places]
+        bodies = [fresh_submission(self._trades[place], number) for number, place in enumerate(places)]
         return bodies[0] if len(bodies) == 1 else {"submissions": bodies}
 
     def boosters(self, places: Sequence[int]) -> dict[str, Any]:

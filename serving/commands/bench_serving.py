@@ -17,7 +17,7 @@ import typer
 from serving.commands import bench_http
 from serving.commands.bench_asking import quantile
 from serving.commands.bench_processes import child
-from serving.commands.bench_rows import newest_trades, submission_of, write_questions
+from serving.commands.bench_rows import newest_trades, submission_of, write_fresh_submissions, write_questions
 from serving.commands.bench_workspace import trained_home
 from serving.refusals import Refusal
 
@@ -29,6 +29,8 @@ ROWS = 2_000
 BATCH = 500
 WARM_UP = 100
 SOAK_CONNECTIONS = 8
+SOAK_ROWS = 20_000
+"""More sellers than rows enough for seconds have: nobody sells a card every few seconds for minutes."""
 _STAGES = re.compile(r'^huika_stage_seconds_(sum|count)\{[^}]*stage="(\w+)"[^}]*\} (\S+)$', re.MULTILINE)
 
 Home = Annotated[
@@ -256,10 +258,10 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
 def soaked(home: Path, *, minutes: int, workers: int) -> list[dict[str, Any]]:
     """Figures of each minute of lasting load on this service, with its memory at the minute's end."""
     found = []
+    written = child(write_fresh_submissions, what="writing the submissions", home=str(home), rows=SOAK_ROWS)
     with bench_http.huika(home, workers=workers) as running:
         for minute in range(1, minutes + 1):
-            bodies = str(home / "submissions.jsonl")
-            asked = running.asked("/v1/quotes", bodies, connections=SOAK_CONNECTIONS, seconds=60.0)
+            asked = running.asked("/v1/quotes", written["file"], connections=SOAK_CONNECTIONS, seconds=60.0)
             found.append({"minute": minute, "memory_mb": running.memory_mb()} | asked)
     return found
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
 from serving.api.schemas import Submission
 from serving.commands.bench_asking import (
+    FRESH,
     ServerStuck,
     ask,
     body_of,
+    freshened,
     histogram,
     quantile,
     request_bytes,
@@ -95,6 +98,15 @@ def test_every_question_is_asked_once_and_answered_with_its_own_body(echo, tmp_p
     assert all(json.loads(body)["n"] == int(place) % 7 for place, _, body in kept)
     assert sum(found["histogram_ms"].values()) == 20
     assert 0 < found["ms"]["p50"] <= found["ms"]["p99"] <= found["ms"]["max"]
+
+
+def test_a_fresh_word_is_another_one_in_each_request_of_each_run():
+    """It takes as many bytes as it stands for, so the length of a request stays true."""
+    asked = [request_bytes("/v1/quotes", {}, f'{{"n":"{FRESH}-0"}}'.encode()), b"none"]
+    runs = [list(islice(freshened(asked), 6)) for _ in range(2)]
+    assert {len(request) for request in runs[0][::2]} == {len(asked[0])}
+    assert len({*runs[0][::2], *runs[1][::2]}) == 6
+    assert runs[0][1] == b"none"
 
 
 def test_time_ends_a_load_that_is_not_through(echo, tmp_path):
