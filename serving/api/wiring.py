@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -42,6 +41,7 @@ from serving.api.access.logs import install_json_logs
 from serving.api.board import PriceBoards
 from serving.api.canary import Canary, CanaryParts
 from serving.api.checkpoints import Checkpoints
+from serving.api.collecting import Collecting, collect_little
 from serving.api.desk import Desk
 from serving.api.engine import Engine
 from serving.api.freshness import Freshness
@@ -52,10 +52,6 @@ from serving.api.shadow import Shadow
 from serving.api.tracing import tracing_of
 from serving.api.trade_watch import ANSWER_SECONDS, TradeWatch
 from serving.options import DEFAULT_HOME
-
-COLLECTED_AFTER = (50_000, 20, 20)
-"""New objects before the collector looks at them, and how often before it looks at the older ones: a quote makes some
-thousand objects and hardly a cycle, and with the usual 700 a fifteenth of a quote's time went into looking."""
 
 STATES_SECONDS = 0.25
 """How long a quote waits for the live states; then it is answered without them, and says so."""
@@ -181,14 +177,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.recycling = open_recycling(workspace, pricing=PricingElsewhere(), clock=app.state.desk.clock)
     app.state.access = open_access(workspace, AccessData.open(app.state.desk.data))
     app.state.boards.current(now=app.state.desk.clock())  # the first quote must not wait for first-time work
-    gc.collect()
-    gc.freeze()  # the collector must not walk the start-up objects while a quote waits
-    gc.set_threshold(*COLLECTED_AFTER)
+    collect_little()
     state = app.state
     recovery, parent = build_recovery(workspace), Parent(os.getppid())
     watch = build_trade_watch(workspace, metrics)
     looking = (build_freshness(workspace, metrics), watch, recovery, parent, build_checkpoints(workspace))
-    kept = (state.boards, state.access, state.life, state.canary, state.canary.shadow, *looking)
+    kept = (state.boards, state.access, state.life, state.canary, state.canary.shadow, Collecting(), *looking)
     keepers = [asyncio.create_task(part.keep()) for part in kept]
     yield
     for keeper in keepers:
