@@ -36,6 +36,7 @@ COMPARED = {
     "offer_centre": "offer_centre",
     "no_offer": "no_offer",
     "let_through": "let_through",
+    "reasons": "reasons",
 }
 """Column of ``huika quote``'s answer -> the service's."""
 
@@ -174,13 +175,19 @@ def compared(told: list[dict[str, Any]], answered: Mapping[str, Mapping[str, Any
 
 
 def service_row(quote: Mapping[str, Any]) -> dict[str, Any]:
-    """A quote's figures by the names of :data:`COMPARED`; money in yuan, as in a file."""
-    return {**quote, **quote["resale_rate"], "payout": quote["payout"]["amount_fen"] / 100}
+    """A quote's figures by the names of :data:`COMPARED`; money in yuan and the reasons' codes, as in a file."""
+    reasons = "|".join(reason["code"] for reason in quote["reasons"])
+    return {
+        **quote,
+        **quote["resale_rate"],
+        "payout": quote["payout"]["amount_fen"] / 100,
+        "reasons": reasons,
+    }
 
 
 def print_found(found: Mapping[str, Any]) -> None:
     print(
-        f"{found['equal']:,} of {found['quotes']:,} quotes are equal to the last digit in {len(COMPARED)} figures each"
+        f"{found['equal']:,} of {found['quotes']:,} quotes are equal to the last digit in {len(COMPARED)} columns each"
         f" ({found['degraded']:,} degraded, {found['missing']:,} without an answer)"
     )
     for column, count in found["different"].items():

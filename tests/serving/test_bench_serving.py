@@ -235,6 +235,7 @@ QUOTE = {
     "offer_centre": 0.93,
     "no_offer": False,
     "let_through": None,
+    "reasons": [{"code": "NEW_SELLER"}, {"code": "SPECIAL_PRICE"}],
     "degraded": [],
 }
 ROW = {
@@ -250,6 +251,7 @@ ROW = {
     "offer_centre": 0.93,
     "no_offer": False,
     "let_through": None,
+    "reasons": "NEW_SELLER|SPECIAL_PRICE",
 }
 
 
@@ -262,7 +264,7 @@ def test_equal_quotes_are_equal_and_one_last_bit_is_a_difference():
         other = (
             np.nextafter(value or 0.0, 2)
             if isinstance(value, float | None)
-            else {"pay": "hold"}.get(value, True)
+            else {"pay": "hold", ROW["reasons"]: "NEW_SELLER"}.get(value, True)
         )
         found = compared(told, {"t-1": ROW | {column: other}})
         assert (found["equal"], found["different"]) == (0, {column: 1})
