@@ -37,10 +37,12 @@ def most_shares(decision: DecisionCosts, *, trades_per_day: float) -> np.ndarray
 @dataclass(frozen=True)
 class HonestRefused:
     """How many honest trades may be refused: at most ``most_share`` of those expected among n trades; probability (n,)
-    of fraud."""
+    of fraud. sets: the n rows are so many models' views of the same trades, one behind the other, and the limit holds
+    in each."""
 
     probability: np.ndarray
     most_share: float
+    sets: int = 1
 
 
 def learned_thresholds(
@@ -73,6 +75,7 @@ def learned_thresholds(
     parts = _stretches(known, least, most_share, count=stretches)
     honest_share = None if honest is None else 1.0 - honest.probability[::step][known]
     cost = cost[known]
+    views = np.array_split(np.arange(len(cost)), 1 if honest is None else honest.sets)
     threshold = np.zeros(4)
     for turn in range(MOST_ROUNDS):
         before = threshold.copy()
@@ -81,8 +84,9 @@ def learned_thresholds(
             saving = _saving(cost, threshold, action)
             asked = max(part.price(saving, action) for part in parts)
             if action == REFUSE and honest is not None and honest_share is not None:
-                places_left = _places_within(saving, honest_share, most=honest.most_share)
-                asked = max(asked, _price(saving, places_left))
+                for rows in views:
+                    places_left = _places_within(saving[rows], honest_share[rows], most=honest.most_share)
+                    asked = max(asked, _price(saving[rows], places_left))
             if asked > threshold[action]:
                 threshold[action] = max(asked, haste * threshold[action])
         if np.array_equal(before, threshold):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,14 +29,17 @@ LEAST_UNSEEN = 1_000
 """Trades from which the share of each decision can be told."""
 
 THRESHOLDS_FROM = "thresholds_from"
-OWN_YOUNG, GAP_OF_JUDGED, JUDGED_TRADES = (
+OWN_YOUNG, GAP_OF_JUDGED, JUDGED_TRADES, OWN_SEEN = (
     "own_young_trades",
     "judged_model_label_gap",
     "judged_model_and_trades",
+    "both_models_on_trades_behind_the_judged",
 )
-"""Metadata of a model: which trades its thresholds were learned on, and by which model's probabilities. Only the first
-are the serving model's own. The last, where labels have no delay, are learned on the trades that judge, so that the
-judged shares flatter and those of the serving model may differ from them."""
+"""Metadata of a model: which trades its thresholds were learned on, and by which model's probabilities. The second and
+third are the judged model's; the third, where labels have no delay, are learned on the trades that judge, so that the
+judged shares flatter. The last serve where too few trades are young: the limits hold for the probabilities of the
+judged model, which has not seen those trades, and for those of the serving model, which has but may stand on another
+level."""
 
 STRETCHES = 4
 """Limits on shares hold in each of so many stretches of the trades that thresholds are learned on, so that they hold in
@@ -178,7 +181,7 @@ def rationed_judge(
     unseen = _behind(examples, split.train) & (examples.submitted_at < split.cut)
     has_gap = unseen.sum() >= LEAST_UNSEEN
     later = np.flatnonzero(unseen if has_gap else examples.submitted_at >= split.cut)
-    thresholds = _thresholds(judged, examples.rows(later), settings, rules)
+    thresholds = _thresholds([judged], examples.rows(later), settings, rules)
     return _with_thresholds(judged, thresholds, learned_from=GAP_OF_JUDGED if has_gap else JUDGED_TRADES)
 
 
@@ -191,14 +194,16 @@ def rationed(
     settings: Settings,
     rules: RuleBook = NO_RULES,
 ) -> FraudModel:
-    """The model that will serve with thresholds from the trades after ``split.final``, which are too young for a label;
-    those of ``judged`` where they are too few, as in a table labelled as a whole. Its metadata say which
-    (THRESHOLDS_FROM)."""
+    """The model that will serve with thresholds from the trades after ``split.final``, which are too young for a label.
+    Where they are too few, as in a table labelled as a whole, from the trades behind ``split.train``, so that shares
+    hold for it and for ``judged``. Its metadata say which (THRESHOLDS_FROM)."""
     unseen = _behind(examples, split.final)
-    if unseen.sum() < LEAST_UNSEEN:
-        return _with_thresholds(final, judged.thresholds, learned_from=judged.metadata.get(THRESHOLDS_FROM))
-    thresholds = _thresholds(final, examples.rows(np.flatnonzero(unseen)), settings, rules)
-    return _with_thresholds(final, thresholds, learned_from=OWN_YOUNG)
+    if unseen.sum() >= LEAST_UNSEEN:
+        thresholds = _thresholds([final], examples.rows(np.flatnonzero(unseen)), settings, rules)
+        return _with_thresholds(final, thresholds, learned_from=OWN_YOUNG)
+    later = np.flatnonzero(_behind(examples, split.train))
+    thresholds = _thresholds([judged, final], examples.rows(later), settings, rules)
+    return _with_thresholds(final, thresholds, learned_from=OWN_SEEN)
 
 
 def _with_thresholds(model: FraudModel, thresholds: Thresholds, *, learned_from: object) -> FraudModel:
@@ -212,17 +217,19 @@ def _behind(examples: Examples, trained: np.ndarray) -> np.ndarray:
     return examples.submitted_at > examples.submitted_at[trained].max()
 
 
-def _thresholds(model: FraudModel, unseen: Examples, settings: Settings, rules: RuleBook) -> Thresholds:
+def _thresholds(
+    models: Sequence[FraudModel], unseen: Examples, settings: Settings, rules: RuleBook
+) -> Thresholds:
     """What each action must save so that no more trades are held, reviewed and refused than the settings allow, those
-    included that ``rules`` and checks of the balance send there.
+    included that ``rules`` and checks of the balance send there, whichever of the ``models`` says the probability.
 
     All trades count, labelled or not: a decision is made on every one. Whatever thresholds the model has are left
     aside, and so is the weight they were learned at.
     """
-    probability = model.probability(unseen.columns)
+    probabilities = [model.probability(unseen.columns) for model in models]
     anyway = _anyway(unseen, rules)
-    priced = _learned(probability, unseen, unseen.at_risk_fen, anyway, settings)
-    unpriced = _learned(probability, unseen, unseen.face_value_fen, anyway, settings)
+    priced = _learned(probabilities, unseen, unseen.at_risk_fen, anyway, settings)
+    unpriced = _learned(probabilities, unseen, unseen.face_value_fen, anyway, settings)
     return replace(
         priced,
         learned_for=settings.decision.taken_at_training(),
@@ -231,20 +238,26 @@ def _thresholds(model: FraudModel, unseen: Examples, settings: Settings, rules: 
 
 
 def _learned(
-    probability: np.ndarray,
+    probabilities: Sequence[np.ndarray],
     unseen: Examples,
     payout_fen: np.ndarray,
     anyway: np.ndarray,
     settings: Settings,
 ) -> Thresholds:
     days = len(np.unique(unseen.submitted_ms // DAY_MS))
-    decided = _decided(probability, unseen, settings, payout_fen=payout_fen, thresholds=None)
+    costs = [
+        _decided(each, unseen, settings, payout_fen=payout_fen, thresholds=None).weighed_cost_fen
+        for each in probabilities
+    ]
+    stretches = min(STRETCHES, max(len(unseen) // LEAST_UNSEEN, 1))
     return learned_thresholds(
-        weighed_cost_fen=decided.weighed_cost_fen,
+        weighed_cost_fen=np.concatenate(costs),
         most_share=most_shares(settings.decision, trades_per_day=len(unseen) / max(days, 1)),
-        anyway=anyway,
-        honest=HonestRefused(probability, settings.decision.refuse_honest_most_share),
-        stretches=min(STRETCHES, max(len(unseen) // LEAST_UNSEEN, 1)),
+        anyway=np.tile(anyway, len(costs)),
+        honest=HonestRefused(
+            np.concatenate(probabilities), settings.decision.refuse_honest_most_share, sets=len(costs)
+        ),
+        stretches=stretches * len(costs),
     )
 
 

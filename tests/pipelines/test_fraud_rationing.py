@@ -129,11 +129,12 @@ def test_a_changed_weight_waits_for_the_next_training(
     assert all(_shares(after, young, heavy)[name] <= most for name, most in MOST.items())
 
 
-def test_with_few_young_trades_the_judged_models_thresholds_serve(
+def test_with_few_young_trades_limits_hold_at_both_models_levels(
     examples: Examples, split: Split, final: FraudModel
 ) -> None:
-    """Where nothing is younger than the training, the thresholds of the judged model are taken over, and the metadata
-    say what they were learned on; otherwise that they are the model's own."""
+    """Where nothing is younger than the training, shares hold for the judged model and for a serving one that stands
+    on a far higher level, which the judged model's thresholds alone would let refuse and review too many. The metadata
+    say what was learned on what."""
     known = examples.rows(split.final)
     everything = Split(
         train=split.train,
@@ -144,15 +145,22 @@ def test_with_few_young_trades_the_judged_models_thresholds_serve(
         label_gap=split.label_gap,
     )
     behind = np.flatnonzero(known.submitted_at < split.cut)
+    higher = replace(final, calibrator=replace(final.calibrator, intercept=final.calibrator.intercept + 1.5))
     for trained, learned_from in (
         (behind, fraud.JUDGED_TRADES),
         (behind[: -fraud.LEAST_UNSEEN - 1], fraud.GAP_OF_JUDGED),
     ):
         parts = replace(everything, train=trained)
         judged = fraud.rationed_judge(final, known, parts, TIGHT)
-        model = fraud.rationed(final, judged=judged, examples=known, split=parts, settings=TIGHT)
-        assert model.thresholds == judged.thresholds
-        assert model.metadata[fraud.THRESHOLDS_FROM] == learned_from
+        assert judged.metadata[fraud.THRESHOLDS_FROM] == learned_from
+        model = fraud.rationed(higher, judged=judged, examples=known, split=parts, settings=TIGHT)
+        assert model.metadata[fraud.THRESHOLDS_FROM] == fraud.OWN_SEEN
+        later = known.rows(np.flatnonzero(known.submitted_at > known.submitted_at[trained].max()))
+        taken_over = _shares(higher.with_thresholds(judged.thresholds), later, TIGHT)
+        assert any(taken_over[name] > most for name, most in MOST.items())
+        for one in (model, judged.with_thresholds(model.thresholds)):
+            shares = _shares(one, later, TIGHT)
+            assert all(shares[name] <= most for name, most in MOST.items())
     own = fraud.rationed(final, judged=judged, examples=examples, split=split, settings=TIGHT)
     assert own.metadata[fraud.THRESHOLDS_FROM] == fraud.OWN_YOUNG
 
