@@ -21,6 +21,7 @@ from pipelines.training.cells import (
     Cast,
     Miss,
     as_plain,
+    bare_numbers,
     cast_where_possible,
     mask_of,
     misses_of,
@@ -42,10 +43,13 @@ DECIMALS_TOLERANCE_FEN = 1e-4
 
 TRUE_WORDS, FALSE_WORDS = ("true", "1", "yes", "y", "t", "是"), ("false", "0", "no", "n", "f", "否")
 
+MARKS_ZH = '；$1,234.50 之类的写法请在映射文件中给出 thousands = ","'
+MARKS_EN = '; for writings like $1,234.50 give thousands = "," in the mapping'
+
 REASONS: dict[tuple[str, str], tuple[str, str]] = {
     ("wrong_type", "text"): ("不是文本", "not a text"),
-    ("wrong_type", "number"): ("不是数字", "not a number"),
-    ("wrong_type", "money"): ("不是金额", "not an amount of money"),
+    ("wrong_type", "number"): (f"不是数字{MARKS_ZH}", f"not a number{MARKS_EN}"),
+    ("wrong_type", "money"): (f"不是金额{MARKS_ZH}", f"not an amount of money{MARKS_EN}"),
     ("wrong_type", "integer"): ("不是整数", "not a whole number"),
     ("wrong_type", "flag"): (
         "不是 true、false、1、0、yes、no、是 或 否；其他写法请在映射文件中给出 true",
@@ -57,8 +61,10 @@ REASONS: dict[tuple[str, str], tuple[str, str]] = {
         'not a JSON object of numbers, texts and nulls like {"score": 0.7}',
     ),
     ("wrong_type", "time"): (
-        "不是 2024-05-01T12:00:00+08:00 这样的时间；其他写法请在映射文件中给出 format，数字请给出 unit",
-        "not a time like 2024-05-01T12:00:00+08:00; for others give format in the mapping, for numbers unit",
+        "不是 2024-05-01T12:00:00+08:00 这样的时间；其他写法请在映射文件中给出 format，"
+        '如 "%d/%m/%Y %H:%M"；数字请给出 unit',
+        "not a time like 2024-05-01T12:00:00+08:00; for others give format in the mapping, such as "
+        '"%d/%m/%Y %H:%M"; for numbers unit',
     ),
     ("far_time", "time"): (
         "不在公元 1 至 9999 年之间；请检查映射文件中的 unit",
@@ -98,6 +104,23 @@ def constant_column(rule: ColumnRule, length: int, *, kind: Kind) -> Cast:
     cast, misses = cast_column(texts, kind=kind, rule=rule)
     filled = pa.repeat(cast[0], length)
     return filled, [Miss(miss.code, np.repeat(miss.mask, length)) for miss in misses]
+
+
+def joined_texts(parts: Sequence[pa.Array], *, whole: bool) -> Cast:
+    """The texts of several columns, joined by spaces. A cell is null where nothing is known or, of a ``whole`` such as
+    a date, where any part is missing."""
+    texts: list[pa.Array] = []
+    misses: list[Miss] = []
+    for part in parts:
+        plain, bad = as_plain(part)
+        text, worse = read_text(plain, ColumnRule(column=""))
+        texts.append(text)
+        misses += bad + worse
+    if whole:
+        return pc.binary_join_element_wise(*texts, " "), misses
+    joined = pc.binary_join_element_wise(*texts, " ", null_handling="replace", null_replacement="")
+    joined = pc.utf8_trim_whitespace(joined)
+    return pc.if_else(pc.equal(joined, ""), None, joined), misses
 
 
 def extra_column(values: pa.Array) -> Cast:
@@ -148,7 +171,9 @@ def read_number(values: pa.Array, rule: ColumnRule) -> Cast:
     """Finite numbers times ``rule.scale``."""
     target = pa.float64()
     if pa.types.is_string(values.type):
-        numbers, bad = parse(values, target, NUMBER)
+        texts = bare_numbers(values, thousands=rule.thousands, decimal=rule.point) if rule.marked else values
+        numbers, bad = parse(texts, target, NUMBER)
+        bad |= present(values) & ~present(texts)
     elif (
         pa.types.is_integer(values.type)
         or pa.types.is_floating(values.type)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.extras import ExtrasError, canonical_extras, extras_text
-from pipelines.training.cells import Cast, as_plain, misses_of
+from pipelines.training.cells import Cast, as_plain, bare_numbers, misses_of
 from pipelines.training.mapping import ColumnRule
 
 
@@ -27,17 +28,17 @@ def read_extras(values: pa.Array, rule: ColumnRule) -> Cast:
     return pa.array(found, pa.string()), misses_of("wrong_type", bad)
 
 
-def gathered_extras(columns: Mapping[str, pa.Array]) -> Cast:
+def gathered_extras(columns: Mapping[str, pa.Array], rule: ColumnRule) -> Cast:
     """The columns as one object a row, under their own names: numbers and flags as numbers, all else as text. What
     is not a finite number, or empty, is left out. What a text means is for the model to say, which sees all of them."""
     plain = {name: as_plain(values) for name, values in columns.items()}
-    lists = [_values(values) for values, _ in plain.values()]
+    lists = [_values(values, rule) for values, _ in plain.values()]
     rows = zip(*lists, strict=True)
     texts = [extras_text(dict(zip(plain, row, strict=True))) for row in rows]
     return pa.array(texts, pa.string()), [miss for _, misses in plain.values() for miss in misses]
 
 
-def _values(values: pa.Array) -> list[float | str | None]:
+def _values(values: pa.Array, rule: ColumnRule) -> list[float | str | None]:
     kind = values.type
     if pa.types.is_decimal(kind) or pa.types.is_boolean(kind):
         values = values.cast(pa.float64())
@@ -45,6 +46,9 @@ def _values(values: pa.Array) -> list[float | str | None]:
         values = pa.array(
             [None if value is None else str(value) for value in values.to_pylist()], pa.string()
         )
+    elif rule.marked and pa.types.is_string(kind):
+        bare = bare_numbers(values, thousands=rule.thousands, decimal=rule.point)
+        values = pc.coalesce(bare, values)
     return [_known(value) for value in values.to_pylist()]
 
 

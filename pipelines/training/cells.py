@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,10 @@ import pyarrow.compute as pc
 
 NUMBER = r"(?i)^-?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)$"
 """What reads as a number."""
+
+
+SIGNS = r"(\p{Sc}|%|元|[A-Za-z]{3})"
+"""What stands before or behind an amount: a currency's sign or code, a percent sign."""
 
 
 class Miss(NamedTuple):
@@ -68,6 +73,23 @@ def parse(texts: pa.Array, target: pa.DataType, pattern: str) -> tuple[pa.Array,
         fits = pc.match_substring_regex(texts, pattern)
         parsed, bad = cast_where_possible(pc.if_else(fits, texts, None), target)
         return parsed, bad | mask_of(pc.invert(fits))
+
+
+def bare_numbers(texts: pa.Array, *, thousands: str | None, decimal: str) -> pa.Array:
+    """Numbers as people write them, such as ``$1,234.50``, as NUMBER reads them: without a currency's or percent sign
+    around them and without ``thousands`` between digits, ``decimal`` as a point. Null where a text is no such number,
+    as ``12,50`` where the comma stands between thousands."""
+    bare = pc.replace_substring_regex(texts, rf"^(-?)\s*{SIGNS}?\s*(-?)", r"\1\3")
+    bare = pc.replace_substring_regex(bare, rf"\s*{SIGNS}?$", "")
+    if thousands is not None:
+        mark, point = re.escape(thousands), re.escape(decimal)
+        groups = rf"^-?\d{{1,3}}({mark}\d{{2,3}})*{mark}\d{{3}}({point}\d*)?$"
+        whole = pc.replace_substring(bare, thousands, "")
+        bare = pc.if_else(pc.match_substring_regex(bare, groups), whole, bare)
+    if decimal != ".":
+        pointed = pc.replace_substring(bare, decimal, ".", max_replacements=1)
+        bare = pc.if_else(pc.match_substring(bare, "."), None, pointed)
+    return pc.if_else(pc.match_substring_regex(bare, NUMBER), bare, None)
 
 
 def mask_of(values: pa.Array | pa.BooleanScalar) -> np.ndarray:

@@ -25,8 +25,13 @@ from great_expectations.expectations.row_conditions import Column as When
 from features.tables import Column, NotBefore, Table, Together
 from pipelines.training.import_problems import EXAMPLES, HIDDEN, Findings, Rule
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-"""Before any gift card trade; such a moment is a unit error."""
+EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
+"""Before any table of trades; such a moment is a unit error, which mostly ends in 1970."""
+
+EARLY_WORDS = (
+    "不早于 1980 年；数字时间请在映射文件中检查 unit 与 since",
+    "not before the year 1980; of times that are numbers check unit and since in the mapping",
+)
 
 CLOCK_SKEW = timedelta(days=1)
 """So far after ``now`` a moment may lie; clocks and zones of exports differ."""
@@ -75,7 +80,7 @@ def _column_checks(table: Table, column: Column, now: datetime) -> Iterator[Chec
         yield check("out_of_range", *_range_words(column), expectation)
     if column.kind == "time" and column.required:
         expectation = gxe.ExpectColumnValuesToBeBetween(column=name, min_value=EARLIEST)
-        yield check("out_of_range", "不早于 2000 年", "not before the year 2000", expectation)
+        yield check("out_of_range", *EARLY_WORDS, expectation)
     if column.kind == "time":
         latest = now + CLOCK_SKEW
         expectation = gxe.ExpectColumnValuesToBeBetween(column=name, max_value=latest)
@@ -91,6 +96,9 @@ def _range_words(column: Column) -> tuple[str, str]:
         zh, en = f"不小于 {low:,.12g}", f"at least {low:,.12g}"
     else:
         zh, en = f"介于 {low:,.12g} 与 {high:,.12g} 之间", f"between {low:,.12g} and {high:,.12g}"
+    if column.kind == "money":
+        zh += "；其他单位的金额请在映射文件中换算，如 { column = …, scale = 0.001, round = true }"
+        en += "; amounts of another size a mapping can scale, by { column = …, scale = 0.001, round = true }"
     if column.name.endswith("rate"):
         zh += "；折扣率是面值的小数比例：0.92 而不是 92，百分数请除以 100"
         en += "; a rate is a fraction of face value, 0.92 and not 92: divide percentages by 100"

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.tables import ISSUED_FACE, Table
-from pipelines.training.casting import cast_column, constant_column, extra_column, reason
+from pipelines.training.casting import cast_column, constant_column, extra_column, joined_texts, reason
 from pipelines.training.casting_extras import gathered_extras
 from pipelines.training.cells import Miss
 from pipelines.training.checks import ChunkChecker
@@ -221,8 +221,13 @@ def _cast_columns(table: Table, binding: Binding, chunk: Chunk) -> Iterator[Cast
         source = None
         if rule is None:
             values, misses = pa.nulls(data.num_rows, column.arrow_type), []
+        elif rule.columns is not None and column.kind == "object":
+            values, misses = gathered_extras({name: _array(data, name) for name in rule.columns}, rule)
         elif rule.columns is not None:
-            values, misses = gathered_extras({name: _array(data, name) for name in rule.columns})
+            parts = [_array(data, name) for name in rule.columns]
+            source, torn = joined_texts(parts, whole=column.kind != "text")
+            values, misses = cast_column(source, kind=column.kind, rule=rule)
+            misses = torn + misses
         elif rule.row is not None:
             values, misses = (
                 pa.array([f"{rule.row}{row:09d}" for row in chunk.rows.tolist()], pa.string()),

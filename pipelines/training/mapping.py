@@ -2,8 +2,8 @@
 
 One TOML table per input table; a key is a column of :mod:`features.tables`, its value the user's column or
 a rule with ``column`` or ``constant`` and, where the column's kind allows it, ``timezone``, ``format``,
-``plus_days``, ``unit``, ``since``, ``scale``, ``round``, ``true``, ``false``, ``words`` and ``columns``; a text may be
-made of its file and ``row``.
+``plus_days``, ``unit``, ``since``, ``scale``, ``thousands``, ``decimal``, ``round``, ``true``, ``false``, ``words`` and
+``columns``; a text may be made of its file and ``row``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ FITS: Mapping[str, frozenset[Kind]] = {
     "unit": frozenset({"time"}),
     "since": frozenset({"time"}),
     "scale": frozenset({"money", "number", "integer"}),
+    "thousands": frozenset({"money", "number", "integer", "object"}),
+    "decimal": frozenset({"money", "number", "integer", "object"}),
     "round": frozenset({"money"}),
     "row": frozenset({"text"}),
     "true": frozenset({"flag"}),
     "false": frozenset({"flag"}),
     "words": frozenset({"text"}),
-    "columns": frozenset({"object"}),
+    "columns": frozenset({"object", "text", "time", "date"}),
 }
 """Which kinds of column a rule's key makes sense for."""
 
@@ -57,10 +59,12 @@ class ColumnRule(BaseModel):
     ``timezone`` is the zone of times written without one; ``format`` a strptime pattern without a zone;
     ``plus_days`` is added to every time; ``unit`` says that times are numbers of that unit ``since`` a moment (without
     one, since 1970; without a zone, of ``timezone`` or UTC); ``scale`` multiplies numbers (0.01 for percent or fen);
-    ``round`` rounds amounts to whole fen;
+    ``round`` rounds amounts to whole fen; ``thousands`` is what stands between the thousands of numbers written as
+    texts and ``decimal`` what stands before their fractions: with either, signs of currency and percent are left out;
     ``true`` and ``false`` list the values that mean so (without ``false``: all others); ``words`` gives our
     word for a text of the user's, or an empty one where it means that nothing is known. Other texts stay.
-    ``columns`` gathers several of the user's columns by their names (extras).
+    ``columns`` gathers several of the user's columns by their names (extras), or joins them by spaces into one text,
+    time or date, such as a year, a month and a day.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +77,8 @@ class ColumnRule(BaseModel):
     unit: Unit | None = None
     since: datetime | date | None = None
     scale: float = 1.0
+    thousands: Literal[",", ".", " ", "'"] | None = None
+    decimal: Literal[".", ","] | None = None
     round: bool = False
     row: str | None = None
     true: tuple[Scalar, ...] | None = None
@@ -83,12 +89,14 @@ class ColumnRule(BaseModel):
     @model_validator(mode="after")
     def _is_usable(self) -> ColumnRule:
         if sum(given is not None for given in (self.column, self.constant, self.columns, self.row)) != 1:
-            raise ValueError("give either column or constant (or, for texts, row; for extras, columns)")
+            raise ValueError("give either column or constant, columns or, for texts, row")
         if self.unit is not None and self.format is not None:
             raise ValueError("unit reads numbers and format reads texts: give one of them")
         idle = sorted(self.model_fields_set - {"row"}) if self.row is not None else []
         if idle:
             raise ValueError(f"row makes the text itself: {idle[0]} does not apply")
+        if self.thousands is not None and self.thousands == self.point:
+            raise ValueError("thousands and decimal are the same mark")
         if self.since is not None and self.unit is None:
             raise ValueError("since needs the unit of the numbers that count from it")
         if self.columns is not None:
@@ -106,13 +114,23 @@ class ColumnRule(BaseModel):
         return self
 
     @property
+    def marked(self) -> bool:
+        """Whether numbers are written with marks and signs."""
+        return self.thousands is not None or self.decimal is not None
+
+    @property
+    def point(self) -> str:
+        """What stands before the fraction of a number."""
+        return self.decimal or "."
+
+    @property
     def read(self) -> tuple[str, ...]:
         """The user's columns that the rule reads."""
         return self.columns or (() if self.column is None else (self.column,))
 
 
 TableMapping = Mapping[str, ColumnRule]
-Units = Mapping[str | None, tuple[Unit | None, date | None]]
+Units = Mapping[tuple[str, ...], tuple[Unit | None, date | None]]
 ImportMapping = Mapping[str, TableMapping]
 
 
@@ -168,16 +186,16 @@ def _rule(where: str, kind: Kind, entry: object) -> ColumnRule:
 
 def shared(table: Table, mapping: TableMapping) -> dict[str, ColumnRule]:
     """The mapping with each zone, format and unit that is given for a user's column in every rule that reads it."""
-    zones = {rule.column: rule.timezone for rule in mapping.values() if rule.timezone}
-    formats = {rule.column: rule.format for rule in mapping.values() if rule.format}
-    units: Units = {rule.column: (rule.unit, rule.since) for rule in mapping.values() if rule.unit}
+    zones = {rule.read: rule.timezone for rule in mapping.values() if rule.timezone}
+    formats = {rule.read: rule.format for rule in mapping.values() if rule.format}
+    units: Units = {rule.read: (rule.unit, rule.since) for rule in mapping.values() if rule.unit}
     dated = {column.name for column in table.columns if column.kind in FITS["format"]}
     timed = {column.name for column in table.columns if column.kind in FITS["unit"]}
     return {
         name: rule.model_copy(
             update={
-                "timezone": rule.timezone or zones.get(rule.column),
-                "format": rule.format or (formats.get(rule.column) if name in dated else None),
+                "timezone": rule.timezone or zones.get(rule.read),
+                "format": rule.format or (formats.get(rule.read) if name in dated else None),
                 **_unit_of(rule, units if name in timed else {}),
             }
         )
@@ -212,7 +230,7 @@ def bind(table: Table, mapping: TableMapping, columns: Sequence[str]) -> Binding
 
 
 def _unit_of(rule: ColumnRule, units: Units) -> dict[str, object]:
-    unit, since = units.get(rule.column, (None, None))
+    unit, since = units.get(rule.read, (None, None))
     return {} if rule.unit or rule.format or unit is None else {"unit": unit, "since": since}
 
 

@@ -259,6 +259,9 @@ def _conflict_rule(table: Table, column: str, in_file: bool) -> Rule:
     key = ", ".join(table.key)
     zh, en = ("文件中另一行", "another row of the file") if in_file else ("已存储的行", "the stored row")
     zh, en = f"与{zh} {key} 相同时内容须一致", f"no other content than {en} with the same {key}"
+    if not in_file:
+        zh += "；换了映射文件后请用新的 --home"
+        en += "; another mapping of the same rows needs a workspace of its own (--home)"
     return Rule(table.name, column, "conflicting_duplicate", zh, en)
 
 

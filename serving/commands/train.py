@@ -60,7 +60,7 @@ def train(
     for item in trained:
         print_trained(item)
     challengers = [item.version.name for item in trained if item.alias != "champion"]
-    print("next: huika serve, or huika quote IN OUT")
+    print(f"next: huika serve, or huika {'score' if names == ('fraud',) else 'quote'} IN OUT")
     for name in challengers:
         print(f"next: huika evaluate {name}, then huika promote {name}, once there are newer trades")
 

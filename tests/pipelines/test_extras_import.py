@@ -30,13 +30,24 @@ def test_columns_are_gathered_by_name(tmp_path: Path):
             "zip": pa.array(["00123", "10000", "NULL"]),
             "colour": pa.array(["red", "NA", ""]),
             "km": pa.array([10, None, 7], pa.int32()),
-        }
+        },
+        rules["trades"]["extras"],
     )
     assert not misses
     assert [json.loads(text) for text in cast.to_pylist()] == [
         {"age": "3", "colour": "red", "km": 10.0, "zip": "00123"},
         {"age": "4.5", "zip": "10000"},
         {"km": 7.0},
+    ]
+
+
+def test_numbers_with_marks_among_extras_are_numbers():
+    """Amounts and percentages as people write them lose their marks where the mapping names these; words stay."""
+    columns = {"loan": pa.array(["$60,000.00", "950"]), "rate": pa.array(["13.99%", "low, 3"])}
+    cast, _ = gathered_extras(columns, ColumnRule(columns=("loan", "rate"), thousands=","))
+    assert [json.loads(text) for text in cast.to_pylist()] == [
+        {"loan": "60000.00", "rate": "13.99"},
+        {"loan": "950", "rate": "low, 3"},
     ]
 
 
@@ -49,9 +60,9 @@ def test_a_column_of_json_objects_is_read(tmp_path: Path):
 
 
 def test_a_missing_column_and_a_wrong_place_are_named(tmp_path: Path):
-    """A gathered column the file lacks is refused by name, and only extras gather."""
+    """A gathered column the file lacks is refused by name, and no amount is made of several."""
     with pytest.raises(MappingError, match="columns does not apply"):
-        load_mapping(mapping(tmp_path, '[trades]\nseller_id = { columns = ["a"] }'))
+        load_mapping(mapping(tmp_path, '[trades]\nface_value_cny = { columns = ["a"] }'))
     rules = {"extras": ColumnRule(columns=("age", "km"))}
     with pytest.raises(SourceProblem) as refused:
         bind(TRADES, rules, ["trade_id", "submitted_at", "seller_id", "card_type", "face_value_cny", "age"])

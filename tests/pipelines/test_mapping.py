@@ -74,6 +74,7 @@ class TestMappingFile:
             ("[trades]\nsubmitted_at = { column = 'A', timezone = 'Mars/Base' }", "unknown timezone"),
             ("[trades]\nsubmitted_at = { column = 'A', format = '%Y %z' }", "zone"),
             ("[trades]\nsubmitted_at = { column = 'A', format = '%Y', unit = 'days' }", "give one of them"),
+            ("[trades]\nface_value_cny = { column = 'A', thousands = '.' }", "the same mark"),
             ("[trades]\ntrade_id = { row = 'A', words = { a = 'b' } }", "words does not apply"),
         ],
     )
@@ -133,6 +134,20 @@ class TestCasting:
         values, misses = cast(["92", "95.5"], "number", scale=0.01)
         assert values == pytest.approx([0.92, 0.955])
         assert misses == {}
+
+    def test_amounts_with_marks(self) -> None:
+        """Marks between thousands, another decimal mark and a currency's sign are read where the mapping names them; a
+        mark in another place is no number, and without a rule none is."""
+        written = ["$60,000.00", "1,538,200.39", "USD 950", "-¥5", "12,50", "1,2,3"]
+        read = [6_000_000, 153_820_039, 95_000, -500, None, None]
+        assert cast(written, "money", thousands=",") == (read, {"wrong_type": [4, 5]})
+        assert cast(["1.234,50 €", "12,5", "12.5"], "money", thousands=".", decimal=",")[0] == [
+            123_450,
+            1_250,
+            None,
+        ]
+        assert cast(["$60"], "money") == ([None], {"wrong_type": [0]})
+        assert "thousands" in reason("wrong_type", "money")[1]
 
     def test_iso_times(self) -> None:
         """The forms of ISO 8601 that exports use are one moment; more than microseconds are cut."""
@@ -234,6 +249,31 @@ class TestCasting:
         assert extra_column(pa.array(["a"]).dictionary_encode())[0].to_pylist() == ["a"]
         assert extra_column(pa.array([{"a": 1}]))[0].to_pylist() == ["{'a': 1}"]
         assert extra_column(pa.nulls(2))[0].type == pa.string()
+
+
+def test_texts_and_days_in_several_columns(tmp_path: Path) -> None:
+    """A day in three columns, of years before 2000 too, and an id in two are joined by spaces; a day without its month
+    is refused by name, while an id stands with what is known of it."""
+    world = World(tmp_path)
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(
+        """
+        [trades]
+        trade_id = { row = "t-" }
+        submitted_at = { columns = ["year", "month", "day"], format = "%Y %B %d", timezone = "UTC" }
+        seller_id = { columns = ["first", "last"] }
+        card_type = { constant = "jd_ecard" }
+        face_value_cny = { constant = 1 }
+        """
+    )
+    rows = ["year,month,day,first,last", "1988,July,1,Ann,Li", "1994,December,31,,Wu"]
+    world.load(world.text("\n".join(rows) + "\n"), mapping=load_mapping(mapping))
+    assert [(row["submitted_at"].date(), row["seller_id"]) for row in world.rows()] == [
+        (date(1988, 7, 1), "Ann Li"),
+        (date(1994, 12, 31), "Wu"),
+    ]
+    broken = world.text("\n".join([*rows, "1994,,5,A,B"]) + "\n", "broken.csv")
+    world.refused_for(broken, "missing_value", "submitted_at", 3, mapping=load_mapping(mapping))
 
 
 def test_mapped_csv_end_to_end(tmp_path: Path) -> None:
