@@ -14,6 +14,7 @@ from serving.commands.bench_fraud import bench_fraud
 from serving.commands.bench_import import bench_import_command
 from serving.commands.bench_kills import bench_kills
 from serving.commands.bench_live import bench_live
+from serving.commands.bench_loop import bench_loop
 from serving.commands.bench_models import bench_handbook, bench_market
 from serving.commands.bench_ocr import bench_ocr
 from serving.commands.bench_off_policy import bench_off_policy
@@ -43,6 +44,7 @@ bench.command("handbook")(bench_handbook)
 bench.command("market")(bench_market)
 bench.command("reasons")(bench_reasons)
 bench.command("worlds")(bench_worlds)
+bench.command("loop")(bench_loop)
 bench.command("price")(bench_price)
 bench.command("coverage")(bench_coverage)
 bench.command("off-policy")(bench_off_policy)
