@@ -22,6 +22,7 @@ import scipy.sparse
 
 from models.discount.context import HOUR_WAVES, CardContext
 from models.discount.inputs import Numbers, Weighing, design, kind_groups
+from models.discount.labelled_offers import WEEK_MS
 from models.discount.pooled import sigmoid
 
 TYPE, FACE_STEP = "type/", "face>="
@@ -55,8 +56,6 @@ NUMBERS = (
     "no_expiry",
 )
 COUNTED_AGAIN = 2
-MATURE_SHARE = 0.95
-WEEK_MS = 7 * 86_400_000
 
 
 @dataclass(frozen=True)
@@ -100,73 +99,71 @@ class FraudShare:
         return cls(**json.loads((folder / "fraud_share.json").read_text(encoding="utf-8")))
 
 
-def mature_offers(*, submitted_at: np.ndarray, accepted: np.ndarray, fraud: np.ndarray) -> np.ndarray:
-    """Which of n decided offers, in any order, tell fraud from no fraud: bool (n,).
-
-    Fraud becomes known sooner than honesty, so among the newest labels nearly all say fraud. Only weeks count in
-    which almost as many accepted trades are labelled as in the best week. In these, declined offers count as no
-    fraud, and accepted trades where they have a label. submitted_at: int64 ms; accepted, fraud: 1, 0 or NaN.
-    """
-    bought, labelled = accepted == 1, (accepted == 1) & np.isfinite(fraud)
-    if not labelled.any():
-        return labelled
-    week = (submitted_at - submitted_at.min()) // WEEK_MS
-    rows = np.bincount(week, bought)
-    share = np.bincount(week, labelled) / np.maximum(rows, 1)
-    full = share >= MATURE_SHARE * share[rows >= np.median(rows[rows > 0])].max()
-    return full[week] & (labelled | (accepted == 0))
-
-
 def _weekly(context: CardContext, submitted_at: np.ndarray) -> np.ndarray:
     """The place (n,) of each card among all weeks of all card types."""
     types, position = context.named(lambda kind: kind.card_type)
     return (submitted_at - submitted_at.min()) // WEEK_MS * len(types) + position
 
 
-def burst_size(*, week: np.ndarray, taken_by_fraud: np.ndarray, expected: np.ndarray) -> float:
-    """How many cards of one type a case of fraud has at a time: variance over mean of a type's frauds in a week, 1 if
-    each came by itself. A ring's cards are one case, and say about its card type as much as one.
+@dataclass(frozen=True)
+class Taken:
+    """What n offers tell of fraud. by_fraud: 1 or 0 (n,). told: how much each tells, above 0 and at most 1, see
+    :func:`models.discount.labelled_offers.told`. week: the place (n,) of its week and card type among all."""
 
-    week: place (n,) of the week and type of each card. taken_by_fraud: 1 or 0. expected: its probability."""
-    away = np.bincount(week, taken_by_fraud - expected)
-    return max(float(away @ away) / max(float(taken_by_fraud.sum()), 1.0), 1.0)
+    by_fraud: np.ndarray
+    told: np.ndarray
+    week: np.ndarray
 
+    def burst_size(self, expected: np.ndarray) -> float:
+        """How many cards of one type a case of fraud has at a time: variance over mean of a type's frauds in a week, 1
+        if each came by itself. A ring's cards are one case, and say about its card type as much as one. expected:
+        the probability (n,) of fraud."""
+        away = np.bincount(self.week, self.told * (self.by_fraud - expected))
+        return max(float(away @ away) / max(float(self.told @ self.by_fraud), 1.0), 1.0)
 
-def counted(
-    *, week: np.ndarray, taken_by_fraud: np.ndarray, expected: np.ndarray, burst: float
-) -> np.ndarray:
-    """How much each card counts (n,): frauds of a week less where there are far more than expected, and all frauds
-    together as much as before."""
-    frauds, usual = np.bincount(week, taken_by_fraud), np.bincount(week, expected)
-    most = usual + FAR * np.sqrt(burst * usual)
-    share = np.minimum(most / np.maximum(frauds, 1.0), 1.0)[week]
-    kept = float(share @ taken_by_fraud) / float(taken_by_fraud.sum())
-    return np.where(taken_by_fraud == 1, share / kept, 1.0)
+    def counted(self, expected: np.ndarray, *, burst: float) -> np.ndarray:
+        """How much each card counts (n,): frauds of a week less where there are far more than expected, and all frauds
+        together as much as before."""
+        known = self.told * self.by_fraud
+        frauds, usual = np.bincount(self.week, known), np.bincount(self.week, self.told * expected)
+        most = usual + FAR * np.sqrt(burst * usual)
+        share = np.minimum(most / np.maximum(frauds, 1.0), 1.0)[self.week]
+        kept = float(share @ known) / float(known.sum())
+        return self.told * np.where(self.by_fraud == 1, share / kept, 1.0)
 
 
 def fit_fraud_share(
-    *, context: CardContext, taken_by_fraud: np.ndarray, submitted_at: np.ndarray, default: float
+    *,
+    context: CardContext,
+    taken_by_fraud: np.ndarray,
+    told: np.ndarray,
+    submitted_at: np.ndarray,
+    default: float,
 ) -> FraudShare:
-    """Fit on n mature offers; taken_by_fraud: 1 or 0 (n,); submitted_at: int64 ms."""
+    """Fit on n offers; taken_by_fraud, told: see :class:`Taken`; submitted_at: int64 ms."""
     names, inputs = design(context, Numbers(NUMBERS, _numbers(context)), kind_groups(context))
-    week = _weekly(context, submitted_at)
+    taken = Taken(by_fraud=taken_by_fraud, told=told, week=_weekly(context, submitted_at))
     types, position = context.named(lambda kind: kind.card_type)
-    share = np.bincount(position, taken_by_fraud) / np.bincount(position)
-    burst = burst_size(week=week, taken_by_fraud=taken_by_fraud, expected=share[position])
+    burst = taken.burst_size(_means(position, taken_by_fraud, told)[position])
     prior = np.array([_prior(name, burst) for name in names])
-    fitted = _fitted(inputs, prior, taken_by_fraud, np.ones(len(taken_by_fraud)))
+    fitted = _fitted(inputs, prior, taken_by_fraud, told)
     for _ in range(COUNTED_AGAIN):
-        weight = counted(week=week, taken_by_fraud=taken_by_fraud, expected=fitted.shares, burst=burst)
+        weight = taken.counted(fitted.shares, burst=burst)
         fitted = _fitted(inputs, prior, taken_by_fraud, weight)
     types, position = context.named(lambda kind: kind.type_state)
-    means = np.bincount(position, fitted.shares) / np.bincount(position)
+    means = _means(position, fitted.shares, told)
     return FraudShare(
         default=default,
         intercept=fitted.intercept,
         weights=dict(zip(names, fitted.weights.tolist(), strict=True)),
         of_type=dict(zip(types, means.tolist(), strict=True)),
-        overall=float(fitted.shares.mean()),
+        overall=float(np.average(fitted.shares, weights=told)),
     )
+
+
+def _means(position: np.ndarray, values: np.ndarray, told: np.ndarray) -> np.ndarray:
+    """The mean of the values (n,) at each position, weighted by ``told``."""
+    return np.bincount(position, told * values) / np.bincount(position, told)
 
 
 class _Fitted(NamedTuple):

@@ -13,8 +13,9 @@ from models.discount.acceptance_fit import fit_acceptance
 from models.discount.boosters import BoosterSettings
 from models.discount.context import CardContext, card_context
 from models.discount.exploration import Curvatures, measure_curvatures
-from models.discount.fraud_share import FraudShare, fit_fraud_share, mature_offers
+from models.discount.fraud_share import FraudShare, fit_fraud_share
 from models.discount.guard_rails import price_band
+from models.discount.labelled_offers import told
 from models.discount.model import DiscountModel
 from models.discount.offer_movement import NOTHING, OfferMovement, offer_movement
 from models.discount.optimiser import best_rates
@@ -81,6 +82,7 @@ def fit_discount(
     resold_at: np.ndarray,
     settings: DiscountFitSettings,
     fraud: np.ndarray | None = None,
+    fraud_known_at: np.ndarray | None = None,
     offer_density: np.ndarray | None = None,
 ) -> DiscountModel:
     """Fit on n trades, in any order.
@@ -88,8 +90,9 @@ def fit_discount(
     columns: feature columns (n,), of which ``names`` are the inputs: facts of the card, its market and its
     kind, never of a person. submitted_at, resold_at: int64 ms (n,). offered_rate: NaN where no offer was
     made. accepted: 1, 0, or NaN where the seller has not decided. resale_rate: NaN where not
-    (yet) resold. fraud: 1, 0, or NaN where not (yet) known; None: no labels. offer_density: of the random draw of
-    an offer, NaN where there was none. Outcomes are float64 (n,).
+    (yet) resold. fraud: 1, 0, or NaN where not (yet) known; None: no labels. fraud_known_at: when they became known,
+    int64 ms (n,); None: at the end of the log. offer_density: of the random draw of an offer, NaN where there was
+    none. Outcomes are float64 (n,).
     Raises TooFewResales. Parts the log cannot carry are named in ``model.training.fallbacks``.
     """
     log = _Log(
@@ -101,6 +104,7 @@ def fit_discount(
         resale_rate=resale_rate,
         resold_at=resold_at,
         fraud=_or_unknown(fraud, len(submitted_at)),
+        fraud_known_at=_or_end(fraud_known_at, submitted_at),
     ).in_order()
     chosen = _repeated(tuple(names), log)
     resold = np.flatnonzero(np.isfinite(log.resale_rate))
@@ -192,6 +196,7 @@ class _Log:
     resale_rate: np.ndarray
     resold_at: np.ndarray
     fraud: np.ndarray
+    fraud_known_at: np.ndarray
 
     def __len__(self) -> int:
         return len(self.submitted_at)
@@ -215,6 +220,10 @@ class _Log:
 
 def _or_unknown(values: np.ndarray | None, rows: int) -> np.ndarray:
     return np.full(rows, np.nan) if values is None else np.asarray(values, dtype=np.float64)
+
+
+def _or_end(moments: np.ndarray | None, submitted_at: np.ndarray) -> np.ndarray:
+    return np.full(len(submitted_at), submitted_at.max(initial=0)) if moments is None else moments
 
 
 def _repeated(names: tuple[str, ...], log: _Log) -> tuple[str, ...]:
@@ -241,18 +250,19 @@ def _fit_resale(log: _Log, names: tuple[str, ...], settings: DiscountFitSettings
 def _fit_fraud_share(log: _Log, decided: np.ndarray, settings: DiscountFitSettings) -> FraudShare:
     """The fraud share per kind of card; its type's smoothed rate where labels are too few or one-sided."""
     default = _usual_kind_rate(log)
-    submitted_at, accepted, fraud = (
-        values[decided] for values in (log.submitted_at, log.accepted, log.fraud)
+    submitted_at, accepted, fraud, known_at = (
+        values[decided] for values in (log.submitted_at, log.accepted, log.fraud, log.fraud_known_at)
     )
-    mature = mature_offers(submitted_at=submitted_at, accepted=accepted, fraud=fraud)
-    taken = ((accepted == 1) & (fraud == 1))[mature]
+    tells = told(submitted_at=submitted_at, accepted=accepted, fraud=fraud, known_at=known_at)
+    some = tells > 0
+    taken = ((accepted == 1) & (fraud == 1))[some]
     if not settings.min_frauds <= taken.sum() < len(taken) / 2:
         return FraudShare(default=default)
-    context = log.context.rows(decided[mature])
     return fit_fraud_share(
-        context=context,
+        context=log.context.rows(decided[some]),
         taken_by_fraud=taken.astype(np.float64),
-        submitted_at=submitted_at[mature],
+        told=tells[some],
+        submitted_at=submitted_at[some],
         default=default,
     )
 
@@ -267,7 +277,9 @@ def _fit_acceptance(
     """The acceptance model, or the prior where the log is too small or one-sided; and how its offers moved."""
     each = min(int((log.accepted == 1).sum()), int((log.accepted == 0).sum()))
     if len(log) < settings.min_offers or each < settings.min_decisions_each:
-        return AcceptanceModel(pooled=PooledLogit()), OfferMovement(np.zeros(len(log)), 0.0, NOTHING)
+        return AcceptanceModel(pooled=PooledLogit()), OfferMovement(
+            hidden=np.zeros(len(log)), hidden_share=0.0, slope_error=NOTHING, telling=np.ones(len(log), bool)
+        )
     context = log.context
     estimate = resale.estimate(columns=log.columns, context=context)
     encoding = place_encoding(log.columns, names)
@@ -286,6 +298,7 @@ def _fit_acceptance(
         floor=fraud_share.share(context),
         offered_rate=log.offered_rate - movement.hidden,
         slope_error=movement.slope_error,
+        telling=movement.telling,
         accepted=log.accepted,
         submitted_at=log.submitted_at,
         calibration_share=settings.calibration_share,

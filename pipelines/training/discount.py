@@ -45,6 +45,7 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> Discou
         resale_rate=examples.resale_rate,
         resold_at=examples.resold_at // 1000,
         fraud=examples.fraud,
+        fraud_known_at=examples.fraud_known_at // 1000,
         settings=replace(
             defaults,
             resale=replace(defaults.resale, seed=seed, threads=threads),

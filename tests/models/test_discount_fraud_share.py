@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 
 from models.discount.context import CardContext, card_context
-from models.discount.fraud_share import (
-    WEEK_MS,
-    FraudShare,
-    burst_size,
-    counted,
-    fit_fraud_share,
-    mature_offers,
-)
+from models.discount.fraud_share import FraudShare, Taken, fit_fraud_share
+from models.discount.labelled_offers import WEEK_MS
 from models.discount.training import FRAUD_SHARE_BY_TYPE
 from tests.models.discount_market import DAY_MS, SETTINGS, Market, fit_market, later_market, make_market
 
@@ -47,15 +41,20 @@ def moments() -> np.ndarray:
     return np.linspace(0, 20 * WEEK_MS, ROWS).astype(np.int64)
 
 
+def fitted(context: CardContext, taken: np.ndarray) -> FraudShare:
+    """Of a log all of whose labels are known."""
+    return fit_fraud_share(
+        context=context, taken_by_fraud=taken, told=np.ones(ROWS), submitted_at=moments(), default=0.5
+    )
+
+
 @cache
 def learnt() -> FraudShare:
     rng = np.random.default_rng(0)
     card_type = rng.choice(np.array(list(TYPE_SHARES), dtype=object), ROWS)
     hour = rng.integers(0, 24, ROWS)
     taken = (rng.random(ROWS) < true_share(card_type, hour)).astype(np.float64)
-    return fit_fraud_share(
-        context=context_of(card_type, hour), taken_by_fraud=taken, submitted_at=moments(), default=0.5
-    )
+    return fitted(context_of(card_type, hour), taken)
 
 
 def test_share_of_each_type_is_found() -> None:
@@ -93,10 +92,9 @@ def test_frauds_in_bursts_say_less_about_their_type() -> None:
     shares, sizes = [], []
     for taken in (alone, in_bursts):
         usual = np.where(hit, taken[hit].mean(), taken[~hit].mean())
-        sizes.append(burst_size(week=2 * week + hit, taken_by_fraud=taken, expected=usual))
-        hit_share, spared_share = fit_fraud_share(
-            context=context, taken_by_fraud=taken, submitted_at=moments(), default=0.5
-        ).share(context_of(np.array(["hit", "spared"], dtype=object), np.full(2, 12)))
+        sizes.append(Taken(taken, np.ones(ROWS), 2 * week + hit).burst_size(usual))
+        both = context_of(np.array(["hit", "spared"], dtype=object), np.full(2, 12))
+        hit_share, spared_share = fitted(context, taken).share(both)
         shares.append(hit_share / spared_share)
     assert sizes[0] < 1.5
     assert sizes[1] > 20
@@ -109,9 +107,10 @@ def test_a_week_far_beyond_what_is_usual_counts_only_so_far() -> None:
     week = np.repeat(np.arange(10), 100)
     taken = np.tile(np.r_[np.ones(4), np.zeros(96)], 10)
     expected = np.full(1_000, 0.04)
-    np.testing.assert_array_equal(counted(week=week, taken_by_fraud=taken, expected=expected, burst=1.0), 1.0)
+    told = np.ones(1_000)
+    np.testing.assert_array_equal(Taken(taken, told, week).counted(expected, burst=1.0), 1.0)
     taken[:80] = 1.0
-    weight = counted(week=week, taken_by_fraud=taken, expected=expected, burst=4.0)
+    weight = Taken(taken, told, week).counted(expected, burst=4.0)
     assert weight[taken == 1].sum() == pytest.approx(taken.sum())
     assert weight[0] * 6 < weight[900]
     np.testing.assert_array_equal(weight[taken == 0], 1.0)
@@ -126,11 +125,26 @@ def test_the_fit_is_at_the_top_of_its_likelihood() -> None:
     night = hour < 5
     taken = (rng.random(ROWS) < np.where(night, 0.012, 0.002)).astype(np.float64)
     context = context_of(card_type, hour)
-    share = fit_fraud_share(context=context, taken_by_fraud=taken, submitted_at=moments(), default=0.5).share(
-        context
-    )
+    share = fitted(context, taken).share(context)
     assert share.sum() == pytest.approx(taken.sum(), rel=0.002)
     assert share[night].sum() == pytest.approx(taken[night].sum(), rel=0.15)
+
+
+def test_young_offers_count_with_what_is_known_of_them() -> None:
+    """Where half of the newest offers' frauds are known, and offers without one tell half, the share is the true one:
+    the newest weeks' higher share is learned of, neither halved nor overlooked."""
+    rng = np.random.default_rng(11)
+    newest = np.arange(ROWS) >= ROWS // 2
+    context = context_of(np.full(ROWS, "hit", dtype=object), rng.integers(0, 24, ROWS))
+    share = np.where(newest, 0.05, 0.01)
+    taken = (rng.random(ROWS) < share * np.where(newest, 0.5, 1.0)).astype(np.float64)
+    told = np.where(newest & (taken == 0), 0.5, 1.0)
+    found = fit_fraud_share(
+        context=context, taken_by_fraud=taken, told=told, submitted_at=moments(), default=0.5
+    )
+    means = np.average(share, weights=told)
+    assert found.overall == pytest.approx(means, rel=0.06)
+    assert found.of_type["hit/valid"] == pytest.approx(means, rel=0.06)
 
 
 def test_unseen_type_gets_the_share_of_its_like() -> None:
@@ -155,41 +169,6 @@ def test_without_labels_the_share_is_the_types_smoothed_rate() -> None:
     share = FraudShare(default=0.02)
     np.testing.assert_array_equal(share.share(card_context(columns, 3)), (0.03, 0.02, 1.0))
     np.testing.assert_array_equal(share.share_of_type(card_context(columns, 3)), (0.03, 0.02, 1.0))
-
-
-def test_mature_offers_are_those_of_weeks_with_nearly_all_labels() -> None:
-    """A week in which half of the bought cards wait for a label does not count; its refusals do not either."""
-    submitted_at = np.repeat(np.arange(4) * WEEK_MS, 100)
-    accepted = np.tile([1.0, 0.0], 200)
-    fraud = np.where(accepted == 1, 0.0, np.nan)
-    fraud[250:] = np.nan
-    mature = mature_offers(submitted_at=submitted_at, accepted=accepted, fraud=fraud)
-    assert np.array_equal(np.flatnonzero(mature), np.arange(200))
-
-
-def test_unlabelled_cards_of_a_mature_week_are_left_out() -> None:
-    """Of a week that counts, the few bought cards without a label say nothing."""
-    accepted, fraud = np.ones(100), np.zeros(100)
-    fraud[7] = np.nan
-    mature = mature_offers(submitted_at=np.zeros(100, dtype=np.int64), accepted=accepted, fraud=fraud)
-    assert np.array_equal(np.flatnonzero(~mature), [7])
-
-
-def test_order_of_offers_does_not_matter_and_nothing_gives_nothing() -> None:
-    """The weeks are found by their time; an empty log, or one without labels, has no mature offer."""
-    rng = np.random.default_rng(2)
-    submitted_at = np.sort(rng.integers(0, 5 * WEEK_MS, 500))
-    accepted = (rng.random(500) < 0.5).astype(np.float64)
-    fraud = np.where((accepted == 1) & (submitted_at < 3 * WEEK_MS), 0.0, np.nan)
-    order = rng.permutation(500)
-    straight = mature_offers(submitted_at=submitted_at, accepted=accepted, fraud=fraud)
-    mixed = mature_offers(submitted_at=submitted_at[order], accepted=accepted[order], fraud=fraud[order])
-    assert straight.sum() > 200
-    assert np.array_equal(straight[order], mixed)
-    none = mature_offers(submitted_at=submitted_at, accepted=accepted, fraud=np.full(500, np.nan))
-    assert not none.any()
-    empty = np.zeros(0)
-    assert mature_offers(submitted_at=empty.astype(np.int64), accepted=empty, fraud=empty).size == 0
 
 
 @cache
