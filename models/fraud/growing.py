@@ -27,14 +27,15 @@ class FraudFitSettings:
     frauds they memorise which kinds happened to be hit, and the kinds' smoothed rates are features anyway.
     rising: inputs of which more may only make a trade riskier (:meth:`features.registry.Registry.rising_risks`).
     boosters: grown with as many seeds and averaged where frauds are few, for which input speaks for one of them is much
-    chance; feature_share: inputs that a tree may choose from, which makes them differ. trees: most trees of each.
+    chance; feature_share: inputs that a tree may choose from, which makes them differ. trees: most trees of each; some
+    hundred are enough for rare signs of fraud, tables that tell it nearly surely take more.
     patience: trees without a lower log loss before stopping. valid_share: share of rows, the latest, that stop and
     calibrate. trees_unseen: number of trees when that slice holds too few frauds to judge. frauds_min: least frauds
     (and least honest trades) on each side. rows_max: above this, honest trades are drawn at random and weighted back
     up; all frauds stay. threads: 0 uses all cores.
     """
 
-    trees: int = 400
+    trees: int = 1200
     boosters: int = 3
     rising: tuple[str, ...] = ()
     leaves: int = 8

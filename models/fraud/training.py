@@ -201,7 +201,7 @@ def _judge_on_latest(rows: Rows, encoding: Encoding, settings: FraudFitSettings)
     if _better(free, best, late, errors=FREE_ERRORS):
         best = free
     if late.fraud.sum() >= RICH_FRAUDS:
-        rich = _stopped(early, late, encoding, replace(best.settings, trees=2 * settings.trees, **RICH))
+        rich = _stopped(early, late, encoding, replace(best.settings, **RICH))
         if _better(rich, best, late):
             best = rich
     calibrator = fit_calibrator_if_it_helps(raw_score=best.score, fraud=late.fraud, weight=late.weight)

@@ -209,3 +209,28 @@ def test_richer_trees_are_grown_where_the_latest_trades_prove_them_better():
     ]
     assert found[0] > found[1] + 0.01
     assert _leaves(fitted()) == QUICK.leaves
+
+
+def test_a_table_that_tells_fraud_nearly_surely_takes_the_trees_it_needs():
+    """Where each further tree still foretells the latest trades better, hundreds more are grown than rare signs take,
+    and fresh trades are foretold better than by the first 400."""
+    trades, later = _all_but_sure(4_000), _all_but_sure(4_000, seed=6)
+    names = tuple(trades.columns)
+    settings = FraudFitSettings(threads=1, boosters=1)
+    many, few = (_fit(trades, names=names, settings=one) for one in (settings, replace(settings, trees=400)))
+    assert few.metadata["trees"] > 360
+    assert many.metadata["trees"] > 450
+    loss = [
+        -np.log(np.where(later.fraud, probability, 1 - probability)).mean()
+        for probability in (one.probability(later.columns) for one in (many, few))
+    ]
+    assert loss[0] < loss[1]
+
+
+def _all_but_sure(rows: int, seed: int = 5) -> Market:
+    """A tenth fraud that four amounts together decide, almost without chance."""
+    rng = np.random.default_rng(seed)
+    names = ("card_face_cny", "seller_count_1h", "device_fraud_rate_30d", "ip_fraud_rate_30d")
+    columns = {name: rng.normal(size=rows) for name in names}
+    truth = expit(20 * (sum(columns.values()) - 2.6))
+    return Market(columns, truth, rng.random(rows) < truth, np.arange(rows) * 60_000)
