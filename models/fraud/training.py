@@ -43,6 +43,20 @@ RICH: dict[str, float | int] = {
     "category_l2": 20.0,
     "category_splits_max": 8,
 }
+LOOSE: dict[str, float | int] = {
+    "leaf_rows_min": 20,
+    "leaf_l2": LEAST_LEAF_L2,
+    "feature_share": 1.0,
+    "boosters": 1,
+}
+"""Trees that see all inputs at once and believe small leaves: where two or three columns tell nearly all there is to
+tell, trees that may choose from half of the inputs seldom see them together. Kept as RICH are; one booster, for others
+would be the same."""
+
+LOOSE_LEAF_FRAUDS = 1.0
+"""Tried where the least leaf is expected to hold so many frauds: where fraud is rarer, leaves believed so early
+rank the trades without any sign by noise."""
+
 FREE_ERRORS = 1.0
 """Known frauds may speak for a trade (a place that was abused and is clean again) where the latest rows are predicted
 better so by this many standard errors. Few frauds cannot tell, and then the rule is worth more than what they seem to
@@ -204,6 +218,11 @@ def _judge_on_latest(rows: Rows, encoding: Encoding, settings: FraudFitSettings)
         rich = _stopped(early, late, encoding, replace(best.settings, **RICH))
         if _better(rich, best, late):
             best = rich
+    leaf_frauds = LOOSE["leaf_rows_min"] * np.average(rows.fraud, weights=rows.weight)
+    if late.fraud.sum() >= RICH_FRAUDS and leaf_frauds >= LOOSE_LEAF_FRAUDS:
+        loose = _stopped(early, late, encoding, replace(best.settings, **LOOSE))
+        if _better(loose, best, late):
+            best = loose
     calibrator = fit_calibrator_if_it_helps(raw_score=best.score, fraud=late.fraud, weight=late.weight)
     return _Shape(best.settings, best.trees, calibrator, True)
 
@@ -235,8 +254,11 @@ def _lacks_a_class(fraud: np.ndarray, least: int) -> bool:
 
 
 def _as_judged(model: FraudModel, settings: FraudFitSettings) -> _Shape:
-    """The same as another model, whose leaves are drawn to nothing as these rows ask for."""
+    """The same as another model, whose leaves are drawn to nothing as these rows ask for, if not loose."""
     told: dict = dict(model.metadata)
-    own = {"leaf_l2": settings.leaf_l2, "threads": settings.threads}
-    shape = FraudFitSettings(**told["settings"] | own | {"rising": tuple(told["settings"]["rising"])})
+    was = told["settings"]
+    own: dict = {"threads": settings.threads}
+    if any(was[name] != value for name, value in LOOSE.items()):
+        own["leaf_l2"] = settings.leaf_l2
+    shape = FraudFitSettings(**was | own | {"rising": tuple(was["rising"])})
     return _Shape(shape, int(told["trees"]), model.calibrator, bool(told["stopped_on_latest"]))

@@ -13,7 +13,15 @@ from models.evaluation.calibration import calibration
 from models.evaluation.fraud import average_precision
 from models.fraud.growing import FraudFitSettings, Rows, averaged, grow
 from models.fraud.model import FraudModel
-from models.fraud.training import RICH, FraudTrainingError, NoLabels, NoSignals, TooFewFrauds, fit_fraud
+from models.fraud.training import (
+    LOOSE,
+    RICH,
+    FraudTrainingError,
+    NoLabels,
+    NoSignals,
+    TooFewFrauds,
+    fit_fraud,
+)
 from models.matrix import Encoding
 from tests.models.fraud_market import FAMILIES, NAMES, QUICK, Market, fitted, market
 
@@ -209,6 +217,30 @@ def test_richer_trees_are_grown_where_the_latest_trades_prove_them_better():
     ]
     assert found[0] > found[1] + 0.01
     assert _leaves(fitted()) == QUICK.leaves
+
+
+def test_trees_see_all_inputs_where_few_of_many_tell_together():
+    """Three columns among forty that tell fraud only together ask for trees that may choose from all of them; the
+    choice is taken over where a model is fitted again in the same shape, with its small leaves."""
+    trades = _needles(12_000)
+    families = dict.fromkeys(trades.columns, "card")
+    settings = replace(QUICK, trees=40)
+    model = _fit(trades, names=tuple(families), families=families, settings=settings)
+    again = _fit(trades, names=tuple(families), families=families, settings=settings, judged=model)
+    for one in (model, again):
+        told: dict = dict(one.metadata)
+        assert {name: told["settings"][name] for name in LOOSE} == LOOSE
+    told = dict(fitted().metadata)
+    assert told["settings"]["feature_share"] == QUICK.feature_share
+
+
+def _needles(rows: int, seed: int = 8) -> Market:
+    """Some fraud, nearly all of it where three signs of forty meet."""
+    rng = np.random.default_rng(seed)
+    signs = (rng.random((40, rows)) < 0.45).astype(float)
+    truth = np.where(signs[[3, 17, 31]].all(axis=0), 0.8, 0.01)
+    columns = {f"sign_{place}": sign for place, sign in enumerate(signs)}
+    return Market(columns, truth, rng.random(rows) < truth, np.arange(rows) * 60_000)
 
 
 def test_a_table_that_tells_fraud_nearly_surely_takes_the_trees_it_needs():
