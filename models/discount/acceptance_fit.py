@@ -23,7 +23,6 @@ from models.discount.pooled import RATE_UNIT, fit_pooled
 from models.discount.recent import Decided, Recent, recent_change
 from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding
-from models.trees import predict
 
 HESSIAN_FLOOR = 0.02
 MOST_SLOPE_ERROR = 1.0
@@ -41,7 +40,6 @@ def fit_acceptance(
     accepted: np.ndarray,
     submitted_at: np.ndarray,
     slope_error: float,
-    telling: np.ndarray,
     calibration_share: float,
     settings: BoosterSettings,
 ) -> AcceptanceModel:
@@ -49,17 +47,14 @@ def fit_acceptance(
 
     The last ``calibration_share`` chooses the number of rounds; then the trees are grown again on every row. The shape
     is that of the pooled curve: fitted to the trees' scores it would be as blurred as these are uncertain.
-    slope_error: how well the log measures a slope, telling (n,): by which offers, see
-    :mod:`models.discount.offer_movement`.
+    slope_error: how well the log measures a slope, see :mod:`models.discount.offer_movement`.
     """
     known = slope_error <= MOST_SLOPE_ERROR
     place_inputs = place_encoding(columns, [name for name in names if name not in UNDIRECTED])
     place_columns = place_matrix(columns, place_inputs, resale)
     usual_offer, usual = None, resale.mean
     if known:
-        usual_offer, usual = _usual_offer(
-            place_columns, place_inputs, resale, offered_rate, telling, settings
-        )
+        usual_offer, usual = _usual_offer(place_columns, place_inputs, resale, offered_rate, settings)
     pooled, links = fit_pooled(
         context=context,
         resale=resale,
@@ -68,7 +63,6 @@ def fit_acceptance(
         rate=offered_rate,
         accepted=accepted,
         slopes_known=known,
-        telling=telling,
     )
     if not known:
         return AcceptanceModel(pooled=pooled)
@@ -102,15 +96,10 @@ def _usual_offer(
     encoding: Encoding,
     resale: ResaleEstimate,
     offered_rate: np.ndarray,
-    telling: np.ndarray,
     settings: BoosterSettings,
 ) -> tuple[lightgbm.Booster, np.ndarray]:
-    """The trees of the usual offer, learnt from the ``telling`` ones (n,) bool, and the rate (n,) that they say for
-    each of the log's offers."""
-    distance = offered_rate - resale.anchor_rate
-    trees, usual = fit_usual_offer(inputs[telling], encoding, distance[telling], settings)
-    distance = predict(trees, inputs)
-    distance[telling] = usual
+    """The trees of the usual offer, and the rate (n,) that they say for each of the log's offers."""
+    trees, distance = fit_usual_offer(inputs, encoding, offered_rate - resale.anchor_rate, settings)
     return trees, resale.anchor_rate + distance
 
 

@@ -7,11 +7,6 @@ What the market and the draws leave unexplained was moved by what a trader saw i
 trader who pays reluctant sellers more makes sellers look indifferent to the rate. Which sellers were moved cannot be
 told from the log. The most cautious reading is taken: such a move only met the seller's own expectation, so that it
 says nothing about the reaction to a rate, and each offer counts at the rate without its probable move.
-
-Offers that hardly moved at random tell nothing of the reaction to a rate either, however many there are: Huika's own,
-some months after it began to price. They follow what a former model took for the sellers' expectations, mistakes
-included, so that slopes learnt from them come out too flat. Only the offers that carry nearly all of the random
-movement tell slopes, the curve's shape and what is usual; all of them tell levels.
 """
 
 from __future__ import annotations
@@ -38,8 +33,6 @@ CHANCE_SHARE = 0.1
 TRACE = 0.003
 """Free movement of offers without densities, as a standard deviation, below which nothing was random."""
 NOTHING = 1e9
-MOST_MOVEMENT, LEAST_TELLING = 0.95, 1_000
-"""The widest draws that make up this share of the random movement tell slopes, where they are so many."""
 INFORMATION = 0.24
 """Of one decision about its logit: p (1 - p) where about half accept."""
 
@@ -49,13 +42,12 @@ class OfferMovement:
     """hidden: the probable move by what nobody wrote down (n,). hidden_share: of the offers' free movement.
 
     slope_error: standard error of a slope per RATE_UNIT that the random movement alone allows; NOTHING where nothing
-    moved at random. telling: the offers (n,) bool from which the reaction to a rate is learnt.
+    moved at random.
     """
 
     hidden: np.ndarray
     hidden_share: float
     slope_error: float
-    telling: np.ndarray
 
 
 def offer_movement(
@@ -73,27 +65,16 @@ def offer_movement(
     """
     free = _unexplained(inputs, encoding, distance, settings)
     drawn = np.isfinite(density) & (density > 0)
-    nothing, everyone = np.zeros(len(free)), np.ones(len(free), dtype=bool)
+    nothing = np.zeros(len(free))
     if drawn.mean() < MOSTLY:
         spread = float(free.std())
-        error = _slope_error(spread if spread >= TRACE else 0.0, len(free))
-        return OfferMovement(nothing, 0.0, error, everyone)
+        return OfferMovement(nothing, 0.0, _slope_error(spread if spread >= TRACE else 0.0, len(free)))
     random = np.where(drawn, 1.0 / np.where(drawn, density, 1.0) ** 2 / 12.0, 0.0)
     error = _slope_error(float(np.sqrt(random.mean())), len(free))
-    telling = _telling(random)
-    judged = drawn & telling
-    share = 1.0 - float(random[judged].mean() / max(float(np.mean(free[judged] ** 2)), 1e-12))
+    share = 1.0 - float(random[drawn].mean() / max(float(np.mean(free[drawn] ** 2)), 1e-12))
     if share < CHANCE_SHARE:
-        return OfferMovement(nothing, 0.0, error, telling)
-    return OfferMovement(np.where(drawn, share, 1.0) * free, share, error, telling)
-
-
-def _telling(random: np.ndarray) -> np.ndarray:
-    """The offers (n,) of the widest draws, by the variance of each one's draw."""
-    widest = np.sort(random)[::-1]
-    carried = np.cumsum(widest)
-    telling = random >= widest[np.searchsorted(carried, MOST_MOVEMENT * carried[-1])]
-    return telling if telling.sum() >= LEAST_TELLING else np.ones(len(random), dtype=bool)
+        return OfferMovement(nothing, 0.0, error)
+    return OfferMovement(np.where(drawn, share, 1.0) * free, share, error)
 
 
 def _unexplained(

@@ -110,11 +110,9 @@ def fit_pooled(
     rate: np.ndarray,
     accepted: np.ndarray,
     slopes_known: bool,
-    telling: np.ndarray,
 ) -> tuple[PooledLogit, Links]:
     """Fit on n decisions, or on MOST_ROWS evenly chosen, in turn with the shape. floor (n,): probability that the
-    seller takes any rate. telling (n,) bool: the decisions that tell slopes and shape; where not all of them do, the
-    weights are fitted again on all.
+    seller takes any rate.
 
     Slopes that the log cannot know (slopes_known), or too small together to be believed, are the prior's, the shape
     is the logistic curve's, and only the weights are fitted: what a log without price movement cannot tell is not
@@ -123,20 +121,17 @@ def fit_pooled(
     if len(rate) > MOST_ROWS:
         chosen = np.linspace(0, len(rate) - 1, MOST_ROWS).astype(np.int64)
         context, resale = context.rows(chosen), resale.rows(chosen)
-        usual, floor, rate, accepted, telling = (x[chosen] for x in (usual, floor, rate, accepted, telling))
-    problem, types = _Problem.of(context, resale, usual, floor, rate, accepted), context.type_state
-    told = problem if telling.all() else problem.rows(telling)
-    links, found = Links(), told.solve(PLAIN, slope_precision=SLOPE_PRECISION if slopes_known else SURE)
+        usual, floor, rate, accepted = (x[chosen] for x in (usual, floor, rate, accepted))
+    problem = _Problem.of(context, resale, usual, floor, rate, accepted)
+    links, found = Links(), problem.solve(PLAIN, slope_precision=SLOPE_PRECISION if slopes_known else SURE)
     for again in range(SHAPES if slopes_known and found[1:4].sum() >= MIN_SLOPE else 0):
         if again:
-            found = told.solve(links.of(types[telling]), slope_precision=SLOPE_PRECISION, start=found)
-        links = fit_links(
-            scores=told.matrix @ found, floor=told.floor, accepted=told.accepted, type_state=types[telling]
-        )
+            link = links.of(context.type_state)
+            found = problem.solve(link, slope_precision=SLOPE_PRECISION, start=found)
+        scores = problem.matrix @ found
+        links = fit_links(scores=scores, floor=floor, accepted=accepted, type_state=context.type_state)
     if found[1:4].sum() < MIN_SLOPE:  # at once, or once a shape had taken over what slope there was
         links, found = Links(), problem.solve(PLAIN, slope_precision=SURE)
-    elif told is not problem:
-        found = problem.solve(links.of(types), slope_precision=SURE, start=found, slopes=found[1:4])
     intercept, resale_slope, competitor_slope, usual_slope, no_competitor = found[:5].tolist()
     return PooledLogit(
         intercept=intercept,
@@ -189,23 +184,13 @@ class _Problem:
         slopes = scipy.sparse.csr_matrix(np.stack([np.ones(len(rate)), *gaps, ~known], axis=1))
         names, inputs = design(context, Numbers(STEPS, _steps(context)), _groups(context))
         matrix = scipy.sparse.csr_matrix(scipy.sparse.hstack([slopes, -inputs]))
-        return cls(matrix, floor, accepted, names, *_moments(matrix))
+        mean = np.asarray(matrix.mean(axis=0)).ravel()
+        square = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel()
+        mean[0], square[0] = 0.0, 1.0
+        return cls(matrix, floor, accepted, names, mean, np.maximum(square - mean**2, 0.0))
 
-    def rows(self, chosen: np.ndarray) -> _Problem:
-        """The same about some of the decisions (n,) bool."""
-        matrix = scipy.sparse.csr_matrix(self.matrix[np.flatnonzero(chosen)])
-        return _Problem(matrix, self.floor[chosen], self.accepted[chosen], self.names, *_moments(matrix))
-
-    def solve(
-        self,
-        link: Link,
-        *,
-        slope_precision: float,
-        start: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Intercept, slopes and weights (5 + k,) at the maximum of their posterior, for a shape of the curve. slopes
-        (3,): around which their prior lies, the usual ones when None."""
+    def solve(self, link: Link, *, slope_precision: float, start: np.ndarray | None = None) -> np.ndarray:
+        """Intercept, slopes and weights (5 + k,) at the maximum of their posterior, for a shape of the curve."""
         prior = PooledLogit()
         centre = np.zeros(len(self.names) + 5)
         centre[:5] = (
@@ -215,8 +200,6 @@ class _Problem:
             prior.usual_slope,
             prior.no_competitor,
         )
-        if slopes is not None:
-            centre[1:4] = slopes
         precision = np.full(len(centre), WEIGHT_PRECISION)
         precision[:5] = 0.0, slope_precision, slope_precision, slope_precision, 1e-3
         unit = 1.0 / np.sqrt(precision + USUAL_INFORMATION * len(self.floor) * self.variance + SMALLEST)
@@ -251,14 +234,6 @@ class _Problem:
         away = weights - centre
         gradient = self.matrix.T @ by_z - self.mean * by_z.sum() + precision * away
         return float(loss + (precision * away**2).sum() / 2), gradient * unit
-
-
-def _moments(matrix: scipy.sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each column (5 + k,); the intercept's is 0, at which nothing is moved."""
-    mean = np.asarray(matrix.mean(axis=0)).ravel()
-    square = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel()
-    mean[0], square[0] = 0.0, 1.0
-    return mean, np.maximum(square - mean**2, 0.0)
 
 
 def _steps(context: CardContext) -> np.ndarray:

@@ -277,9 +277,7 @@ def _fit_acceptance(
     """The acceptance model, or the prior where the log is too small or one-sided; and how its offers moved."""
     each = min(int((log.accepted == 1).sum()), int((log.accepted == 0).sum()))
     if len(log) < settings.min_offers or each < settings.min_decisions_each:
-        return AcceptanceModel(pooled=PooledLogit()), OfferMovement(
-            hidden=np.zeros(len(log)), hidden_share=0.0, slope_error=NOTHING, telling=np.ones(len(log), bool)
-        )
+        return AcceptanceModel(pooled=PooledLogit()), OfferMovement(np.zeros(len(log)), 0.0, NOTHING)
     context = log.context
     estimate = resale.estimate(columns=log.columns, context=context)
     encoding = place_encoding(log.columns, names)
@@ -298,7 +296,6 @@ def _fit_acceptance(
         floor=fraud_share.share(context),
         offered_rate=log.offered_rate - movement.hidden,
         slope_error=movement.slope_error,
-        telling=movement.telling,
         accepted=log.accepted,
         submitted_at=log.submitted_at,
         calibration_share=settings.calibration_share,

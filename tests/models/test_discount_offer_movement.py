@@ -81,21 +81,6 @@ def test_log_that_moved_by_its_draws_alone_is_left_as_it_is(rows: int, jitter: f
     assert not found.hidden.any()
 
 
-def test_offers_of_narrow_draws_tell_no_slope_and_hide_nothing() -> None:
-    """Offers that hardly moved at random, however many and however badly explained, are no sign of a trader: a log's
-    wide draws alone tell slopes, and keep their moves."""
-    market = make_market(rows=8_000, seed=66, jitter=JITTER)
-    narrow = np.arange(len(market)) % 4 > 0
-    offered = market.offered_rate + np.where(
-        narrow, np.random.default_rng(67).normal(0, 0.005, len(market)), 0.0
-    )
-    found = find(replace(market, offered_rate=offered), np.where(narrow, 250.0, market.offer_density))
-    assert (found.telling == ~narrow).all()
-    assert found.hidden_share == 0.0
-    assert not found.hidden.any()
-    assert find(market).telling.all()
-
-
 def test_log_without_densities_is_taken_at_its_word() -> None:
     """Without densities, or with them on too few offers, no move counts as hidden and every move as random."""
     market, _ = confounded()

@@ -53,7 +53,6 @@ def fit(
     usual: np.ndarray | None = None,
     floor: float = 0.0,
     slopes_known: bool = True,
-    telling: np.ndarray | None = None,
 ) -> PooledLogit:
     return fit_pooled(
         context=context,
@@ -63,29 +62,7 @@ def fit(
         rate=rate,
         accepted=accepted,
         slopes_known=slopes_known,
-        telling=np.ones(len(rate), dtype=bool) if telling is None else telling,
     )[0]
-
-
-def test_offers_that_follow_a_guess_move_levels_and_no_slope() -> None:
-    """Three of four offers follow what sellers expect and the log does not show, so that sellers look indifferent. Told
-    which offers moved at random, the fit has their slope, and about the level at which all were taken."""
-    rng = np.random.default_rng(3)
-    rows = 2 * ROWS
-    wide, unseen = np.arange(rows) % 4 == 0, rng.normal(0, 0.02, rows)
-    rate = 0.85 + np.where(wide, rng.uniform(-0.03, 0.03, rows), unseen)
-    accepted = decide(
-        2.5 * (rate - 0.85 - np.where(wide, 0.0, 0.9 * unseen)) / 0.05 + np.where(wide, 0.0, 0.5)
-    )
-    resale, context = np.full(rows, 0.9), context_of(rows)
-    blind = fit(context, resale=resale, rate=rate, accepted=accepted)
-    told = fit(context, resale=resale, rate=rate, accepted=accepted, telling=wide)
-    assert blind.slope < 1.5
-    assert told.slope == pytest.approx(2.5, rel=0.1)
-    location, _ = curve(told, context, resale_of(resale))
-    share = sigmoid(told.slope * (rate - location) / 0.05)
-    assert accepted[wide].mean() < accepted.mean() - 0.05
-    assert share.mean() == pytest.approx(accepted.mean(), abs=0.03)
 
 
 def test_known_slopes_and_levels_come_back() -> None:
