@@ -72,7 +72,7 @@ def _outcomes(trades: pa.Table, oracle: pa.Table, shown: Shown) -> dict[str, pa.
     accepts = has_decided & would_take(oracle, shown.rate)
     fraud = oracle["is_fraud"].to_numpy(zero_copy_only=False)
     resold = accepts & ~fraud
-    known_at, resold_at = oracle["known_at"].combine_chunks(), oracle["resold_at"].combine_chunks()
+    known_at, resold_at = oracle["known_at"].combine_chunks(), oracle["would_resell_at"].combine_chunks()
     days = (_us(known_at) - _us(decided)) / DAY_US
     source = np.where(fraud, np.where(days < ANALYST_DAYS, "analyst", "chargeback"), "matured")
     return {

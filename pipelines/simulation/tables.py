@@ -116,7 +116,7 @@ def oracle_table(world: World, cards: Rows) -> pa.Table:
         "would_accept": cards["offered_rate"] >= cards["reservation_rate"],
         "resale_expected": cards["resale_expected"],
         "resale_realised": cards["resale_realised"],
-        "resold_at": _times(cards["resold_us"], None),
+        "would_resell_at": _times(cards["resold_us"], None),
         "logistics_share": cards["logistics_share"],
         "screen_flagged": cards["screen_flagged"],
         "was_screened_out": cards["was_screened_out"],
