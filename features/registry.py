@@ -240,6 +240,10 @@ class Registry:
         """Names of the features of which more may only make a trade riskier."""
         return tuple(item.name for item in self if item.riskier_when_larger)
 
+    def own_facts(self) -> tuple[str, ...]:
+        """Names of the features that speak of the trade itself, and of nothing before it."""
+        return tuple(item.name for item in self if item.as_of == "trade")
+
     def families(self) -> dict[str, str]:
         return {item.name: item.family for item in self}
 

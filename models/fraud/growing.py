@@ -26,6 +26,8 @@ class FraudFitSettings:
     a round amount. category_*: how strongly splits on card type, category and form are held back; with few
     frauds they memorise which kinds happened to be hit, and the kinds' smoothed rates are features anyway.
     rising: inputs of which more may only make a trade riskier (:meth:`features.registry.Registry.rising_risks`).
+    own_facts: inputs that speak of the trade itself, as of :meth:`features.registry.Registry.own_facts`; histories:
+    whether the trees may read any others.
     boosters: grown with as many seeds and averaged where frauds are few, for which input speaks for one of them is much
     chance; feature_share: inputs that a tree may choose from, which makes them differ. trees: most trees of each; some
     hundred are enough for rare signs of fraud, tables that tell it nearly surely take more.
@@ -38,6 +40,8 @@ class FraudFitSettings:
     trees: int = 1200
     boosters: int = 3
     rising: tuple[str, ...] = ()
+    own_facts: tuple[str, ...] = ()
+    histories: bool = True
     leaves: int = 8
     learning_rate: float = 0.1
     leaf_rows_min: int = 50
@@ -59,6 +63,7 @@ class FraudFitSettings:
         """LightGBM parameters for inputs of these names; ``deterministic`` with a fixed seed makes two fits
         bit-identical."""
         rises = [int(name in self.rising) for name in names]
+        worth = [float(self.histories or name in self.own_facts) for name in names]
         return {
             "objective": "binary",
             "metric": "binary_logloss",
@@ -67,6 +72,7 @@ class FraudFitSettings:
             "min_data_in_leaf": self.leaf_rows_min,
             "lambda_l2": self.leaf_l2,
             "feature_fraction": self.feature_share,
+            "feature_contri": worth,
             "max_bin": self.bins,
             "monotone_constraints": rises,
             "monotone_constraints_method": "basic",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +57,10 @@ would be the same."""
 LOOSE_LEAF_FRAUDS = 1.0
 """Tried where the least leaf is expected to hold so many frauds: where fraud is rarer, leaves believed so early
 rank the trades without any sign by noise."""
+
+ALONE: dict[str, float | int] = {**RICH, "feature_share": 1.0, "histories": False}
+"""Trees that read what the trade says of itself, and no histories: where nobody comes again, two hundred columns about
+who came before are two hundred chances to err. Kept as RICH are."""
 
 FREE_ERRORS = 1.0
 """Known frauds may speak for a trade (a place that was abused and is clean again) where the latest rows are predicted
@@ -123,6 +128,7 @@ def fit_fraud(
         raise NoSignals("every feature column is empty")
     seen = _Reordered(columns, order, extras.inputs(told))
     encoding = Encoding.fit(seen, present)
+    settings = replace(settings, own_facts=(*settings.own_facts, *extras.names))
     rows = Rows(encoding.matrix(seen), fraud[order].astype(np.float64), chosen_weight[order])
     settings = replace(settings, leaf_l2=_shrinkage(rows.fraud, settings))
     shape = _judge_on_latest(rows, encoding, settings) if judged is None else _as_judged(judged, settings)
@@ -143,7 +149,7 @@ def fit_fraud(
             "submitted_at_last_ms": int(submitted_at.max()),
             "trees": shape.trees,
             "stopped_on_latest": shape.on_latest,
-            "settings": asdict(shape.settings) | {"rising": list(shape.settings.rising)},
+            "settings": _listed(shape.settings),
         },
     )
 
@@ -214,17 +220,20 @@ def _judge_on_latest(rows: Rows, encoding: Encoding, settings: FraudFitSettings)
     free = _stopped(early, late, encoding, replace(settings, rising=()))
     if _better(free, best, late, errors=FREE_ERRORS):
         best = free
-    if late.fraud.sum() >= RICH_FRAUDS:
-        rich = _stopped(early, late, encoding, replace(best.settings, **RICH))
-        if _better(rich, best, late):
-            best = rich
-    leaf_frauds = LOOSE["leaf_rows_min"] * np.average(rows.fraud, weights=rows.weight)
-    if late.fraud.sum() >= RICH_FRAUDS and leaf_frauds >= LOOSE_LEAF_FRAUDS:
-        loose = _stopped(early, late, encoding, replace(best.settings, **LOOSE))
-        if _better(loose, best, late):
-            best = loose
+    for change in _worth_trying(rows, late):
+        other = _stopped(early, late, encoding, replace(best.settings, **change))
+        if _better(other, best, late):
+            best = other
     calibrator = fit_calibrator_if_it_helps(raw_score=best.score, fraud=late.fraud, weight=late.weight)
     return _Shape(best.settings, best.trees, calibrator, True)
+
+
+def _worth_trying(rows: Rows, late: Rows) -> list[dict[str, float | int]]:
+    """Other ways to grow, each to be judged beside the best one before it."""
+    leaf_frauds = LOOSE["leaf_rows_min"] * np.average(rows.fraud, weights=rows.weight)
+    loose = [LOOSE] if leaf_frauds >= LOOSE_LEAF_FRAUDS else []
+    with_histories = [RICH, *loose] if late.fraud.sum() >= RICH_FRAUDS else []
+    return [*with_histories, ALONE | loose[0] if loose else ALONE]
 
 
 @dataclass(frozen=True)
@@ -253,6 +262,12 @@ def _lacks_a_class(fraud: np.ndarray, least: int) -> bool:
     return min(fraud.sum(), len(fraud) - fraud.sum()) < least
 
 
+def _listed(settings: FraudFitSettings) -> dict[str, Any]:
+    """The settings as metadata keeps them."""
+    told = asdict(settings)
+    return told | {name: list(value) for name, value in told.items() if isinstance(value, tuple)}
+
+
 def _as_judged(model: FraudModel, settings: FraudFitSettings) -> _Shape:
     """The same as another model, whose leaves are drawn to nothing as these rows ask for, if not loose."""
     told: dict = dict(model.metadata)
@@ -260,5 +275,6 @@ def _as_judged(model: FraudModel, settings: FraudFitSettings) -> _Shape:
     own: dict = {"threads": settings.threads}
     if any(was[name] != value for name, value in LOOSE.items()):
         own["leaf_l2"] = settings.leaf_l2
-    shape = FraudFitSettings(**was | own | {"rising": tuple(was["rising"])})
+    names = {"rising": tuple(was["rising"]), "own_facts": settings.own_facts}
+    shape = FraudFitSettings(**was | own | names)
     return _Shape(shape, int(told["trees"]), model.calibrator, bool(told["stopped_on_latest"]))

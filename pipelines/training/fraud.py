@@ -106,7 +106,10 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> FraudM
 
 def _fit_settings(settings: Settings, registry: Registry) -> FraudFitSettings:
     return FraudFitSettings(
-        seed=settings.training.seed, threads=settings.training.threads, rising=registry.rising_risks()
+        seed=settings.training.seed,
+        threads=settings.training.threads,
+        rising=registry.rising_risks(),
+        own_facts=registry.own_facts(),
     )
 
 

@@ -234,6 +234,20 @@ def test_trees_see_all_inputs_where_few_of_many_tell_together():
     assert told["settings"]["feature_share"] == QUICK.feature_share
 
 
+def test_where_nobody_comes_again_histories_are_not_read():
+    """Where three facts of the trade itself tell and the other columns about who came before do not, trees read those
+    facts alone; where a history tells, histories are read."""
+    trades, own = _needles(12_000), ("sign_3", "sign_17", "sign_31")
+    families, settings = dict.fromkeys(trades.columns, "card"), replace(QUICK, trees=40, own_facts=own)
+    model = _fit(trades, names=tuple(families), families=families, settings=settings)
+    told: dict = dict(model.metadata)
+    assert told["settings"]["histories"] is False
+    splits = dict(zip(model.encoding.names, model.booster.feature_importance().tolist(), strict=True))
+    assert {name for name, count in splits.items() if count} == set(own)
+    told = dict(fitted(settings=replace(QUICK, own_facts=("card_face_cny", "card_type"))).metadata)
+    assert told["settings"]["histories"] is True
+
+
 def _needles(rows: int, seed: int = 8) -> Market:
     """Some fraud, nearly all of it where three signs of forty meet."""
     rng = np.random.default_rng(seed)
