@@ -34,7 +34,7 @@ from models.fraud.lists import Lists
 from models.fraud.model import FraudModel
 from models.fraud.rules import RuleBook
 from models.fraud.screening import screen
-from models.fraud.verdicts import as_decided, verdicts
+from models.fraud.verdicts import as_decided, verdicts, with_risks
 from models.matrix import Columns
 from models.money import payout_fen, round_rate
 from models.policy import Costs, DecisionCosts, PricePolicy, Profile
@@ -180,9 +180,10 @@ def score(
     """Score n trades for fraud; payout_fen (n,) is what would be paid, None: nobody says, and the face value is at
     risk. worth_paying (n,) bool: whether an honest trade is worth its price, without which none is let through at
     random; None: all are. explain_paid: see :func:`models.fraud.verdicts.verdicts`."""
+    seen = as_trained(asked.columns, models.fraud_pins)
     judged = verdicts(
         model=models.fraud,
-        columns=as_trained(asked.columns, models.fraud_pins),
+        columns=seen,
         payout_fen=payout_fen,
         face_value_fen=asked.face_value_fen,
         costs=terms.costs,
@@ -213,19 +214,35 @@ def score(
     special = asked.special or ordinary_cards(asked.face_value_fen)
     action = held(screened.action, special)
     passed = still_paid(action, draws.let_through)
-    risks = [
-        as_decided(found, action=done, let_through=drawn)
-        for found, done, drawn in zip(screened.reasons, action, np.isfinite(passed), strict=True)
-    ]
+    reasons = screened.reasons
+    if not explain_paid:
+        stopped = (judged.action == "pay") & (action != "pay")
+        reasons = with_risks(
+            reasons, model=models.fraud, columns=seen, probability=judged.probability, stopped=stopped
+        )
     return Scores(
         probability=judged.probability,
         action=action,
         decisions=judged.decisions,
-        reasons=[_once(*both) for both in zip(doubts(special), risks, strict=True)],
+        reasons=_as_told(reasons, doubts(special), action=action, let_through=np.isfinite(passed)),
         let_through=passed,
         notes=notes_of(passed),
         shadow_rules=screened.shadow_rules,
     )
+
+
+def _as_told(
+    reasons: list[tuple[Reason, ...]],
+    doubts_of_cards: list[tuple[Reason, ...]],
+    *,
+    action: np.ndarray,
+    let_through: np.ndarray,
+) -> list[tuple[Reason, ...]]:
+    """The reasons of n trades once everything has had its say, behind what is doubtful about the cards."""
+    rows = zip(doubts_of_cards, reasons, action, let_through, strict=True)
+    return [
+        _once(doubt, as_decided(found, action=done, let_through=drawn)) for doubt, found, done, drawn in rows
+    ]
 
 
 def quote(asked: Asked, *, models: ModelPair, terms: Terms) -> Answers:

@@ -8,6 +8,8 @@ MATURE_SHARE = 0.95
 WEEK_MS = 7 * 86_400_000
 LEAST_DELAYS = 30
 """Fewer known frauds do not say how soon a fraud becomes known."""
+SLOWEST = 0.95
+"""An offer older than the delay of this share of labels is not young: what it lacks may never come."""
 
 
 def told(
@@ -15,10 +17,10 @@ def told(
 ) -> np.ndarray:
     """How much each of n decided offers, in any order, tells of fraud: (n,) from 0, nothing, to 1.
 
-    Offers of mature weeks (:func:`mature_offers`) tell all. Those since then tell as much as is known of them by now:
-    a fraud that is known counts as one, and any other offer by the probability with which its fraud would have become
-    known, so that the share of fraud comes out as it will be. How soon frauds become known, and how many bought cards
-    get a label at all, is measured on the mature weeks.
+    Offers of mature weeks (:func:`mature_offers`) tell all. Those since then tell as much as is known of them by the
+    newest label: a fraud that is known counts as one, and any other offer by the probability with which its fraud
+    would have become known, so that the share of fraud comes out as it will be. How soon frauds become known, and
+    how many bought cards get a label at all, is measured on the mature weeks.
     submitted_at, known_at: int64 ms, the latter of labels only; accepted, fraud: 1, 0 or NaN.
     """
     mature = mature_offers(submitted_at=submitted_at, accepted=accepted, fraud=fraud)
@@ -28,12 +30,13 @@ def told(
     delays = np.sort((known_at - submitted_at)[mature & bad])
     if len(delays) < LEAST_DELAYS:
         return answer
-    now = max(submitted_at.max(), known_at[labelled].max())
+    now = known_at[labelled].max()  # labels may come in late, and then they say nothing of later offers
     shown = np.searchsorted(delays, now - submitted_at, side="right") / len(delays)
     week = _weeks(submitted_at)
     ever_labelled = labelled[bought & np.isin(week, np.unique(week[mature]))].mean()
     others = shown * np.where(bought, ever_labelled, 1.0)
-    young = week > week[mature].max()
+    slowest = np.quantile((known_at - submitted_at)[mature & labelled], SLOWEST)
+    young = (week > week[mature].max()) & (now - submitted_at <= slowest + WEEK_MS)
     answer[young] = np.where(bad, shown > 0, others)[young]
     return answer
 

@@ -58,7 +58,7 @@ LOOSE_LEAF_FRAUDS = 1.0
 """Tried where the least leaf is expected to hold so many frauds: where fraud is rarer, leaves believed so early
 rank the trades without any sign by noise."""
 
-ALONE: dict[str, float | int] = {**RICH, "feature_share": 1.0, "histories": False}
+ALONE: dict[str, float | int] = {**RICH, "feature_share": 1.0, "boosters": 1, "histories": False}
 """Trees that read what the trade says of itself, and no histories: where nobody comes again, two hundred columns about
 who came before are two hundred chances to err. Kept as RICH are."""
 

@@ -56,7 +56,7 @@ def verdicts(
 
     Families of features are looked for only where a trade is riskier than the average one and not simply paid, or with
     ``explain_paid`` paid ones too: there is no sign of risk to be named about the others. Looking costs more than the
-    probability itself.
+    probability itself. For what is stopped afterwards, see :func:`with_risks`.
     """
     size = len(face_value_fen)
     matrix = None if model is None else model.matrix(columns)
@@ -104,6 +104,29 @@ def _risks(
         if found != (NO_RISK_SIGNALS,):
             reasons[row] = found
     return reasons
+
+
+def with_risks(
+    reasons: list[tuple[Reason, ...]],
+    *,
+    model: FraudModel | None,
+    columns: Columns,
+    probability: np.ndarray,
+    stopped: np.ndarray,
+) -> list[tuple[Reason, ...]]:
+    """The reasons with the families of trades that were to be paid and are ``stopped`` (n,) by rules, lists or checks,
+    behind those of the stop."""
+    if model is None or not stopped.any():
+        return reasons
+    risky = np.flatnonzero(stopped & (probability > model.base_rate)).tolist()
+    if not risky:
+        return reasons
+    said = list(reasons)
+    named = reason_codes(model.contributions_of(model.matrix(columns)[risky]), columns, risky)
+    for row, found in zip(risky, named, strict=True):
+        if found != (NO_RISK_SIGNALS,):
+            said[row] = (*(reason for reason in reasons[row] if reason != NO_RISK_SIGNALS), *found)
+    return said
 
 
 def as_decided(reasons: tuple[Reason, ...], *, action: str, let_through: bool) -> tuple[Reason, ...]:

@@ -13,7 +13,11 @@ NUMBER = r"(?i)^-?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)$"
 """What reads as a number."""
 
 
-SIGNS = r"(\p{Sc}|%|元|[A-Za-z]{3})"
+CODES = (
+    "AUD|BRL|CAD|CHF|CNY|DKK|EUR|GBP|HKD|IDR|INR|JPY|KRW|MOP|MXN|"
+    "MYR|NOK|NZD|PHP|PLN|RMB|RUB|SEK|SGD|THB|TRY|TWD|USD|VND|ZAR"
+)
+SIGNS = rf"(\p{{Sc}}|%|元|(?i:{CODES}))"
 """What stands before or behind an amount: a currency's sign or code, a percent sign."""
 
 
@@ -83,7 +87,7 @@ def bare_numbers(texts: pa.Array, *, thousands: str | None, decimal: str) -> pa.
     bare = pc.replace_substring_regex(bare, rf"\s*{SIGNS}?$", "")
     if thousands is not None:
         mark, point = re.escape(thousands), re.escape(decimal)
-        groups = rf"^-?\d{{1,3}}({mark}\d{{2,3}})*{mark}\d{{3}}({point}\d*)?$"
+        groups = rf"^-?[1-9]\d{{0,2}}({mark}\d{{2,3}})*{mark}\d{{3}}({point}\d*)?$"
         whole = pc.replace_substring(bare, thousands, "")
         bare = pc.if_else(pc.match_substring_regex(bare, groups), whole, bare)
     if decimal != ".":

@@ -30,7 +30,7 @@ class Signal(Body):
 
 class Family(Body):
     """A family of features: what it adds to the log-odds, its strongest features, how it is put to the seller, and
-    whether it is."""
+    whether it is unless the trade is simply paid."""
 
     family: str
     zh: str

@@ -109,7 +109,7 @@ def _parts(fraud: Explanation, most_families: int) -> Table:
 
     title = (
         f"fraud probability 欺诈概率 {fraud.probability:.2%} (average trade 平均 {fraud.base_probability:.2%}); "
-        "told 告知: * named to the seller"
+        "told 告知: * named to the seller unless simply paid 除直接打款外告知卖家"
     )
     table = Table("family 类别", title=title, title_justify="left")
     table.add_column("log-odds", justify="right")

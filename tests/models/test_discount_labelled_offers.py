@@ -89,3 +89,24 @@ def test_few_frauds_do_not_say_how_soon_a_fraud_is_known() -> None:
     outcomes["fraud"] = log["fraud"].copy()
     outcomes["fraud"][known[LEAST_DELAYS - 1 :]] = np.nan
     np.testing.assert_array_equal(told(**outcomes, known_at=log["known_at"]), mature_offers(**outcomes))
+
+
+@pytest.mark.parametrize("weeks", [18, 14, 8])
+def test_labels_that_stopped_coming_call_no_later_offer_honest(weeks: int) -> None:
+    """Where the newest label is weeks old, offers since then tell nothing, and the share of fraud stays true."""
+    log = _log(40_000)
+    log["fraud"] = np.where(log["known_at"] <= weeks * WEEK_MS, log["fraud"], np.nan)
+    tells = told(**log)
+    bad = (log["accepted"] == 1) & (log["fraud"] == 1)
+    assert (tells[log["submitted_at"] > weeks * WEEK_MS] == 0).all()
+    assert np.average(bad, weights=tells) == pytest.approx(0.1 * 2 / 3, rel=0.08)
+
+
+def test_weeks_that_fewer_labels_reach_for_good_are_left_out() -> None:
+    """Where a fifth of the labels no longer comes, the weeks since then are not taken for young ones."""
+    log = _log(40_000)
+    lost = (log["submitted_at"] > 8 * WEEK_MS) & (np.random.default_rng(2).random(40_000) < 0.2)
+    log["fraud"] = np.where(lost, np.nan, log["fraud"])
+    tells = told(**log)
+    week = log["submitted_at"] // WEEK_MS
+    assert (tells[(week >= 9) & (week < 14)] == 0).all()

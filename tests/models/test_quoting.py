@@ -6,9 +6,12 @@ import numpy as np
 
 from models.discount.context import card_context
 from models.discount.guard_rails import price_band
+from models.discount.special import partly_used
+from models.fraud.reason_dictionary import NO_RISK_SIGNALS
 from models.policy import Costs, DecisionCosts, PricePolicy
-from models.quoting import Asked, ModelPair, Terms, quote, reference_rates, static_rates
+from models.quoting import Asked, ModelPair, Terms, quote, reference_rates, score, static_rates
 from tests.models.discount_market import DAY_MS, fitted_model
+from tests.models.fraud_market import fitted, market
 from tests.models.test_discount_move_cap import day_before, later
 
 TERMS = Terms(costs=Costs(), decision=DecisionCosts(), price=PricePolicy())
@@ -77,3 +80,29 @@ def test_a_reference_card_without_an_offer_is_no_price():
     known = np.isfinite(rates).reshape(-1, 2)
     assert known[:, 0].mean() > 0.8
     assert known[:, 1].mean() < 0.2
+
+
+def test_what_a_check_stops_has_the_reasons_of_any_stopped_trade():
+    """A card that the model would pay, and that waits because its balance must be verified, has its families of risk
+    named beside the check in a quote too; only what is paid has none."""
+    size = 2_000
+    face = np.full(size, 5_000)
+    special = partly_used(face, np.where(np.arange(size) % 2 == 0, 10_000, 0))
+    asked = Asked(
+        columns=market(size, seed=6).columns,
+        face_value_fen=face,
+        submitted_at=np.zeros(size, dtype=np.int64),
+        special=special,
+    )
+    models = ModelPair(discount=None, fraud=fitted())
+    briefly, fully = (
+        score(asked, models=models, terms=TERMS, explain_paid=explain) for explain in (False, True)
+    )
+    stopped = np.flatnonzero(briefly.action != "pay").tolist()
+    assert [briefly.reasons[row] for row in stopped] == [fully.reasons[row] for row in stopped]
+    waiting = [
+        briefly.reasons[row] for row in stopped if special.partial[row] and briefly.action[row] == "hold"
+    ]
+    assert any(reasons[-1] != NO_RISK_SIGNALS for reasons in waiting)
+    paid = np.flatnonzero(briefly.action == "pay").tolist()
+    assert {briefly.reasons[row] for row in paid} == {(NO_RISK_SIGNALS,)}

@@ -42,12 +42,18 @@ def test_columns_are_gathered_by_name(tmp_path: Path):
 
 
 def test_numbers_with_marks_among_extras_are_numbers():
-    """Amounts and percentages as people write them lose their marks where the mapping names these; words stay."""
-    columns = {"loan": pa.array(["$60,000.00", "950"]), "rate": pa.array(["13.99%", "low, 3"])}
-    cast, _ = gathered_extras(columns, ColumnRule(columns=("loan", "rate"), thousands=","))
+    """Amounts and percentages as people write them lose their marks where the mapping names these; words, months and
+    codes of letters and digits stay."""
+    columns = {
+        "loan": pa.array(["$60,000.00", "950"]),
+        "rate": pa.array(["13.99%", "low, 3"]),
+        "since": pa.array(["Dec-2011", "Jan-2011"]),
+        "place": pa.array(["NYC123", "123ABC"]),
+    }
+    cast, _ = gathered_extras(columns, ColumnRule(columns=tuple(columns), thousands=","))
     assert [json.loads(text) for text in cast.to_pylist()] == [
-        {"loan": "60000.00", "rate": "13.99"},
-        {"loan": "950", "rate": "low, 3"},
+        {"loan": "60000.00", "rate": "13.99", "since": "Dec-2011", "place": "NYC123"},
+        {"loan": "950", "rate": "low, 3", "since": "Jan-2011", "place": "123ABC"},
     ]
 
 

@@ -147,6 +147,7 @@ class TestCasting:
             None,
         ]
         assert cast(["$60"], "money") == ([None], {"wrong_type": [0]})
+        assert cast(["Dec-2011", "ABC123", "0,125"], "money", thousands=",")[0] == [None] * 3
         assert "thousands" in reason("wrong_type", "money")[1]
 
     def test_iso_times(self) -> None:
