@@ -177,9 +177,9 @@ def score(
     worth_paying: np.ndarray | None = None,
     explain_paid: bool = True,
 ) -> Scores:
-    """Score n trades for fraud; payout_fen (n,) is what would be paid, None: nobody says, and the face value is at
-    risk. worth_paying (n,) bool: whether an honest trade is worth its price, without which none is let through at
-    random; None: all are. explain_paid: see :func:`models.fraud.verdicts.verdicts`."""
+    """Score n trades for fraud; payout_fen (n,) is what would be paid, None: the face value is at risk. worth_paying
+    (n,) bool: an honest trade is worth its price, or none is let through at random; None: all are. explain_paid: see
+    :func:`models.fraud.verdicts.verdicts`."""
     seen = as_trained(asked.columns, models.fraud_pins)
     judged = verdicts(
         model=models.fraud,
@@ -214,12 +214,10 @@ def score(
     special = asked.special or ordinary_cards(asked.face_value_fen)
     action = held(screened.action, special)
     passed = still_paid(action, draws.let_through)
-    reasons = screened.reasons
-    if not explain_paid:
-        stopped = (judged.action == "pay") & (action != "pay")
-        reasons = with_risks(
-            reasons, model=models.fraud, columns=seen, probability=judged.probability, stopped=stopped
-        )
+    late = (judged.action == "pay") & (action != "pay") & (not explain_paid)
+    reasons = with_risks(
+        screened.reasons, model=models.fraud, columns=seen, probability=judged.probability, stopped=late
+    )
     return Scores(
         probability=judged.probability,
         action=action,

@@ -87,12 +87,10 @@ def fit_discount(
 ) -> DiscountModel:
     """Fit on n trades, in any order.
 
-    columns: feature columns (n,), of which ``names`` are the inputs: facts of the card, its market and its
-    kind, never of a person. submitted_at, resold_at: int64 ms (n,). offered_rate: NaN where no offer was
-    made. accepted: 1, 0, or NaN where the seller has not decided. resale_rate: NaN where not
-    (yet) resold. fraud: 1, 0, or NaN where not (yet) known; None: no labels. fraud_known_at: when they became known,
-    int64 ms (n,); None: at the end of the log. offer_density: of the random draw of an offer, NaN where there was
-    none. Outcomes are float64 (n,).
+    columns: feature columns (n,), of which ``names`` are the inputs: facts of the card, its market and its kind, never
+    of a person. submitted_at, resold_at, fraud_known_at: int64 ms (n,), the last None: the log's end. Outcomes are
+    float64 (n,), NaN where not (yet) known: offered_rate, accepted (1, 0), resale_rate, fraud (1, 0; None: no labels),
+    offer_density (of an offer's random draw).
     Raises TooFewResales. Parts the log cannot carry are named in ``model.training.fallbacks``.
     """
     log = _Log(
@@ -107,8 +105,7 @@ def fit_discount(
         fraud_known_at=_or_end(fraud_known_at, submitted_at),
     ).in_order()
     chosen = _repeated(tuple(names), log)
-    resold = np.flatnonzero(np.isfinite(log.resale_rate))
-    decided = np.flatnonzero(np.isfinite(log.offered_rate) & np.isfinite(log.accepted))
+    resold, decided = log.resold, log.decided
     _check_resales(len(resold), settings)
     resale = _fit_resale(log.rows(spread(resold, settings.most_rows)), chosen, settings)
     fraud_share = _fit_fraud_share(log, decided, settings)
@@ -212,6 +209,16 @@ class _Log:
         if (np.diff(self.submitted_at) >= 0).all():
             return self
         return self.rows(np.argsort(self.submitted_at, kind="stable"))
+
+    @property
+    def resold(self) -> np.ndarray:
+        """Places of the rows with a resale."""
+        return np.flatnonzero(np.isfinite(self.resale_rate))
+
+    @property
+    def decided(self) -> np.ndarray:
+        """Places of the rows whose offer was taken or declined."""
+        return np.flatnonzero(np.isfinite(self.offered_rate) & np.isfinite(self.accepted))
 
     @cached_property
     def context(self) -> CardContext:

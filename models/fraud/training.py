@@ -128,17 +128,16 @@ def fit_fraud(
         raise NoSignals("every feature column is empty")
     seen = _Reordered(columns, order, extras.inputs(told))
     encoding = Encoding.fit(seen, present)
-    settings = replace(settings, own_facts=(*settings.own_facts, *extras.names))
     rows = Rows(encoding.matrix(seen), fraud[order].astype(np.float64), chosen_weight[order])
-    settings = replace(settings, leaf_l2=_shrinkage(rows.fraud, settings))
+    own = (*settings.own_facts, *extras.names)
+    settings = replace(settings, leaf_l2=_shrinkage(rows.fraud, settings), own_facts=own)
     shape = _judge_on_latest(rows, encoding, settings) if judged is None else _as_judged(judged, settings)
-    base_rate = float(np.average(rows.fraud, weights=rows.weight))
     return FraudModel(
         encoding=encoding,
         booster=grow(rows, encoding, shape.settings, trees=shape.trees),
         calibrator=shape.calibrator,
         families={name: families[name] for name in plain} | dict.fromkeys(extras.names, EXTRAS),
-        base_rate=base_rate,
+        base_rate=float(np.average(rows.fraud, weights=rows.weight)),
         absent_signals=_absent(names, plain, extras),
         extras=extras,
         metadata={
