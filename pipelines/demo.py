@@ -51,8 +51,10 @@ class Verdict:
 
 
 def make_market(folder: Path, *, trades: int, seed: int, today: date) -> Market:
-    """A synthetic market of ``DAYS`` days that ends today, written to ``folder``."""
-    market = simulate(World(trades=trades, days=DAYS, seed=seed, start=today - timedelta(days=DAYS)))
+    """A synthetic market of ``DAYS`` days that ends today, written to ``folder``. Its fraudsters come at all hours: a
+    demo at night must have cards worth buying too."""
+    start = today - timedelta(days=DAYS)
+    market = simulate(World(trades=trades, days=DAYS, seed=seed, start=start, night_fraud=False))
     write(market, folder)
     return market
 

@@ -7,7 +7,7 @@ import numpy as np
 from pipelines.simulation.fraudsters import DOUBLE, FRAUD_KIND_SHARES, ORDINARY, RENTED, RING
 from pipelines.simulation.kinds import Kinds
 from pipelines.simulation.people import Rows
-from pipelines.simulation.seasons import FRAUD_HOURS, HONEST_HOURS
+from pipelines.simulation.seasons import HONEST_HOURS
 from pipelines.simulation.world import HOUR_US, World, local_day
 
 NO_EXPIRY = 2**31 - 1
@@ -121,7 +121,7 @@ def fraud_rate_of_context(world: World, kinds: Kinds, cards: Rows, hour: np.ndar
     """
     kind, place = cards["kind"], cards["face_place"]
     type_odds = (kinds.fraud_popularity / kinds.popularity)[kind]
-    hour_odds = (FRAUD_HOURS / HONEST_HOURS)[hour]
+    hour_odds = (world.fraud_hours / HONEST_HOURS)[hour]
     face_odds = kinds.fraud_face_shares[kind, place] / kinds.face_shares[kind, place]
     face_odds = face_odds * np.where(
         cards["odd"], FRAUD_ODD_FACES / ODD_FACES, (1 - FRAUD_ODD_FACES) / (1 - ODD_FACES)

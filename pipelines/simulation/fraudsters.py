@@ -19,7 +19,7 @@ from pipelines.simulation.people import (
     lot_sizes,
     region_shares,
 )
-from pipelines.simulation.seasons import FRAUD_HOURS, HONEST_HOURS
+from pipelines.simulation.seasons import HONEST_HOURS
 from pipelines.simulation.world import World
 
 FRAUD_KINDS = ("", "stolen_batch_ring", "rented_accounts", "double_redemption", "ordinary")
@@ -92,7 +92,7 @@ def _rings(
         "ring": ring,
         "kind": kind[ring],
         "day": _ring_days(rng, world, ring, len(ring_cards)),
-        "hour": rng.choice(24, len(ring), p=FRAUD_HOURS),
+        "hour": rng.choice(24, len(ring), p=world.fraud_hours),
         "office": np.full(len(ring), -1),
         "batch_of_office": np.full(len(ring), -1),
         "fraud_kind": np.full(len(ring), RENTED if rented else RING, dtype=np.int8),

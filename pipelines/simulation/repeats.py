@@ -8,7 +8,7 @@ from pipelines.simulation.fraudsters import DOUBLE, Codes
 from pipelines.simulation.history import would_accept
 from pipelines.simulation.kinds import Kinds
 from pipelines.simulation.people import Rows
-from pipelines.simulation.seasons import FRAUD_HOURS, HONEST_HOURS
+from pipelines.simulation.seasons import HONEST_HOURS
 from pipelines.simulation.world import DAY_US, HOUR_US, World, local_day
 
 THINKS_AGAIN_DAYS = 4
@@ -56,5 +56,7 @@ def _later(rng: np.random.Generator, world: World, cards: Rows, is_double: np.nd
     most = np.minimum(np.where(is_double, REDEEMED_TWICE_DAYS, THINKS_AGAIN_DAYS), world.days - 1 - day)
     day = day + 1 + (rng.random(len(day)) * most).astype(np.int64)
     count = len(day)
-    hour = np.where(is_double, rng.choice(24, count, p=FRAUD_HOURS), rng.choice(24, count, p=HONEST_HOURS))
+    hour = np.where(
+        is_double, rng.choice(24, count, p=world.fraud_hours), rng.choice(24, count, p=HONEST_HOURS)
+    )
     return world.start_us + day * DAY_US + ((hour + rng.random(count)) * HOUR_US).astype(np.int64)

@@ -10,6 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from pipelines.simulation.seasons import FRAUD_HOURS, HONEST_HOURS
+
 Profile = Literal["small", "medium", "head"]
 PROFILES: tuple[str, ...] = get_args(Profile)
 Acceptance = Literal["logistic", "skewed", "mixed"]
@@ -34,7 +36,8 @@ class World:
     trades: cards offered, over ``days`` local days from ``start`` (midnight in China). profile: how the
     platform that wrote the log priced and screened. jitter: whether its offers were moved at random, by up to
     ``jitter_half_width`` of face value. fraud_share: share of the offered cards that are fraudulent.
-    card_types: how many card types are traded.
+    card_types: how many card types are traded. night_fraud: whether fraudsters prefer the night, when hardly any
+    card is worth buying then, or come at the hours at which everybody comes.
 
     acceptance: the shape of honest sellers' least rates for a card (:mod:`acceptance`). confounded: whether a
     trader moved the offers by what he saw of the seller and of the market, which the log does not hold.
@@ -50,6 +53,7 @@ class World:
     jitter_half_width: float = 0.02
     fraud_share: float = 0.02
     card_types: int = 50
+    night_fraud: bool = True
     acceptance: Acceptance = "logistic"
     confounded: bool = False
     shock_day: int | None = None
@@ -77,6 +81,11 @@ class World:
     def rng(self, stream: str) -> np.random.Generator:
         """Random numbers of one part of the world: a change in one part leaves the others as they were."""
         return np.random.default_rng([self.seed, zlib.crc32(stream.encode())])
+
+    @property
+    def fraud_hours(self) -> np.ndarray:
+        """Share (24,) of fraudsters' submissions by hour of the day in China."""
+        return FRAUD_HOURS if self.night_fraud else HONEST_HOURS
 
     @property
     def start_day(self) -> int:
