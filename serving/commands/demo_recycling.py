@@ -70,12 +70,14 @@ def _submit(
 
 
 def _until(stage: Stage, submission_id: str, *states: str) -> SubmissionView:
-    """Let the machine work until the trade is in one of the states; a held payout is not waited for."""
+    """Let the machine work until the trade is in one of the states; a held payout is not waited for: the clock goes on
+    to its time, and back again, for the service's own did not."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         stage.work()
         found = stage.seller.submission(submission_id)
         if found.state in states:
+            stage.clock.ahead = timedelta(0)
             return found
         if time.monotonic() > deadline:
             raise Refusal(f"{submission_id} is {found.state} ({found.trouble}) and does not go on")
