@@ -245,6 +245,19 @@ def test_market_shows_the_level_late(market: Market) -> None:
     assert gaps.between(pd.Timedelta(hours=6), pd.Timedelta(hours=24)).all()
 
 
+def test_fraudsters_who_come_at_all_hours_leave_the_night_alone() -> None:
+    """At night a card is several times as likely to be stolen as by day, but for a world whose fraudsters come when
+    everybody does: there it is about as likely."""
+    ratios = []
+    for night_fraud in (True, False):
+        found = simulate(World(trades=5_000, days=60, night_fraud=night_fraud))
+        hour = (found.trades["submitted_at"].cast(pa.int64()).to_numpy() // 3_600_000_000 + 8) % 24
+        rate = found.oracle["fraud_rate_context"].to_numpy()
+        ratios.append(rate[hour < 6].mean() / rate[(hour >= 9) & (hour < 21)].mean())
+    assert ratios[0] > 3
+    assert 0.7 < ratios[1] < 1.4
+
+
 def test_a_world_without_fraud_has_none() -> None:
     """Fraud share 0 is possible, and then no trade, no context and no label knows fraud."""
     calm = simulate(World(trades=400, days=40, fraud_share=0.0))
