@@ -50,11 +50,10 @@ class Verdict:
     shares: dict[str, float]
 
 
-def make_market(folder: Path, *, trades: int, seed: int, today: date) -> Market:
-    """A synthetic market of ``DAYS`` days that ends today, written to ``folder``. Its fraudsters come at all hours: a
-    demo at night must have cards worth buying too."""
+def make_market(folder: Path, *, trades: int, seed: int, today: date, night_fraud: bool = True) -> Market:
+    """A synthetic market of ``DAYS`` days that ends today, written to ``folder``; night_fraud: see World."""
     start = today - timedelta(days=DAYS)
-    market = simulate(World(trades=trades, days=DAYS, seed=seed, start=start, night_fraud=False))
+    market = simulate(World(trades=trades, days=DAYS, seed=seed, start=start, night_fraud=night_fraud))
     write(market, folder)
     return market
 

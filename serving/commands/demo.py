@@ -70,7 +70,9 @@ def _tell_market(workspace: Workspace, *, trades: int, seed: int, now: datetime)
 
     _head(1, "A synthetic market whose truth is known 合成市场")
     folder = workspace.home / "market"
-    market = parts.make_market(folder, trades=trades, seed=seed, today=(now + CHINA).date())
+    today = (now + CHINA).date()
+    # a demo at night must have cards worth buying, too
+    market = parts.make_market(folder, trades=trades, seed=seed, today=today, night_fraud=False)
     print(
         f"   {len(market.trades):,} trades in {parts.DAYS} days, {len(market.market):,} market rates, ",
         end="",
