@@ -209,12 +209,10 @@ def add_outcomes(world: World, kinds: Kinds, prices: Prices, cards: Rows) -> Row
     }
 
 
-def label_source(cards: Rows) -> np.ndarray:
-    """Who labels each card (n,) object, once it is labelled."""
-    quick = cards["known_us"] - cards["decided_us"] < ANALYST_DAYS * DAY_US
-    return np.where(
-        cards["fraud_kind"] > 0, np.where(quick, "analyst", "chargeback"), np.array("matured", dtype=object)
-    )
+def label_source(*, fraud: np.ndarray, delay_us: np.ndarray) -> np.ndarray:
+    """Who labels each card (n,) object, once it is labelled. delay_us: from the decision to the label."""
+    quick = delay_us < ANALYST_DAYS * DAY_US
+    return np.where(fraud, np.where(quick, "analyst", "chargeback"), np.array("matured", dtype=object))
 
 
 def _realised(

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.simulation.history import ANALYST_DAYS
-from pipelines.simulation.world import DAY_US
+from pipelines.simulation.history import label_source
 
 FILLED = (
     "offered_rate",
@@ -73,8 +72,7 @@ def _outcomes(trades: pa.Table, oracle: pa.Table, shown: Shown) -> dict[str, pa.
     fraud = oracle["is_fraud"].to_numpy(zero_copy_only=False)
     resold = accepts & ~fraud
     known_at, resold_at = oracle["known_at"].combine_chunks(), oracle["would_resell_at"].combine_chunks()
-    days = (_us(known_at) - _us(decided)) / DAY_US
-    source = np.where(fraud, np.where(days < ANALYST_DAYS, "analyst", "chargeback"), "matured")
+    source = label_source(fraud=fraud, delay_us=_us(known_at) - _us(decided))
     return {
         "offered_rate": pa.array(shown.rate, mask=~offered),
         "offer_density": pa.array(shown.density, mask=~(offered & np.isfinite(shown.density))),
@@ -85,7 +83,7 @@ def _outcomes(trades: pa.Table, oracle: pa.Table, shown: Shown) -> dict[str, pa.
         "resold_at": _where(resold, resold_at),
         "fraud": pa.array(fraud, mask=~accepts),
         "fraud_known_at": _where(accepts, known_at),
-        "label_source": pa.array(source.astype(object), pa.string(), mask=~accepts),
+        "label_source": pa.array(source, pa.string(), mask=~accepts),
     }
 
 

@@ -42,6 +42,7 @@ def trades_table(world: World, kinds: Kinds, cards: Rows) -> pa.Table:
     bought = decided & cards["accepted"]
     resold = bought & (cards["fraud_kind"] == 0) & (cards["resold_us"] < world.end_us)
     known = bought & (cards["known_us"] < world.end_us)
+    source = label_source(fraud=cards["fraud_kind"] > 0, delay_us=cards["known_us"] - cards["decided_us"])
     count = len(decided)
     density = np.full(count, 1 / (2 * world.jitter_half_width))
     passed = cards["screen_flagged"] & ~cards["was_screened_out"]
@@ -61,7 +62,7 @@ def trades_table(world: World, kinds: Kinds, cards: Rows) -> pa.Table:
         "resold_at": _times(cards["resold_us"], resold),
         "fraud": _known(cards["fraud_kind"] > 0, known),
         "fraud_known_at": _times(cards["known_us"], known),
-        "label_source": _known(label_source(cards), known),
+        "label_source": _known(source, known),
     }
     schema = file_schema(TRADES)
     # What this platform never knew or kept is null: balances, further facts, asked rates, the payee's name, the centre
