@@ -53,16 +53,16 @@ def fit_calibrator(*, raw_score: np.ndarray, fraud: np.ndarray, weight: np.ndarr
     mean rate, where they hardly influence each other. The slope stays positive, so the order of trades never
     changes.
     """
-    evidence = _evidence(weight)
+    counts = evidence(weight)
     rate = np.clip(np.average(fraud, weights=weight), 1e-6, 1 - 1e-6)
     centre = float(logit(rate))
 
     def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
         level, tilt = line
         scores = raw_score + level + tilt * (raw_score - centre)
-        misfit = evidence @ (np.logaddexp(0.0, scores) - fraud * scores)
+        misfit = counts @ (np.logaddexp(0.0, scores) - fraud * scores)
         prior = (level / LEVEL_SPREAD) ** 2 / 2 + (tilt / SLOPE_SPREAD) ** 2 / 2
-        error = evidence * (expit(scores) - fraud)
+        error = counts * (expit(scores) - fraud)
         slope_of_level = error.sum() + level / LEVEL_SPREAD**2
         slope_of_tilt = error @ (raw_score - centre) + tilt / SLOPE_SPREAD**2
         return float(misfit + prior), np.array([slope_of_level, slope_of_tilt])
@@ -99,7 +99,7 @@ def surely_better(
     loss_after = np.logaddexp(0.0, after) - fraud * after
     block = _blocks(len(fraud))
     gains = [
-        float(_evidence(weight[block == one]) @ (loss_before - loss_after)[block == one])
+        float(evidence(weight[block == one]) @ (loss_before - loss_after)[block == one])
         for one in range(BLOCKS)
         if (block == one).any()
     ]
@@ -111,6 +111,6 @@ def _blocks(rows: int) -> np.ndarray:
     return np.arange(rows) * BLOCKS // max(rows, 1)
 
 
-def _evidence(weight: np.ndarray) -> np.ndarray:
-    """Weights scaled to add up to the effective number of rows (Kish): heavy rows are few observations."""
+def evidence(weight: np.ndarray) -> np.ndarray:
+    """Weights (n,) scaled to add up to the effective number of rows (Kish): heavy rows are few observations."""
     return weight * (weight.sum() / (weight @ weight))

@@ -110,7 +110,7 @@ def grow(rows: Rows, encoding: Encoding, settings: FraudFitSettings, *, trees: i
         )
         for number in range(count)
     ]
-    return averaged(grown)
+    return blended(grown, [1 / count] * count)
 
 
 def grow_until(early: Rows, latest: Rows, encoding: Encoding, settings: FraudFitSettings) -> lightgbm.Booster:
@@ -125,16 +125,23 @@ def grow_until(early: Rows, latest: Rows, encoding: Encoding, settings: FraudFit
     )
 
 
-def averaged(boosters: Sequence[lightgbm.Booster]) -> lightgbm.Booster:
-    """One booster whose raw score is the mean of theirs: all their trees, with leaves divided by their number."""
-    mean = lightgbm.Booster(model_str=boosters[0].model_to_string())
-    for other in boosters[1:]:
+def blended(boosters: Sequence[lightgbm.Booster], shares: Sequence[float]) -> lightgbm.Booster:
+    """One booster whose raw score is the weighted mean of theirs: all their trees, with leaves times their shares,
+    which add up to 1."""
+    mean, *others = (_scaled(booster, share) for booster, share in zip(boosters, shares, strict=True))
+    for other in others:
         _safe_call(_LIB.LGBM_BoosterMerge(mean._handle, other._handle))
-    leaves = [int(found) for found in re.findall(r"^num_leaves=(\d+)$", mean.model_to_string(), re.MULTILINE)]
+    return lightgbm.Booster(model_str=mean.model_to_string())
+
+
+def _scaled(booster: lightgbm.Booster, share: float) -> lightgbm.Booster:
+    text = booster.model_to_string()
+    scaled = lightgbm.Booster(model_str=text)
+    leaves = [int(found) for found in re.findall(r"^num_leaves=(\d+)$", text, re.MULTILINE)]
     for tree, count in enumerate(leaves):
         for leaf in range(count):
-            mean.set_leaf_output(tree, leaf, mean.get_leaf_output(tree, leaf) / len(boosters))
-    return lightgbm.Booster(model_str=mean.model_to_string())
+            scaled.set_leaf_output(tree, leaf, share * scaled.get_leaf_output(tree, leaf))
+    return scaled
 
 
 def _dataset(rows: Rows, encoding: Encoding, *, bins_of: lightgbm.Dataset | None = None) -> lightgbm.Dataset:

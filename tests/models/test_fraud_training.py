@@ -11,11 +11,10 @@ from scipy.special import expit
 from features.definitions import FEATURES
 from models.evaluation.calibration import calibration
 from models.evaluation.fraud import average_precision
-from models.fraud.growing import FraudFitSettings, Rows, averaged, grow
+from models.fraud.growing import FraudFitSettings, Rows, blended, grow
+from models.fraud.judging import CAREFUL, OWN
 from models.fraud.model import FraudModel
 from models.fraud.training import (
-    LOOSE,
-    RICH,
     FraudTrainingError,
     NoLabels,
     NoSignals,
@@ -67,8 +66,8 @@ def test_the_order_of_rows_does_not_matter() -> None:
     assert _fit(trades).booster.model_to_string() == _fit(shuffled).booster.model_to_string()
 
 
-def test_averaged_boosters_answer_with_their_mean() -> None:
-    """One booster stands for several: its raw score is the mean of theirs, and contributions add up to it."""
+def test_blended_boosters_answer_with_their_weighted_mean() -> None:
+    """One booster stands for several: its raw score is the mean of theirs by shares, and contributions add up to it."""
     trades = market(3_000)
     encoding = Encoding.fit(trades.columns, NAMES)
     rows = Rows(encoding.matrix(trades.columns), trades.fraud.astype(float), np.ones(3_000))
@@ -76,11 +75,11 @@ def test_averaged_boosters_answer_with_their_mean() -> None:
         grow(rows, encoding, replace(QUICK, boosters=1, seed=seed, feature_share=0.5), trees=20)
         for seed in (1, 2)
     ]
-    mean = averaged(each)
+    mean = blended(each, [0.3, 0.7])
     scores = np.array([booster.predict(rows.matrix, raw_score=True) for booster in each])
     assert np.abs(np.diff(scores, axis=0)).max() > 0.01
     raw = np.asarray(mean.predict(rows.matrix, raw_score=True))
-    assert np.allclose(raw, scores.mean(axis=0), rtol=0, atol=1e-12)
+    assert np.allclose(raw, 0.3 * scores[0] + 0.7 * scores[1], rtol=0, atol=1e-12)
     added = np.asarray(mean.predict(rows.matrix, pred_contrib=True)).sum(axis=1)
     assert np.allclose(added, raw, rtol=0, atol=1e-9)
 
@@ -183,10 +182,10 @@ def test_weights_repair_the_level_of_selective_labels() -> None:
     assert _fit(seen).base_rate < 0.75 * trades.fraud.mean()
 
 
-def _leaves(model: FraudModel) -> int:
-    told = model.metadata["settings"]
-    assert isinstance(told, dict)
-    return told["leaves"]
+def _shares(model: FraudModel) -> dict[str, float]:
+    """Way to grow -> its share in the model."""
+    told: dict = dict(model.metadata)
+    return {member["way"]: member["share"] for member in told["members"]}
 
 
 UNJUDGED = replace(QUICK, valid_share=0.001)
@@ -209,43 +208,39 @@ def test_richer_trees_are_grown_where_the_latest_trades_prove_them_better():
     trades, later = _interplay(12_000), _interplay(4_000, seed=4)
 
     model, small = (_fit(trades, names=tuple(trades.columns), settings=one) for one in (QUICK, UNJUDGED))
-    assert _leaves(model) == RICH["leaves"]
-    assert _leaves(small) == QUICK.leaves
+    assert _shares(model).get(CAREFUL, 0) < 0.1
+    assert _shares(small) == {CAREFUL: 1.0}
     found = [
         average_precision(fraud=later.fraud, probability=one.probability(later.columns))
         for one in (model, small)
     ]
     assert found[0] > found[1] + 0.01
-    assert _leaves(fitted()) == QUICK.leaves
 
 
 def test_trees_see_all_inputs_where_few_of_many_tell_together():
     """Three columns among forty that tell fraud only together ask for trees that may choose from all of them; the
-    choice is taken over where a model is fitted again in the same shape, with its small leaves."""
+    shares are taken over where a model is fitted again in the same shape."""
     trades = _needles(12_000)
     families = dict.fromkeys(trades.columns, "card")
     settings = replace(QUICK, trees=40)
     model = _fit(trades, names=tuple(families), families=families, settings=settings)
     again = _fit(trades, names=tuple(families), families=families, settings=settings, judged=model)
-    for one in (model, again):
-        told: dict = dict(one.metadata)
-        assert {name: told["settings"][name] for name in LOOSE} == LOOSE
-    told = dict(fitted().metadata)
-    assert told["settings"]["feature_share"] == QUICK.feature_share
+    assert _shares(model)[CAREFUL] < 0.15
+    assert _shares(again) == _shares(model)
+    assert again.booster.model_to_string() == model.booster.model_to_string()
 
 
-def test_where_nobody_comes_again_histories_are_not_read():
-    """Where three facts of the trade itself tell and the other columns about who came before do not, trees read those
-    facts alone; where a history tells, histories are read."""
+def test_where_nobody_comes_again_histories_are_read_less():
+    """Where three facts of the trade itself tell and the other columns about who came before do not, most of the model
+    are trees that read those facts alone; where a history tells, they are the least part."""
     trades, own = _needles(12_000), ("sign_3", "sign_17", "sign_31")
     families, settings = dict.fromkeys(trades.columns, "card"), replace(QUICK, trees=40, own_facts=own)
     model = _fit(trades, names=tuple(families), families=families, settings=settings)
-    told: dict = dict(model.metadata)
-    assert told["settings"]["histories"] is False
-    splits = dict(zip(model.encoding.names, model.booster.feature_importance().tolist(), strict=True))
-    assert {name for name, count in splits.items() if count} == set(own)
-    told = dict(fitted(settings=replace(QUICK, own_facts=("card_face_cny", "card_type"))).metadata)
-    assert told["settings"]["histories"] is True
+    assert max(_shares(model), key=_shares(model).__getitem__) == OWN
+    splits = dict(zip(model.encoding.names, model.booster.feature_importance("gain").tolist(), strict=True))
+    assert sum(splits[name] for name in own) > 0.9 * sum(splits.values())
+    told = fitted(settings=replace(QUICK, own_facts=("card_face_cny", "card_type")))
+    assert min(_shares(told), key=_shares(told).__getitem__) == OWN
 
 
 def _needles(rows: int, seed: int = 8) -> Market:
