@@ -74,8 +74,9 @@ class _Rows:
     start: np.ndarray
     rows: np.ndarray
 
-    def of(self, code: int) -> list[list[int]]:
-        return self.rows[self.start[code] : self.start[code + 1]].tolist()
+    def of(self, code: int) -> list[int]:
+        """The rows of a code as a state holds them, one behind the other."""
+        return self.rows[self.start[code] : self.start[code + 1]].ravel().tolist()
 
 
 class _Tables:

@@ -214,16 +214,15 @@ class LiveMoment(Moment):
         return FRESH.first_bucket(self.time)
 
 
-def _sum_rows(rows: list[list[int]], first: int, end: int, values: int, peak: int) -> list[int]:
+def _sum_rows(rows: list[int], first: int, end: int, values: int, peak: int) -> list[int]:
     """Totals of the rows, which stand in the order of their buckets, from bucket ``first`` to before ``end``."""
-    if not rows or rows[-1][0] < first:
-        return [0] * values
-    begin = 0 if rows[0][0] >= first else bisect_left(rows, [first])
-    stop = len(rows) if rows[-1][0] < end else bisect_left(rows, [end])
-    if begin >= stop:
-        return [0] * values
-    _, *sums = rows[begin] if stop == begin + 1 else _added(rows[begin:stop], peak + 1 if peak >= 0 else peak)
-    return sums
+    width = 1 + values
+    buckets = rows[::width]
+    begin, stop = bisect_left(buckets, first) * width, bisect_left(buckets, end) * width
+    columns = [rows[begin + place : stop : width] for place in range(1, width)]
+    return [
+        (max(column, default=0) if place == peak else sum(column)) for place, column in enumerate(columns)
+    ]
 
 
 def _added(rows: list[list[int]], peak: int) -> list[int]:

@@ -132,7 +132,7 @@ def _of_series(number: int, series: Series, words: Sequence[SummedWord]) -> list
         f"            {_zeros('w', columns)}",
         "            for item in tail:",
         "                row = item.values",
-        *[f"                {_add('w', column, 0, series)}" for column in columns],
+        *[f"                {_add('w', column, series)}" for column in columns],
     ]
     for window in dict.fromkeys(word.three for word in words):
         asked = {series.values.index(word.two): word.name for word in words if word.three == window}
@@ -158,11 +158,7 @@ def _in_window(window: Window, asked: Mapping[int, str], series: Series) -> list
         inside += f" and item.at < until_{name}"
     return [
         f"        {_zeros('n', asked)}",
-        f"        rows = totals.levels[{level}]",
-        f"        if rows and rows[-1][0] >= first_{name}:",
-        f"            for row in rows if rows[0][0] >= first_{name} else rows[bisect_left(rows, [first_{name}]):]:",
-        *([f"                if row[0] >= end_{name}: break"] if window.delay else []),
-        *[f"                {_add('n', column, 1, series)}" for column in asked],
+        *_rows_in_window(window, level, asked, series),
         "        if tail:",
         f"            if {whole}:",
         *[f"                {_join(column, series)}" for column in asked],
@@ -170,17 +166,38 @@ def _in_window(window: Window, asked: Mapping[int, str], series: Series) -> list
         "                for item in tail:",
         f"                    if {inside}:",
         "                        row = item.values",
-        *[f"                        {_add('n', column, 0, series)}" for column in asked],
+        *[f"                        {_add('n', column, series)}" for column in asked],
     ]
+
+
+def _rows_in_window(window: Window, level: int, asked: Iterable[int], series: Series) -> list[str]:
+    """Sums over the rows of a level, which stand one behind the other in one list."""
+    name, width = window.name, 1 + len(series.values)
+    last, buckets = f"rows[-{width}]", f"rows[::{width}]"
+    lines = [
+        f"        rows = totals.levels[{level}]",
+        f"        if rows and {last} >= first_{name}:",
+        f"            at = 0 if rows[0] >= first_{name} else bisect_left({buckets}, first_{name}) * {width}",
+        "            until = len(rows)",
+    ]
+    if window.delay:
+        lines.append(
+            f"            if {last} >= end_{name}: until = bisect_left({buckets}, end_{name}) * {width}"
+        )
+    for column in asked:
+        values = f"rows[at + {column + 1}:until:{width}]"
+        peak = column == series.peak
+        lines.append(f"            n{column} = {f'max({values}, default=0)' if peak else f'sum({values})'}")
+    return lines
 
 
 def _zeros(name: str, columns: Iterable[int]) -> str:
     return " = ".join(f"{name}{column}" for column in columns) + " = 0"
 
 
-def _add(into: str, column: int, offset: int, series: Series) -> str:
+def _add(into: str, column: int, series: Series) -> str:
     """Add a value of ``row`` to a sum; of the one whose maximum counts, keep the larger."""
-    value = f"row[{column + offset}]"
+    value = f"row[{column}]"
     if column == series.peak:
         return f"if {value} > {into}{column}: {into}{column} = {value}"
     return f"{into}{column} += {value}"

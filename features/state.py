@@ -16,7 +16,7 @@ from features.entities import COUNTED, COUNTED_REACH, KEPT, MOST_COUNTED
 from features.live_market import Bid, Side, observe
 from features.windows import DAY, MINUTE
 
-LAYOUT = 4
+LAYOUT = 5
 """Number of the form below; a state of another form is rebuilt."""
 
 TAIL_MOST = 32
@@ -45,10 +45,11 @@ class Increment(msgspec.Struct, array_like=True, gc=False, order=True):
 
 
 class Totals(msgspec.Struct, array_like=True, gc=False):
-    """Folded totals of a series: since the beginning, and rows [bucket, value, …] by bucket for each hop."""
+    """Folded totals of a series: since the beginning, and for each hop rows of bucket and values by bucket, one behind
+    the other in one flat list: a list of each row would be most of what reading a state costs."""
 
     always: list[int]
-    levels: list[list[list[int]]]
+    levels: list[list[int]]
 
 
 class LinkNode(msgspec.Struct, array_like=True, gc=False):
@@ -146,7 +147,7 @@ def fold(state: State, entity: str, increment: Increment, *, newest: int) -> Non
 
 
 def combine(into: list[int], values: list[int], offset: int, peak: int) -> None:
-    """Add values to a row of totals that begins at ``offset``; the one at ``peak`` keeps the larger."""
+    """Add values to totals that begin at ``offset``; the one at ``peak`` keeps the larger."""
     for position, value in enumerate(values):
         if position == peak:
             into[offset + position] = max(into[offset + position], value)
@@ -154,18 +155,19 @@ def combine(into: list[int], values: list[int], offset: int, peak: int) -> None:
             into[offset + position] += value
 
 
-def add_to_row(rows: list[list[int]], bucket: int, values: list[int], peak: int, oldest: int) -> None:
+def add_to_row(rows: list[int], bucket: int, values: list[int], peak: int, oldest: int) -> None:
     """Add values to the row of a bucket, kept in order; rows before ``oldest`` are dropped."""
+    width = 1 + len(values)
     if bucket >= oldest:
         place = len(rows)
-        while place and rows[place - 1][0] > bucket:
-            place -= 1
-        if place and rows[place - 1][0] == bucket:
-            combine(rows[place - 1], values, 1, peak)
+        while place and rows[place - width] > bucket:
+            place -= width
+        if place and rows[place - width] == bucket:
+            combine(rows, values, place - width + 1, peak)
         else:
-            rows.insert(place, [bucket, *values])
-    while rows and rows[0][0] < oldest:
-        rows.pop(0)
+            rows[place:place] = [bucket, *values]
+    while rows and rows[0] < oldest:
+        del rows[:width]
 
 
 def _fold_submission(state: State, increment: Increment, newest: int) -> None:
