@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import numpy as np
 
@@ -39,6 +38,7 @@ from pipelines.reference_prices import Close, closes_of, reference_face_fen, ref
 from pipelines.screening.list_data import ListReader
 from serving.api.bodies import channels_body, human_review, known, money, reasons_body, waterfall_body
 from serving.api.explanations import analyst_facts
+from serving.api.ids import new_id
 from serving.api.problems import Problem
 from serving.api.schemas import Card, Submission
 
@@ -103,9 +103,10 @@ class Engine:
         check_region(card_type, seller.region)
         sold = card.balance or card.face_value
         partial = sold.amount_fen < card.face_value.amount_fen
+        submitted_at = _moment(submission.submitted_at, now=now)
         return {
-            "trade_id": submission.trade_id or f"t-{uuid4().hex}",
-            "submitted_at": _moment(submission.submitted_at, now=now),
+            "trade_id": submission.trade_id or new_id("t", at=submitted_at),
+            "submitted_at": submitted_at,
             "seller_id": seller.seller_id,
             "device_id": seller.device_id,
             "ip": seller.ip,
@@ -236,7 +237,7 @@ class Engine:
         sold, issued = trade["face_value_fen"], trade.get(ISSUED_FACE)
         offers = answers.offers
         return {
-            "quote_id": f"q-{uuid4().hex}",
+            "quote_id": new_id("q", at=trade["submitted_at"]),
             "trade_id": trade["trade_id"],
             "card_type": trade["card_type"],
             "card_name_zh": card_type.name_zh,
