@@ -66,7 +66,8 @@ def write_fresh_submissions(*, home: str, rows: int) -> dict[str, Any]:
 
 
 def write_questions(*, home: str, folder: str, rows: int, batch: int) -> dict[str, Any]:
-    """Files with the questions of each server, one row each and ``batch`` rows at once, and the models' folders."""
+    """Files with the questions of each server, one row each and ``batch`` rows at once, and the models' folders. Either
+    way the rows come in turn."""
     from features.definitions import FEATURES
     from models.registry import CHAMPION
     from pipelines.champions import load_pair
@@ -88,11 +89,13 @@ def write_questions(*, home: str, folder: str, rows: int, batch: int) -> dict[st
         "models": asked.features,
         "mlflow": partial(asked.frame, names=models.fraud.trained_signals),
     }
-    many = [place % len(trades) for place in range(batch)]
+    # All rows in turn: nobody sells a card every second.
+    starts = range(0, len(trades), batch)
+    parts = [[place % len(trades) for place in range(start, start + batch)] for start in starts]
     files = {}
     for kind, question in kinds.items():
         files[kind] = write_lines(into / f"{kind}.jsonl", [question([row]) for row in range(len(trades))])
-        files[f"{kind}_batch"] = write_lines(into / f"{kind}_batch.jsonl", [question(many)])
+        files[f"{kind}_batch"] = write_lines(into / f"{kind}_batch.jsonl", [question(part) for part in parts])
     folders = {name: str(registry.folder(registry.version(name, CHAMPION))) for name in ("discount", "fraud")}
     return {
         "files": files,
