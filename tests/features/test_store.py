@@ -130,13 +130,15 @@ def test_states_come_back_in_the_order_of_their_keys(store):
     assert store.read_states([]) == []
 
 
-def test_feast_reads_what_is_written_and_its_writes_are_read(store):
-    """States stand in the store as Feast keeps them, whoever wrote them."""
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 70_000])
+def test_feast_reads_what_is_written_and_its_writes_are_read(store, size):
+    """States of any size, of any name, stand in the store as Feast keeps them, whoever wrote them."""
     feasts = FeastStates(store._online, store._config, store._view)
-    store.write_states({"seller=a": b"ours"}, now=NOW)
-    feasts.write([("seller=b", b"theirs")], now=NOW)
-    keys = ["seller=b", "seller=a", "seller=c"]
-    assert feasts.read(keys) == store.read_states(keys) == [b"theirs", b"ours", None]
+    ours, theirs = b"o" * size, b"t" * size
+    keys = ["seller=b", "seller=a", f"seller=张三{'z' * size}", "seller=c"]
+    store.write_states({"seller=a": ours, keys[2]: ours}, now=NOW)
+    feasts.write([("seller=b", theirs)], now=NOW)
+    assert feasts.read(keys) == store.read_states(keys) == [theirs, ours, ours, None]
 
 
 def test_a_later_write_wins_also_at_the_same_or_an_earlier_time(store):

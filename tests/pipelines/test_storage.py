@@ -6,11 +6,12 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pandas as pd
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from pipelines.application_data import ApplicationData, board_prices, live_log, replies
 from pipelines.databases import DatabaseAway, await_database, open_engine
@@ -71,6 +72,24 @@ def test_records_of_one_snapshot_belong_together(data):
     found = data.recorded()
     assert (found.quotes, found.events, found.seq) == ([], [], data.log_head)
     assert found.seq > 0
+
+
+def test_records_appended_together_are_told_their_numbers(data):
+    """In their order, also behind records that were refused and took numbers with them."""
+
+    def records(*names: str) -> list[dict[str, Any]]:
+        return [{"once": name, "kind": "observed", "body": {}} for name in names]
+
+    with data.transaction() as connection:
+        data.append_to_log(connection, once="known", kind="observed", body={})
+    with pytest.raises(IntegrityError), data.transaction() as connection:
+        data.append_all_to_log(connection, records("refused", "known"))
+    names = [f"new {number}" for number in range(50)]
+    with data.transaction() as connection:
+        numbers = data.append_all_to_log(connection, records(*names))
+    assert {row["seq"]: row["once"] for row in data.log_after(numbers[0] - 1, limit=100)} == dict(
+        zip(numbers, names, strict=True)
+    )
 
 
 def test_a_record_is_seen_whole_or_not_at_all(data):
