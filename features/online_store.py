@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from features.sqlite import CACHED_KIB, STATE_PAGE_BYTES, WAL_PAGES
+from features.sqlite import STATE_CACHE_KIB, STATE_PAGE_BYTES, WAL_PAGES
 
 PROJECT = "huika"
 STATE_KEY = "entity_key"
@@ -228,7 +228,7 @@ def prepare_sqlite(online: Any, config: Any, view: Any) -> None:
         f"page_size={STATE_PAGE_BYTES}",  # of a new file
         "journal_mode=WAL",
         "synchronous=NORMAL",
-        f"cache_size=-{CACHED_KIB}",
+        f"cache_size=-{STATE_CACHE_KIB}",
     )
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}")

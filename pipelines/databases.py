@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
-from features.sqlite import CACHED_KIB, WAL_PAGES
+from features.sqlite import WAL_PAGES
 from pipelines.breaker import Breaker, Patience
 from pipelines.settings import database_url
 
@@ -198,7 +198,6 @@ def configure_sqlite(connection: Any, *, busy_seconds: int = 5) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute(f"PRAGMA busy_timeout={1_000 * busy_seconds}")
     connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-    connection.execute(f"PRAGMA cache_size=-{CACHED_KIB}")
 
 
 def sqlite_file(url: str) -> Path | None:
