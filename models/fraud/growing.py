@@ -151,7 +151,7 @@ def _dataset(rows: Rows, encoding: Encoding, *, bins_of: lightgbm.Dataset | None
         weight=rows.weight,
         reference=bins_of,
         feature_name=_tree_names(encoding.names),
-        categorical_feature=encoding.categorical,
+        categorical_feature=[encoding.names.index(name) for name in encoding.categorical],
     )
 
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
 from features.extras import MOST_EXTRAS, check_name
 from features.tables import TABLES, Kind, Table
@@ -49,6 +49,8 @@ OWN_COLUMNS = frozenset({"_row", "_problem"})
 """Written beside quarantined rows; left out when such a file comes back corrected."""
 
 Scalar = str | int | float | bool
+ColumnName = Annotated[str, StringConstraints(strip_whitespace=True)]
+"""Files' names are read without blanks around them, so a name copied from a header with blanks means the same."""
 
 
 class ColumnRule(BaseModel):
@@ -69,7 +71,7 @@ class ColumnRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    column: str | None = None
+    column: ColumnName | None = None
     constant: Scalar | datetime | date | None = None
     timezone: str | None = None
     format: str | None = None
@@ -84,7 +86,7 @@ class ColumnRule(BaseModel):
     true: tuple[Scalar, ...] | None = None
     false: tuple[Scalar, ...] | None = None
     words: Mapping[str, str] | None = None
-    columns: tuple[str, ...] | None = None
+    columns: tuple[ColumnName, ...] | None = None
 
     @model_validator(mode="after")
     def _is_usable(self) -> ColumnRule:

@@ -21,7 +21,7 @@ def texts(rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     score, word = rng.normal(size=rows), rng.choice(["red", "blue", "green"], size=rows)
     risk = 1 / (1 + np.exp(-(2 * score + 2 * (word == "red") - 3.5)))
     values = [
-        extras_text({"score: a [b]": float(one), "word": str(other), "empty": None})
+        extras_text({"score: a [b]": float(one), "the word": str(other), "empty": None})
         for one, other in zip(score, word, strict=True)
     ]
     return np.array(values, dtype=object), rng.random(rows) < risk
@@ -97,8 +97,8 @@ def test_a_model_learns_from_extras_and_survives_its_file(tmp_path: Path):
     columns = {"extras": later, "card_face_cny": np.full(4_000, 100.0)}
     probability = model.probability(columns)
     assert probability[truth].mean() > 3 * probability[~truth].mean()
-    assert {"extras.score: a [b]", "extras.word"} <= set(model.encoding.names)
-    assert model.families["extras.word"] == "extras"
+    assert {"extras.score: a [b]", "extras.the word"} <= set(model.encoding.names)
+    assert model.families["extras.the word"] == "extras"
     assert model.trained_signals == ("card_face_cny", "extras")
     model.save(tmp_path)
     again = FraudModel.load(tmp_path)
@@ -115,7 +115,7 @@ def test_a_trade_without_extras_or_with_unknown_ones_is_still_answered():
     """Nothing, other names and other kinds of value count as unknown."""
     values, fraud = texts(3_000, np.random.default_rng(6))
     model = fitted(values, fraud)
-    odd = [None, json.dumps({"other": 1}), json.dumps({"score: a [b]": "high", "word": 7})]
+    odd = [None, json.dumps({"other": 1}), json.dumps({"score: a [b]": "high", "the word": 7})]
     columns = {"extras": np.array(odd, dtype=object), "card_face_cny": np.full(3, 100.0)}
     probability = model.probability(columns)
     assert np.ptp(probability) == 0

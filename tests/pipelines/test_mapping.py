@@ -277,6 +277,12 @@ def test_texts_and_days_in_several_columns(tmp_path: Path) -> None:
     world.refused_for(broken, "missing_value", "submitted_at", 3, mapping=load_mapping(mapping))
 
 
+def test_blanks_around_a_column_name_mean_nothing() -> None:
+    """Files' names are read without them, so a mapping copied from a header may have them."""
+    assert ColumnRule(column=" max value received ").read == ("max value received",)
+    assert ColumnRule(columns=("Year ", " Month")).read == ("Year", "Month")
+
+
 def test_mapped_csv_end_to_end(tmp_path: Path) -> None:
     """A foreign export with its own names, zone, percentages and words imports through a mapping file."""
     world = World(tmp_path)
