@@ -197,12 +197,6 @@ def kind_mature_fraud_rate(m: Moment) -> Value:
     return m.mature_fraud_rate("card_type", prior=KIND_RISK_PRIOR, strength=KIND_RISK_STRENGTH)
 
 
-@define(family="kind", unit="count", zh="卡种三十日标签数", as_of="label")
-def kind_labels_30d(m: Moment) -> Value:
-    """Trades of the card type whose label became known."""
-    return m.labels("card_type", "30d")
-
-
 @define(
     family="kind",
     unit="share",

@@ -16,6 +16,7 @@ from features.catalogue import load_catalogue
 from features.entities import NotKept
 from features.events import Labelled, Record, Submitted
 from features.history import History, HistoryMoment
+from features.kind_definitions import KIND_RISK_PRIOR, KIND_RISK_STRENGTH
 from features.live_moment import LiveMoment
 from features.moment import Links
 from features.online import entity_keys
@@ -113,7 +114,8 @@ def test_a_corrected_label_counts_as_the_new_one(days):
     probe = trade | {"trade_id": "probe", "submitted_at": second + timedelta(minutes=1)}
     found = features.answer(probe).values
     assert (found["seller_labels_all"], found["seller_frauds_all"], found["link_frauds"]) == (1, 0, 0)
-    assert found["kind_labels_30d"] == 1
+    honest = KIND_RISK_STRENGTH * KIND_RISK_PRIOR / (KIND_RISK_STRENGTH + 1)
+    assert found["kind_fraud_rate_30d"] == pytest.approx(honest)
 
 
 @pytest.mark.parametrize(("seed", "share"), [(4, 0.5), (5, 0.7), (6, 1.0)])
