@@ -23,5 +23,10 @@ if TYPE_CHECKING:
     from features.registry import Registry
 
 
+def kind_labels_30d(m):
+    return m.labels("card_type", "30d")
+
+
 def retire_all(registry: Registry) -> None:
-    """Add every former definition to the registry. There is none at present."""
+    """Add every former definition to the registry."""
+    registry.retire("kind_labels_30d", kind_labels_30d)

@@ -21,9 +21,10 @@ FEW_FRAUDS = 3_000
 class FraudFitSettings:
     """How the trees are grown.
 
-    leaf_l2: at most, see :func:`_shrinkage`. leaves: small trees are as precise as larger ones, keep the level
-    of probabilities better, and are explained several times faster. bins: many, as frauds often sit just above
-    a round amount. category_*: how strongly splits on card type, category and form are held back; with few
+    The defaults are the careful way of :data:`models.fraud.judging.WAYS`, which says what others change.
+    leaf_l2: at most, see :func:`models.fraud.judging.shrunk`. leaves: small trees are as precise as larger ones,
+    keep the level of probabilities better, and are explained several times faster. bins: many, as frauds often sit
+    just above a round amount. category_*: how strongly splits on card type, category and form are held back; with few
     frauds they memorise which kinds happened to be hit, and the kinds' smoothed rates are features anyway.
     rising: inputs of which more may only make a trade riskier (:meth:`features.registry.Registry.rising_risks`).
     own_facts: inputs that speak of the trade itself, as of :meth:`features.registry.Registry.own_facts`; histories:

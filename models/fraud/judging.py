@@ -89,7 +89,6 @@ class Shape:
         """The shape as a model's metadata keep it, JSON types only."""
         told = asdict(self.settings)
         return {
-            "trees": sum(member.trees for member in self.members),
             "members": [asdict(member) for member in self.members],
             "stopped_on_latest": self.on_latest,
             "settings": {
@@ -119,9 +118,9 @@ def judged_on_latest(rows: Rows, encoding: Encoding, settings: FraudFitSettings)
         before=careful.score, after=free.score, fraud=late.fraud, weight=late.weight, errors=FREE_ERRORS
     ):
         careful, settings = free, freed
-    others = [way for way in (RICH, PLAIN, OWN) if way != OWN or settings.own_facts]
-    stopped = [careful, *(_stopped(way, early, late, encoding, settings) for way in others)]
-    return _together(stopped, late, settings)
+    stopped = [careful, *(_stopped(way, early, late, encoding, settings) for way in (RICH, PLAIN, OWN))]
+    telling = [one for one in stopped if np.ptp(one.score) > 0]
+    return _together(telling or [careful], late, settings)
 
 
 def as_judged(model: FraudModel, settings: FraudFitSettings) -> Shape:

@@ -102,6 +102,13 @@ def test_an_old_model_keeps_its_definition(tmp_path):
     assert ModelPair(discount=None, fraud=None, discount_pins=found).pinned_columns == tuple(found.values())
 
 
+def test_models_trained_on_a_count_that_is_gone_still_find_it(tmp_path):
+    """How many labels a card type had is no feature any more; a model that learned from it serves on."""
+    (tmp_path / "features.json").write_text(json.dumps({"kind_labels_30d": "d7db1691"}))
+    assert pins(tmp_path, registry=FEATURES) == {"kind_labels_30d": "kind_labels_30d@d7db1691"}
+    assert "kind_labels_30d" not in FEATURES
+
+
 def test_an_unchanged_definition_needs_no_pin(tmp_path):
     """A model trained on today's definitions reads today's columns."""
     write_versions(tmp_path, registry=FEATURES, model="fraud")

@@ -12,7 +12,7 @@ from features.definitions import FEATURES
 from models.evaluation.calibration import calibration
 from models.evaluation.fraud import average_precision
 from models.fraud.growing import FraudFitSettings, Rows, blended, grow
-from models.fraud.judging import CAREFUL, OWN
+from models.fraud.judging import CAREFUL, OWN, WAYS
 from models.fraud.model import FraudModel
 from models.fraud.training import (
     FraudTrainingError,
@@ -152,7 +152,7 @@ def test_a_latest_slice_without_fraud_does_not_stop_the_fit() -> None:
     early_only = trades.fraud & (np.arange(len(trades.fraud)) < 3500)
     model = _fit(trades, fraud=early_only)
     assert model.metadata["stopped_on_latest"] is False
-    assert model.metadata["trees"] == QUICK.trees_unseen
+    assert model.metadata["members"] == [{"way": CAREFUL, "trees": QUICK.trees_unseen, "share": 1.0}]
     assert model.calibrator.slope == 1.0
 
 
@@ -186,6 +186,12 @@ def _shares(model: FraudModel) -> dict[str, float]:
     """Way to grow -> its share in the model."""
     told: dict = dict(model.metadata)
     return {member["way"]: member["share"] for member in told["members"]}
+
+
+def _trees(model: FraudModel) -> dict[str, int]:
+    """Way to grow -> its number of trees."""
+    told: dict = dict(model.metadata)
+    return {member["way"]: member["trees"] for member in told["members"]}
 
 
 UNJUDGED = replace(QUICK, valid_share=0.001)
@@ -239,6 +245,11 @@ def test_where_nobody_comes_again_histories_are_read_less():
     assert max(_shares(model), key=_shares(model).__getitem__) == OWN
     splits = dict(zip(model.encoding.names, model.booster.feature_importance("gain").tolist(), strict=True))
     assert sum(splits[name] for name in own) > 0.9 * sum(splits.values())
+    encoding = Encoding.fit(trades.columns, tuple(families))
+    rows = Rows(encoding.matrix(trades.columns), trades.fraud.astype(float), np.ones(12_000))
+    alone = grow(rows, encoding, replace(settings, **WAYS[OWN]), trees=40)
+    read = dict(zip(encoding.names, alone.feature_importance().tolist(), strict=True))
+    assert {name for name, count in read.items() if count} == set(own)
     told = fitted(settings=replace(QUICK, own_facts=("card_face_cny", "card_type")))
     assert min(_shares(told), key=_shares(told).__getitem__) == OWN
 
@@ -259,8 +270,8 @@ def test_a_table_that_tells_fraud_nearly_surely_takes_the_trees_it_needs():
     names = tuple(trades.columns)
     settings = FraudFitSettings(threads=1, boosters=1)
     many, few = (_fit(trades, names=names, settings=one) for one in (settings, replace(settings, trees=400)))
-    assert int(str(few.metadata["trees"])) > 360
-    assert int(str(many.metadata["trees"])) > 450
+    assert 360 < _trees(few)[CAREFUL] <= 400
+    assert _trees(many)[CAREFUL] > 450
     loss = [
         -np.log(np.where(later.fraud, probability, 1 - probability)).mean()
         for probability in (one.probability(later.columns) for one in (many, few))
