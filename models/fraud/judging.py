@@ -24,7 +24,6 @@ _LIGHTGBM_DEFAULTS: dict[str, Any] = {
     "leaf_rows_min": 20,
     "leaf_l2": 0.0,
     "feature_share": 1.0,
-    "boosters": 1,
     "bins": 255,
     "category_smoothing": 10.0,
     "category_l2": 10.0,
@@ -37,7 +36,6 @@ WAYS: dict[str, dict[str, Any]] = {
         "leaf_rows_min": 20,
         "leaf_l2": LEAST_LEAF_L2,
         "feature_share": 1.0,
-        "boosters": 1,
         "category_smoothing": 20.0,
         "category_l2": 20.0,
         "category_splits_max": 8,
@@ -78,9 +76,11 @@ class Shape:
     on_latest: bool = True
 
     def grow(self, rows: Rows, encoding: Encoding) -> lightgbm.Booster:
-        """All members' trees in one booster."""
+        """All members' trees in one booster. Several members differ enough: none is grown with several seeds."""
+        ways = [member.way for member in self.members]
+        settings = self.settings if ways == [CAREFUL] else replace(self.settings, boosters=1)
         grown = [
-            grow(rows, encoding, replace(self.settings, **WAYS[member.way]), trees=member.trees)
+            grow(rows, encoding, replace(settings, **WAYS[member.way]), trees=member.trees)
             for member in self.members
         ]
         return blended(grown, [member.share for member in self.members])

@@ -112,7 +112,7 @@ EXPECTED = (
     ("device", {"count_1h": 1, "count_30d": 3, "sellers_30d": 2, "amount_of_largest": 250 / 300}),
     ("device", {"labels_7d": 1, "labels_all": 2, "frauds_all": 1}),
     ("ip", {"count_all": np.nan, "fraud_rate_all": np.nan, "sellers_24h": np.nan}),
-    ("kind", {"fraud_rate_30d": 2 / 52, "mature_fraud_rate": 1 / 51, "labels_30d": 2, "count_24h": 1}),
+    ("kind", {"fraud_rate_30d": 2 / 52, "mature_fraud_rate": 1 / 51, "count_24h": 1}),
     ("kind", {"category_fraud_rate_30d": 2 / 52, "burst": 10, "amount_ratio": 250 / (800 / 3)}),
     ("resale", {"mean_30d": 0.9, "mean_7d": np.nan, "count_30d": 1, "category_mean_30d": 0.85}),
     ("resale", {"pooled_30d": (0.9 + 20 * 0.85) / 21, "matured_mean": 0.9}),
