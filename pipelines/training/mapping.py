@@ -49,7 +49,7 @@ OWN_COLUMNS = frozenset({"_row", "_problem"})
 """Written beside quarantined rows; left out when such a file comes back corrected."""
 
 Scalar = str | int | float | bool
-ColumnName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+ColumnName = Annotated[str, StringConstraints(strip_whitespace=True)]
 """Files' names are read without blanks around them, so a name copied from a header with blanks means the same."""
 
 
