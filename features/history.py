@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,11 +35,22 @@ MOST_ENTITIES = 2
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Events that became known after the submission: the trade's row in the log, when (µs), and a value."""
+    """Events that became known after the submission: the trade's row in the log, when it is heard of and when it
+    happened (µs; the same but where labels come in batches), and a value."""
 
     row: np.ndarray
     known_at: np.ndarray
+    at: np.ndarray
     value: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> Outcomes:
+        return Outcomes(self.row[chosen], self.known_at[chosen], self.at[chosen], self.value[chosen])
+
+    def in_batches(self, moments: np.ndarray) -> Outcomes:
+        """The same, each heard of at the next of the moments (µs, ascending); those after the last one never."""
+        batch = np.searchsorted(moments, self.at, side="left")
+        heard = self.of(batch < len(moments))
+        return replace(heard, known_at=moments[batch[batch < len(moments)]])
 
 
 class History:
@@ -53,11 +64,14 @@ class History:
         catalogue: Catalogue,
         spine: pa.Table | None = None,
         windows: Mapping[str, Window] = WINDOWS,
+        label_batches: np.ndarray | None = None,
     ) -> None:
         """``read`` gives the stored trades' columns. Rows of ``spine`` (``SPINE_COLUMNS``) join them and count as
         submissions for later rows; a trade that is stored too is taken as the spine tells it, without outcomes
-        of its own beyond those stored. Without a spine all trades are asked for."""
+        of its own beyond those stored. Without a spine all trades are asked for. label_batches: moments (µs,
+        ascending) at which fraud labels come in together, in place of each when it became known."""
         self.catalogue = catalogue
+        self.label_batches = label_batches
         self.windows = windows
         self._layout = _Layout(read, spine)
         self.spine_rows = self._layout.spine_rows
@@ -110,13 +124,13 @@ class History:
 
     @cached_property
     def labels(self) -> Outcomes:
-        return self._outcomes("fraud", "fraud_known_at", lambda fraud: fraud.cast(pa.int8()).to_numpy())
+        found = self._outcomes("fraud", "fraud_known_at", lambda fraud: fraud.cast(pa.int8()).to_numpy())
+        return found if self.label_batches is None else found.in_batches(self.label_batches)
 
     @cached_property
     def acceptances(self) -> Outcomes:
         found = self._outcomes("accepted", "decided_at", lambda accepted: accepted.cast(pa.int8()).to_numpy())
-        yes = found.value == 1
-        return Outcomes(row=found.row[yes], known_at=found.known_at[yes], value=found.value[yes])
+        return found.of(found.value == 1)
 
     @cached_property
     def resales(self) -> Outcomes:
@@ -126,10 +140,9 @@ class History:
     def _outcomes(self, value: str, time: str, convert: Callable[[pa.ChunkedArray], np.ndarray]) -> Outcomes:
         values, times = self._layout.column(value), self._layout.column(time)
         known = pc.and_(values.is_valid(), times.is_valid())
+        at = microseconds(times.filter(known))
         return Outcomes(
-            row=np.flatnonzero(known.to_numpy()),
-            known_at=microseconds(times.filter(known)),
-            value=convert(values.filter(known)),
+            row=np.flatnonzero(known.to_numpy()), known_at=at, at=at, value=convert(values.filter(known))
         )
 
     def events(self, series: Series, entity: str) -> Events:
@@ -141,7 +154,7 @@ class History:
         return Events(
             code=self.codes(entity)[outcomes.row],
             known_at=outcomes.known_at,
-            at=self.time[outcomes.row] if series.name == "cohorts" else outcomes.known_at,
+            at=self.time[outcomes.row] if series.name == "cohorts" else outcomes.at,
             values={"n": np.ones(len(outcomes.row), dtype=np.int8), value: outcomes.value},
         )
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from features.catalogue import Catalogue, workspace_catalogue
 from features.history import History, HistoryMoment
 from features.registry import Registry
+from features.rows import microseconds
 from features.store import RowsLost
 from features.table_store import TableStore
 
@@ -34,6 +35,9 @@ CHUNK_ROWS = 250_000
 
 GROUP = 24
 """Features computed together for all rows; neighbours ask about the same entity."""
+
+LABEL_BATCHES = 5
+"""Parts of a training set in each of which nothing is heard of fraud but what was known before it began."""
 
 
 class NothingToTrainOn(ValueError):
@@ -82,19 +86,50 @@ def build_training_set(
     return TrainingSet(path=path, trades=known, fingerprint=fingerprint)
 
 
-def stored_history(store: TableStore) -> History:
-    """Everything in the stored tables as they are now."""
+def paused_features(
+    *, store: TableStore, registry: Registry, built: TrainingSet, progress: Progress
+) -> dict[str, np.ndarray]:
+    """The fraud model's features of a training set's trades that speak of labels, had these come in at the beginning of
+    each of ``LABEL_BATCHES`` parts of the set only: name -> (n,). Of other features it makes no difference.
+
+    What a model sees where labels pause, as for a file that is scored months later, is learnt from these.
+    """
+    names = registry.label_features("fraud")
+    path = built.path.with_suffix(f".paused{LABEL_BATCHES}.parquet")
+    if not path.exists():
+        trades = store.snapshot("trades")
+        ids = trades.column("trade_id").combine_chunks()
+        rows = pc.index_in(built.trades["trade_id"], value_set=ids).to_numpy()
+        begins = np.arange(LABEL_BATCHES) * len(rows) // LABEL_BATCHES
+        batches = microseconds(trades.column("submitted_at"))[rows[begins]]
+        history = stored_history(store, label_batches=batches)
+        write_features(
+            history=history, registry=registry, rows=rows, path=path, progress=progress, names=names
+        )
+    return columns_of(pq.read_table(path), registry, names)
+
+
+def stored_history(store: TableStore, *, label_batches: np.ndarray | None = None) -> History:
+    """Everything in the stored tables as they are now. label_batches: see :class:`History`."""
     return History(
         read=store.snapshot("trades").column,
         market=store.read("market"),
         catalogue=workspace_catalogue(store),
+        label_batches=label_batches,
     )
 
 
 def write_features(
-    *, history: History, registry: Registry, rows: np.ndarray, path: Path, progress: Progress
+    *,
+    history: History,
+    registry: Registry,
+    rows: np.ndarray,
+    path: Path,
+    progress: Progress,
+    names: Sequence[str] | None = None,
 ) -> None:
-    """Write trade_id, event_timestamp and all features of the history's ``rows`` (ascending) to one Parquet file.
+    """Write trade_id, event_timestamp and features (None: all) of the history's ``rows`` (ascending) to one Parquet
+    file.
 
     Group by group of features over all rows, then put together chunk by chunk: neither all features nor all
     entities are ever in memory. The file appears whole or not at all. Raises NothingToTrainOn without rows.
@@ -107,12 +142,12 @@ def write_features(
     try:
         shards = [work / "keys.arrow"]
         _write_shard(shards[0], _key_batches(history, rows))
-        names = registry.names()
-        for first in range(0, len(names), GROUP):
-            group = names[first : first + GROUP]
+        asked = registry.names() if names is None else names
+        for first in range(0, len(asked), GROUP):
+            group = asked[first : first + GROUP]
             shards.append(work / f"{first}.arrow")
             _write_shard(shards[-1], _feature_batches(history, registry, group, rows))
-            progress(min(first + GROUP, len(names)), len(names))
+            progress(min(first + GROUP, len(asked)), len(asked))
         history.forget()
         _join(shards, work / "whole.parquet", rows=len(rows))
         (work / "whole.parquet").replace(path)

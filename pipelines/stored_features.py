@@ -14,7 +14,14 @@ import pyarrow.parquet as pq
 from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
 from features.rows import SPINE_COLUMNS
-from features.training_set import Progress, TrainingSet, build_training_set, columns_of, compute_features
+from features.training_set import (
+    Progress,
+    TrainingSet,
+    build_training_set,
+    columns_of,
+    compute_features,
+    paused_features,
+)
 from models.matrix import Columns
 from pipelines.workspace import Workspace
 
@@ -44,6 +51,16 @@ def stored_training_set(
         until=until,
         progress=progress,
     )
+
+
+def paused_columns(
+    workspace: Workspace, built: TrainingSet, *, progress: Progress = silent
+) -> dict[str, np.ndarray]:
+    """What :func:`features.training_set.paused_features` says of a training set's trades; nothing where no label of
+    theirs is known."""
+    if built.trades["fraud"].null_count == len(built.trades):
+        return {}
+    return paused_features(store=workspace.tables, registry=FEATURES, built=built, progress=progress)
 
 
 def features_of(

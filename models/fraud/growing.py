@@ -99,6 +99,16 @@ class Rows:
     def part(self, rows: slice) -> Rows:
         return Rows(self.matrix[rows], self.fraud[rows], self.weight[rows])
 
+    def early_and_late(self, settings: FraudFitSettings) -> tuple[Rows, Rows]:
+        """All but the latest ``valid_share``, and those; both look into the same matrix."""
+        split = len(self.fraud) - round(settings.valid_share * len(self.fraud))
+        return self.part(slice(0, split)), self.part(slice(split, None))
+
+    def lacks_a_class(self, settings: FraudFitSettings) -> bool:
+        """Whether there are too few fraudulent or too few honest ones to judge by."""
+        frauds = self.fraud.sum()
+        return min(frauds, len(self.fraud) - frauds) < settings.frauds_min
+
 
 def grow(rows: Rows, encoding: Encoding, settings: FraudFitSettings, *, trees: int) -> lightgbm.Booster:
     """Grow so many trees for each booster; where frauds are few, several are averaged. Free of the training data."""

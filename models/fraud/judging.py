@@ -106,9 +106,8 @@ def shrunk(settings: FraudFitSettings, fraud: np.ndarray) -> FraudFitSettings:
 
 def judged_on_latest(rows: Rows, encoding: Encoding, settings: FraudFitSettings) -> Shape:
     """The members, their trees and shares, and the calibrator that foretell the latest rows best."""
-    split = len(rows.fraud) - round(settings.valid_share * len(rows.fraud))
-    early, late = rows.part(slice(0, split)), rows.part(slice(split, None))
-    if any(_lacks_a_class(part.fraud, settings.frauds_min) for part in (early, late)):
+    early, late = rows.early_and_late(settings)
+    if early.lacks_a_class(settings) or late.lacks_a_class(settings):
         members = (Member(CAREFUL, min(settings.trees_unseen, settings.trees), 1.0),)
         return Shape(settings, members, on_latest=False)
     careful = _stopped(CAREFUL, early, late, encoding, settings)
@@ -155,7 +154,3 @@ def _together(stopped: Sequence[_Stopped], late: Rows, settings: FraudFitSetting
     score = np.stack([one.score for one in stopped], axis=1) @ share
     calibrator = fit_calibrator_if_it_helps(raw_score=score, fraud=late.fraud, weight=late.weight)
     return Shape(settings, members, calibrator)
-
-
-def _lacks_a_class(fraud: np.ndarray, least: int) -> bool:
-    return min(fraud.sum(), len(fraud) - fraud.sum()) < least

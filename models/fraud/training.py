@@ -15,7 +15,11 @@ from models.fraud.extras import EXTRAS, ExtraInputs, learn_extras
 from models.fraud.growing import FraudFitSettings, Rows
 from models.fraud.judging import as_judged, judged_on_latest, shrunk
 from models.fraud.model import FraudModel
+from models.fraud.pauses import Paused, learned_with_pauses
 from models.matrix import Columns, Encoding
+
+LABELS_PAUSED = "labels_paused"
+"""Key of a model's metadata: whether it has learned what trades look like while labels pause."""
 
 
 class FraudTrainingError(ValueError):
@@ -63,6 +67,7 @@ def fit_fraud(
     weight: np.ndarray | None = None,
     settings: FraudFitSettings | None = None,
     judged: FraudModel | None = None,
+    paused: Columns | None = None,
 ) -> FraudModel:
     """Fit trees and calibrator on trades whose label has matured.
 
@@ -70,7 +75,9 @@ def fit_fraud(
     to use; empty ones are left out and listed in ``absent_signals``. families: family of every name. weight
     (n,) or None: how many trades a row stands for, such as 1 / share let through at random where labels of
     blocked trades are missing. judged: a model whose shape, number of trees and calibrator are taken over, for rows
-    of which the latest cannot judge; None: the latest rows judge.
+    of which the latest cannot judge; None: the latest rows judge. paused: those of the columns that known labels go
+    into, as they would be had these come in a few batches; half of the rows are learned so where the latest ones are
+    foretold better by it (``labels_paused`` in the metadata). None: it is not tried.
 
     The caller has already left out every row whose label was not known at the end of training, or is younger
     than the label delay: a young row without a confirmed fraud is not yet an honest one.
@@ -93,6 +100,9 @@ def fit_fraud(
     rows = Rows(encoding.matrix(seen), fraud[order].astype(np.float64), chosen_weight[order])
     own = (*settings.own_facts, *extras.names)
     settings = replace(shrunk(settings, rows.fraud), own_facts=own)
+    pauses = paused is not None and _learn_pauses(
+        rows, _Reordered(paused, order, {}), encoding, settings=settings, judged=judged
+    )
     shape = judged_on_latest(rows, encoding, settings) if judged is None else as_judged(judged, settings)
     return FraudModel(
         encoding=encoding,
@@ -104,6 +114,7 @@ def fit_fraud(
         extras=extras,
         metadata=shape.facts()
         | {
+            LABELS_PAUSED: pauses,
             "rows": len(fraud),
             "rows_used": len(order),
             "frauds": int(np.sum(fraud)),
@@ -111,6 +122,20 @@ def fit_fraud(
             "submitted_at_last_ms": int(submitted_at.max()),
         },
     )
+
+
+def _learn_pauses(
+    rows: Rows, paused: Columns, encoding: Encoding, *, settings: FraudFitSettings, judged: FraudModel | None
+) -> bool:
+    """Whether half of the rows have become what they are while labels pause: as with the judged model, if there is
+    one."""
+    drawn = Paused.drawn(paused, encoding, rows=len(rows.fraud), seed=settings.seed)
+    if judged is None:
+        return learned_with_pauses(rows, drawn, encoding, settings)
+    if judged.metadata.get(LABELS_PAUSED):
+        drawn.put_into(rows.matrix)
+        return True
+    return False
 
 
 def _absent(names: Sequence[str], plain: Sequence[str], extras: ExtraInputs) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from features.tables import ISSUED_FACE
 from features.training_set import columns_of
 from models.discount.special import SpecialCards, special_cards
 from models.matrix import Columns
-from pipelines.stored_features import stored_training_set
+from pipelines.stored_features import paused_columns, stored_training_set
 from pipelines.workspace import Workspace
 
 
@@ -26,7 +27,8 @@ class Examples:
     unknown; ``accepted`` and ``fraud`` are 1, 0 or NaN; ``decision`` and ``label_source`` object, None where
     unknown; ``let_through`` NaN where a trade was not let through by a random draw. ``card_type`` object, None where
     unknown; ``face_value_fen`` is what was sold, ``issued_face_fen`` int64 what a partly used card was issued with, 0
-    for a whole one."""
+    for a whole one. paused: columns that labels go into, had these come in a few batches
+    (:func:`features.training_set.paused_features`); empty where nobody asked."""
 
     columns: dict[str, np.ndarray]
     trade_id: np.ndarray
@@ -47,14 +49,20 @@ class Examples:
     fraud: np.ndarray
     fraud_known_at: np.ndarray
     label_source: np.ndarray
+    paused: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.submitted_at)
 
     def rows(self, chosen: np.ndarray) -> Examples:
         """The chosen rows, in that order."""
-        parts = {name: value[chosen] for name, value in vars(self).items() if name != "columns"}
-        return Examples(columns={name: value[chosen] for name, value in self.columns.items()}, **parts)
+        parts: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, dict):
+                parts[name] = {column: values[chosen] for column, values in value.items()}
+            else:
+                parts[name] = value[chosen]
+        return Examples(**parts)
 
     def known_before(self, moment: int) -> Examples:
         """The rows submitted before ``moment`` (µs), with every outcome not known by then taken out."""
@@ -130,7 +138,8 @@ def stored_examples(workspace: Workspace, *, model: str, since: datetime) -> Exa
     """
     found = stored_training_set(workspace, since=since)
     columns = columns_of(pq.read_table(found.path), FEATURES, FEATURES.names(model))
-    return examples_of(found.trades, columns)
+    paused = paused_columns(workspace, found) if model == "fraud" else {}
+    return replace(examples_of(found.trades, columns), paused=paused)
 
 
 def _number(column: pa.ChunkedArray) -> np.ndarray:

@@ -101,6 +101,7 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> FraudM
         names=registry.names("fraud"),
         families=registry.families(),
         settings=_fit_settings(settings, registry),
+        paused=examples.paused or None,
     )
 
 
@@ -152,6 +153,7 @@ def _with_early(
         families=registry.families(),
         settings=_fit_settings(settings, registry),
         judged=matured,
+        paused=learned.paused or None,
     )
     return replace(model, metadata={**model.metadata, "young_rows": len(early)})
 

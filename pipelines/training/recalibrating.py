@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -139,11 +140,11 @@ def rolled_estimates(
 
 def _one_after_another(parts: Sequence[Examples]) -> Examples:
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
-    others = [field.name for field in fields(Examples) if field.name != "columns"]
-    return Examples(
-        columns=columns,
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in others},
-    )
+    others = [field.name for field in fields(Examples) if field.name not in ("columns", "paused")]
+    values: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in others
+    }
+    return Examples(columns=columns, **values)
 
 
 def _coverage(model: ResaleModel, resold: Examples) -> float:

@@ -10,7 +10,7 @@ import logging
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from pipelines.feature_pins import write_versions
 from pipelines.model_checks import ModelRefused, load_registered
 from pipelines.screening.rule_files import rule_book
 from pipelines.settings import Settings
-from pipelines.stored_features import stored_training_set
+from pipelines.stored_features import paused_columns, stored_training_set
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
 from pipelines.training.comparing import trained_until
@@ -110,6 +110,10 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
         )
         examples = examples_of(training_set.trades, columns_of(retrieved, FEATURES, FEATURES.names(name)))
         del retrieved
+        if name == "fraud":
+            listener.say("features while labels pause")
+            paused = paused_columns(workspace, training_set, progress=listener.features)
+            examples = replace(examples, paused=paused)
         listener.say(f"{name} model")
         fit = partial(_fit_fraud, rules=rule_book(workspace.home)) if name == "fraud" else _fit_discount
         trained.append(_train_one(name, fit, examples, training_set, workspace.settings, registry, job))

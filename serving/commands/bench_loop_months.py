@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -213,10 +214,10 @@ def spliced(examples: Examples, changed: Examples, rows: np.ndarray) -> Examples
         return values
 
     columns = {name: put(column, changed.columns[name]) for name, column in examples.columns.items()}
-    rest = {
+    rest: dict[str, Any] = {
         name: put(values, getattr(changed, name))
         for name, values in vars(examples).items()
-        if name != "columns"
+        if name not in ("columns", "paused")
     }
     return Examples(columns=columns, **rest)
 

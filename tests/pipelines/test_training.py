@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import mlflow
@@ -14,11 +14,13 @@ import pytest
 
 from features.definitions import FEATURES
 from features.training_set import NothingToTrainOn, build_training_set
+from models.fraud.training import LABELS_PAUSED
 from models.registry import CHALLENGER, CHAMPION, DamagedModel, ModelNotFound
 from pipelines.champions import load_pair
 from pipelines.settings import Settings
 from pipelines.training.collecting import collect
 from pipelines.training.discount_plots import discount_plots
+from pipelines.training.examples import stored_examples
 from pipelines.training.promoting import rollback
 from pipelines.training.splitting import TooLittleHistory, split_by_time
 from pipelines.training.training import Job, Listener, train
@@ -88,6 +90,19 @@ def test_retrieval_gives_the_rows_of_the_spine_in_order(workspace):
     found = store.retrieve(registry=FEATURES, model="fraud", spine=spine)
     assert found["trade_id"].to_pylist() == spine["trade_id"].to_pylist()
     assert set(FEATURES.names("fraud")) <= set(found.column_names)
+
+
+def test_the_fraud_model_was_asked_whether_pauses_of_labels_teach_it_anything(workspace):
+    """Beside its training set stand the features of pauses, row by row, and the model says whether it learned them."""
+    model = load_pair(model_registry(workspace)).fraud
+    assert model is not None
+    assert model.metadata[LABELS_PAUSED] in (True, False)
+    examples = stored_examples(workspace, model="fraud", since=datetime(2000, 1, 1, tzinfo=UTC))
+    assert set(examples.paused) == set(FEATURES.label_features("fraud"))
+    some = examples.rows(np.arange(100, 200))
+    name = "seller_labels_all"
+    assert np.array_equal(some.paused[name], examples.paused[name][100:200], equal_nan=True)
+    assert np.nansum(examples.paused[name]) < np.nansum(examples.columns[name])
 
 
 def test_training_set_is_reproducible_to_the_byte(own_tables, tmp_path):

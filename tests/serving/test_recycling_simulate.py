@@ -22,6 +22,11 @@ def days() -> tuple[str, ...]:
     return ("--trades", "60", "--days", "2", "--seed", "4")
 
 
+@pytest.fixture(scope="module")
+def few() -> tuple[str, ...]:
+    return ("--trades", "12", "--days", "1", "--seed", "4")
+
+
 def test_profiles_stand_side_by_side(capsys, days):
     """All profiles see the same cards; the small one works by hand and pays days later, the head one at once; every
     trade has ended and the books are at zero."""
@@ -41,11 +46,11 @@ def test_profiles_stand_side_by_side(capsys, days):
         assert sum(one["states"].values()) == one["trades"]
 
 
-def test_the_same_seed_gives_the_same_table(capsys, days):
+def test_the_same_seed_gives_the_same_table(capsys, few):
     """Twice the same words give the same figures, and another seed gives others."""
-    first, again = (simulated(capsys, *days, "--profiles", "head") for _ in range(2))
+    first, again = (simulated(capsys, *few, "--profiles", "head") for _ in range(2))
     assert first == again
-    other = simulated(capsys, *days[:-1], "5", "--profiles", "head")
+    other = simulated(capsys, *few[:-1], "5", "--profiles", "head")
     assert other != first
 
 
@@ -60,16 +65,16 @@ def test_the_models_of_a_workspace_price(capsys, trained_home):
     assert sorted((path.name, path.stat().st_size) for path in trained_home.iterdir()) == before
 
 
-def test_simulate_without_a_folder_is_the_same(capsys, days):
+def test_simulate_without_a_folder_is_the_same(capsys, few):
     """``huika simulate --profile`` compares all profiles, and only one that is named, as ``recycling simulate``."""
     for words, wanted in ((("--profile",), 3), (("--profile", "head"), 1)):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main(["simulate", "--json", *days, *words])
+            main(["simulate", "--json", *few, *words])
         assert ended.value.code == 0
         told = json.loads(capsys.readouterr().out)
         assert len(told) == wanted
-        assert told[-1] == simulated(capsys, *days, "--profiles", "head")[0]
+        assert told[-1] == simulated(capsys, *few, "--profiles", "head")[0]
 
 
 @pytest.mark.parametrize("profiles", ["", "huge", "head,head"])

@@ -1,0 +1,91 @@
+"""Labels that come in batches: what a trade would have known had nobody heard of fraud since the last one."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features import training_set
+from features.catalogue import load_catalogue
+from features.definitions import FEATURES
+from features.history import History, HistoryMoment
+from features.rows import microseconds
+from features.table_store import TableStore
+from features.training_set import LABEL_BATCHES, build_training_set, known_before, paused_features
+from tests.features import worlds
+
+LABELLED = FEATURES.label_features("fraud")
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[pa.Table, pa.Table]:
+    return worlds.trades(rows=400, seed=3, days=90), worlds.market(rows=60, seed=3, days=90)
+
+
+def columns(trades: pa.Table, market: pa.Table, batches: np.ndarray | None) -> dict[str, np.ndarray]:
+    history = History(read=trades.column, market=market, catalogue=load_catalogue(), label_batches=batches)
+    return FEATURES.compute(HistoryMoment(history, np.arange(len(trades))))
+
+
+def differing(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> set[str]:
+    return {
+        name
+        for name, values in one.items()
+        if not np.array_equal(values, other[name], equal_nan=values.dtype != object)
+    }
+
+
+def test_a_batch_at_every_label_changes_nothing(world):
+    """Batches at the very moments at which labels became known: every feature to the last bit."""
+    trades, market = world
+    moments = np.unique(microseconds(trades["fraud_known_at"].drop_null()))
+    assert differing(columns(trades, market, None), columns(trades, market, moments)) == set()
+
+
+def test_between_two_batches_only_what_was_known_before_counts(world):
+    """After each batch features are those of a history without any younger label, and only those that say that labels
+    go into them differ from the usual ones."""
+    trades, market = world
+    time = microseconds(trades["submitted_at"])
+    batches = time[[0, 130, 270]] - 1  # so that no label is known, nor a trade submitted, at the very moment
+    paused, usual = columns(trades, market, batches), columns(trades, market, None)
+    edges = np.append(batches, np.iinfo(np.int64).max)
+    for start, end in pairwise(edges):
+        told = columns(known_before(trades, _moment(start)), market, None)
+        part = np.flatnonzero((time > start) & (time <= end))
+        for name in LABELLED:
+            np.testing.assert_array_equal(paused[name][part], told[name][part], err_msg=name)
+    changed = differing(usual, paused)
+    assert {"seller_frauds_all", "seller_fraud_rate_30d", "kind_mature_fraud_rate", "link_frauds"} <= changed
+    assert changed <= set(LABELLED)
+
+
+def _moment(time_us: np.int64):
+    return pa.scalar(int(time_us), pa.timestamp("us", "UTC")).as_py()
+
+
+def test_a_training_set_keeps_its_paused_features(tmp_path, world, monkeypatch):
+    """Of a part of the trades, in their order, written once: parts of equal size that begin with a batch."""
+    trades, market = world
+    store = TableStore(tmp_path / "tables")
+    for name, stored in (("trades", trades), ("market", market)):
+        pq.write_table(stored, store.staging(name))
+        store.publish(name, store.staging(name))
+    since = trades["submitted_at"][100].as_py()
+    quiet = {"progress": lambda done, total: None, "store": store, "registry": FEATURES}
+    built = build_training_set(**quiet, folder=tmp_path, since=since, until=None)
+    found = paused_features(**quiet, built=built)
+    assert tuple(found) == LABELLED
+    time = microseconds(trades["submitted_at"])
+    first = int(np.searchsorted(time, time[100]))
+    begins = first + np.arange(LABEL_BATCHES) * (len(trades) - first) // LABEL_BATCHES
+    whole = columns(trades, market, time[begins])
+    for name in LABELLED:
+        np.testing.assert_array_equal(found[name], whole[name][first:], err_msg=name)
+    monkeypatch.setattr(training_set, "write_features", None)  # written already: nothing is computed
+    again = paused_features(**quiet, built=built)
+    assert differing(found, again) == set()
