@@ -22,6 +22,10 @@ LEAST_ROWS = 20
 MOST_ROWS = 200_000
 """More training rows say nothing new about which names there are."""
 
+MOST_ODD, MANY = 0.05, 50
+"""A name with more than ``MANY`` different values holds numbers also where up to ``MOST_ODD`` of its rows are words
+instead, such as "unknown"; these say as much as nothing. Of fewer values each can be told apart as a word."""
+
 NUMBER = r"[+-]?((0|[1-9]\d{0,300})(\.\d{0,300})?|\.\d{1,300})([eE][+-]?\d{1,2})?"
 """What reads as a number."""
 
@@ -87,23 +91,26 @@ def input_name(name: str) -> str:
 
 
 def learn_extras(values: Sequence[str | None]) -> ExtraInputs:
-    """The inputs that training rows (n,) have: numbers where every value reads as one, texts otherwise; a code with
-    leading zeros is a text. At most ``MOST_ROWS`` of the rows are looked at, evenly spread."""
+    """The inputs that training rows (n,) have: numbers where every value reads as one, or nearly every one of many
+    (``MOST_ODD``), texts otherwise; a code with leading zeros is a text. At most ``MOST_ROWS`` of the rows are looked
+    at, evenly spread."""
     looked_at = values[:: -(-len(values) // MOST_ROWS) or 1]
     count: Counter[str] = Counter()
-    words: dict[str, Counter[str | None]] = {}
+    odd: Counter[str] = Counter()
     for text in looked_at:
         extras = extras_of(text)
         count.update(extras.keys())
-        for name, value in extras.items():
-            if name not in words and not _reads_as_number(value):
-                words[name] = Counter()
+        odd.update(name for name, value in extras.items() if not _reads_as_number(value))
+    words: dict[str, Counter[str | None]] = {name: Counter() for name in odd}
     if words:
         for text in looked_at:
             extras = extras_of(text)
             for name, counter in words.items():
                 if name in extras:
                     counter[word_of(extras[name])] += 1
+    for name, rows in odd.items():
+        if rows <= MOST_ODD * count[name] and len(words[name]) > MANY:
+            del words[name]
     known = sorted(name for name, rows in count.items() if rows >= LEAST_ROWS)
     texts = {name: _frequent(words[name]) for name in known if name in words}
     return ExtraInputs(

@@ -60,6 +60,10 @@ REASONS: dict[tuple[str, str], tuple[str, str]] = {
         '不是由数字、文本或 null 组成的 JSON 对象，如 {"score": 0.7}',
         'not a JSON object of numbers, texts and nulls like {"score": 0.7}',
     ),
+    ("other_format", "object"): (
+        "不是 formats 中给出的写法",
+        "not written as formats says in the mapping",
+    ),
     ("wrong_type", "time"): (
         "不是 2024-05-01T12:00:00+08:00 这样的时间；其他写法请在映射文件中给出 format，"
         '如 "%d/%m/%Y %H:%M"；数字请给出 unit',

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.extras import ExtrasError, canonical_extras, extras_text
-from pipelines.training.cells import Cast, as_plain, bare_numbers, misses_of
+from pipelines.training.cells import Cast, as_plain, bare_numbers, misses_of, present
 from pipelines.training.mapping import ColumnRule
 
 
@@ -30,12 +30,30 @@ def read_extras(values: pa.Array, rule: ColumnRule) -> Cast:
 
 def gathered_extras(columns: Mapping[str, pa.Array], rule: ColumnRule) -> Cast:
     """The columns as one object a row, under their own names: numbers and flags as numbers, all else as text. What
-    is not a finite number, or empty, is left out. What a text means is for the model to say, which sees all of them."""
-    plain = {name: as_plain(values) for name, values in columns.items()}
-    lists = [_values(values, rule) for values, _ in plain.values()]
-    rows = zip(*lists, strict=True)
-    texts = [extras_text(dict(zip(plain, row, strict=True))) for row in rows]
-    return pa.array(texts, pa.string()), [miss for _, misses in plain.values() for miss in misses]
+    is not a finite number, or empty, is left out. What a text means is for the model to say, which sees all of them;
+    times become those of ISO 8601 where ``rule.formats`` says how they are written."""
+    lists, misses = [], []
+    for name, column in columns.items():
+        values, bad = as_plain(column)
+        written = (rule.formats or {}).get(name)
+        if written is not None:
+            values, worse = _iso_times(values, written)
+            bad = bad + worse
+        lists.append(_values(values, rule))
+        misses += bad
+    texts = [extras_text(dict(zip(columns, row, strict=True))) for row in zip(*lists, strict=True)]
+    return pa.array(texts, pa.string()), misses
+
+
+def _iso_times(values: pa.Array, written: str) -> Cast:
+    """Times as ISO 8601 texts; a text that is not written so is a miss."""
+    if pa.types.is_temporal(values.type):
+        return values, []
+    texts = pc.cast(values, pa.string())
+    known = pa.array([_known(text) for text in texts.to_pylist()], pa.string())
+    times = pc.strptime(known, format=written, unit="s", error_is_null=True)
+    bad = present(known) & ~present(times)
+    return pc.strftime(times, format="%Y-%m-%dT%H:%M:%S"), misses_of("other_format", bad)
 
 
 def _values(values: pa.Array, rule: ColumnRule) -> list[float | str | None]:
@@ -52,7 +70,7 @@ def _values(values: pa.Array, rule: ColumnRule) -> list[float | str | None]:
     return [_known(value) for value in values.to_pylist()]
 
 
-UNKNOWN_WORDS = frozenset({"null", "na", "n/a", "nan", "none"})
+UNKNOWN_WORDS = frozenset({"null", "na", "n/a", "nan", "nat", "<na>", "none", "?", "-"})
 """Texts by which exports write that nothing is known (any case)."""
 
 

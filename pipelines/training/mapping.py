@@ -3,7 +3,7 @@
 One TOML table per input table; a key is a column of :mod:`features.tables`, its value the user's column or
 a rule with ``column`` or ``constant`` and, where the column's kind allows it, ``timezone``, ``format``,
 ``plus_days``, ``unit``, ``since``, ``scale``, ``thousands``, ``decimal``, ``round``, ``true``, ``false``, ``words`` and
-``columns``; a text may be made of its file and ``row``.
+``formats`` and ``columns``; a text may be made of its file and ``row``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pipelines.training.import_problems import MappingError, SourceProblem
 FITS: Mapping[str, frozenset[Kind]] = {
     "timezone": frozenset({"time"}),
     "format": frozenset({"time", "date"}),
+    "formats": frozenset({"object"}),
     "plus_days": frozenset({"time", "date"}),
     "unit": frozenset({"time"}),
     "since": frozenset({"time"}),
@@ -65,6 +66,7 @@ class ColumnRule(BaseModel):
     texts and ``decimal`` what stands before their fractions: with either, signs of currency and percent are left out;
     ``true`` and ``false`` list the values that mean so (without ``false``: all others); ``words`` gives our
     word for a text of the user's, or an empty one where it means that nothing is known. Other texts stay.
+    ``formats`` gives the ``format`` of times among gathered columns, by the column's name.
     ``columns`` gathers several of the user's columns by their names (extras), or joins them by spaces into one text,
     time or date, such as a year, a month and a day.
     """
@@ -75,6 +77,7 @@ class ColumnRule(BaseModel):
     constant: Scalar | datetime | date | None = None
     timezone: str | None = None
     format: str | None = None
+    formats: Mapping[str, str] | None = None
     plus_days: float = 0.0
     unit: Unit | None = None
     since: datetime | date | None = None
@@ -106,7 +109,10 @@ class ColumnRule(BaseModel):
                 raise ValueError(f"columns takes 1 to {MOST_EXTRAS} names")
             for name in self.columns:
                 check_name(name)
-        if self.format and "%z" in self.format.lower():
+        strange = sorted(set(self.formats or {}) - set(self.columns or ()))
+        if strange:
+            raise ValueError(f"formats speaks of {strange[0]!r}, which is not among columns")
+        if any("%z" in written.lower() for written in (self.format or "", *(self.formats or {}).values())):
             raise ValueError("format cannot hold a zone; ISO 8601 times with a zone need no format")
         if self.timezone:
             try:

@@ -67,6 +67,25 @@ def test_numbers_texts_and_rare_names_are_told_apart():
     assert found == ExtraInputs(numbers=("n",), texts={"t": ("3", "a")})
 
 
+def test_a_few_words_among_many_numbers_do_not_make_texts_of_them():
+    """One word in twenty among many numbers is unknown; more words, or words among few numbers, are told apart."""
+    rows = [
+        extras_text(
+            {
+                "km": "unknown" if row % 40 == 0 else row,
+                "size": "large" if row % 8 == 0 else row,
+                "rooms": "10+" if row % 40 == 0 else row % 4,
+            }
+        )
+        for row in range(1600)
+    ]
+    found = learn_extras(rows)
+    assert found.numbers == ("km",)
+    assert found.texts == {"rooms": ("0", "1", "10+", "2", "3"), "size": ("large",)}
+    given = found.inputs(np.array(['{"km":"unknown"}', '{"km":7}'], dtype=object))["extras.km"]
+    np.testing.assert_array_equal(given, [np.nan, 7.0])
+
+
 def test_a_number_means_the_same_however_it_is_written():
     """Texts that read as numbers are numbers, and a number among words is the word it would be written as."""
     written = learn_extras([extras_text({"n": str(row), "zip": f"{row:05d}"}) for row in range(60)])

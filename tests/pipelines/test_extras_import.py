@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.extras import with_ages
 from features.tables import TRADES
 from pipelines.training.casting_extras import gathered_extras, read_extras
 from pipelines.training.import_problems import MappingError, SourceProblem
@@ -55,6 +57,43 @@ def test_numbers_with_marks_among_extras_are_numbers():
         {"loan": "60000.00", "rate": "13.99", "since": "Dec-2011", "place": "NYC123"},
         {"loan": "950", "rate": "low, 3", "since": "Jan-2011", "place": "123ABC"},
     ]
+
+
+def test_times_among_extras_are_read_as_they_are_written(tmp_path: Path):
+    """Texts and whole numbers become ISO 8601 times, from which ages are made; what is unknown is left out, and what is
+    not written so is a miss of its row."""
+    text = 'extras = { columns = ["signup", "born", "last"], formats = { signup = "%m/%d/%Y %H:%M", born = "%Y%m%d" } }'
+    rule = load_mapping(mapping(tmp_path, f"[trades]\n{text}"))["trades"]["extras"]
+    columns = {
+        "signup": pa.array(["12/7/2009 09:05", "?", "2009-12-07"]),
+        "born": pa.array([19700131, None, 19991231]),
+        "last": pa.array([None, "2009-12-01", None]),
+    }
+    cast, misses = gathered_extras(columns, rule)
+    assert [json.loads(text) for text in cast.to_pylist()] == [
+        {"signup": "2009-12-07T09:05:00", "born": "1970-01-31T00:00:00"},
+        {"last": "2009-12-01"},
+        {"born": "1999-12-31T00:00:00"},
+    ]
+    assert [(miss.code, list(miss.mask)) for miss in misses] == [("other_format", [False, False, True])]
+    aged = with_ages(
+        np.array(cast.to_pylist(), dtype=object), np.full(3, 1_260_176_700_000_000 + 3_600_000_000)
+    )
+    assert json.loads(aged[0])["signup"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ('extras = { columns = ["a"], formats = { b = "%Y" } }', "'b', which is not among columns"),
+        ('extras = { columns = ["a"], formats = { a = "%Y %z" } }', "cannot hold a zone"),
+        ('seller_id = { column = "a", formats = { a = "%Y" } }', "formats does not apply"),
+    ],
+)
+def test_wrong_formats_are_named(tmp_path: Path, rule: str, message: str):
+    """A format of a column that is not gathered, with a zone, or of another kind of column is refused."""
+    with pytest.raises(MappingError, match=message):
+        load_mapping(mapping(tmp_path, f"[trades]\n{rule}"))
 
 
 def test_a_column_of_json_objects_is_read(tmp_path: Path):
