@@ -68,6 +68,7 @@ COMPUTING_MODULES = (
     "moment.py",
     "retired.py",
     "rows.py",
+    "training_set.py",
     "windows.py",
 )
 """The code that a stored training set depends on, beside the catalogue's data."""

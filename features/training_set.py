@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,11 +49,12 @@ class NothingToTrainOn(ValueError):
 class TrainingSet:
     """A written training set. ``trades`` (n rows) are its trades with the outcomes known before ``until``;
     ``path`` holds trade_id, event_timestamp (the moment, by the name Feast gives it) and all features of the same
-    rows in the same order."""
+    rows in the same order. ``paused_path``: see :func:`paused_columns`."""
 
     path: Path
     trades: pa.Table
     fingerprint: str
+    paused_path: Path | None = None
 
 
 def build_training_set(
@@ -63,8 +65,10 @@ def build_training_set(
     since: datetime | None,
     until: datetime | None,
     progress: Progress,
+    paused: bool = False,
 ) -> TrainingSet:
-    """Compute and write the features of all trades submitted in [since, until).
+    """Compute and write the features of all trades submitted in [since, until); ``paused``: those of
+    :func:`paused_columns` too, from the same tables.
 
     The file's name is a hash of the stored tables, the definitions and the period: an existing file is reused, and
     the same hash means the same bytes. Raises NothingToTrainOn for an empty period.
@@ -79,43 +83,39 @@ def build_training_set(
     parts += [repr(list(catalogue)), str(since), str(until)]
     fingerprint = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
     path = folder / f"{fingerprint}.parquet"
+    write = partial(write_features, registry=registry, rows=rows, progress=progress)
+    history = partial(History, read=trades.column, market=market.table(), catalogue=catalogue)
     if not path.exists():
-        history = History(read=trades.column, market=market.table(), catalogue=catalogue)
-        write_features(history=history, registry=registry, rows=rows, path=path, progress=progress)
-    known = known_before(trades.table().filter(inside), until)
-    return TrainingSet(path=path, trades=known, fingerprint=fingerprint)
-
-
-def paused_features(
-    *, store: TableStore, registry: Registry, built: TrainingSet, progress: Progress
-) -> dict[str, np.ndarray]:
-    """The fraud model's features of a training set's trades that speak of labels, had these come in at the beginning of
-    each of ``LABEL_BATCHES`` parts of the set only: name -> (n,). Of other features it makes no difference.
-
-    What a model sees where labels pause, as for a file that is scored months later, is learnt from these.
-    """
-    names = registry.label_features("fraud")
-    path = built.path.with_suffix(f".paused{LABEL_BATCHES}.parquet")
-    if not path.exists():
-        trades = store.snapshot("trades")
-        ids = trades.column("trade_id").combine_chunks()
-        rows = pc.index_in(built.trades["trade_id"], value_set=ids).to_numpy()
-        begins = np.arange(LABEL_BATCHES) * len(rows) // LABEL_BATCHES
-        batches = microseconds(trades.column("submitted_at"))[rows[begins]]
-        history = stored_history(store, label_batches=batches)
-        write_features(
-            history=history, registry=registry, rows=rows, path=path, progress=progress, names=names
+        write(history=history(), path=path)
+    paused_path = path.with_suffix(".paused.parquet") if paused else None
+    if paused_path is not None and not paused_path.exists():
+        begins = rows[np.arange(LABEL_BATCHES) * len(rows) // LABEL_BATCHES]
+        batches = microseconds(trades.column("submitted_at"))[begins]
+        write(
+            history=history(label_batches=batches), path=paused_path, names=registry.label_features("fraud")
         )
-    return columns_of(pq.read_table(path), registry, names)
+    known = known_before(trades.table().filter(inside), until)
+    return TrainingSet(path=path, trades=known, fingerprint=fingerprint, paused_path=paused_path)
 
 
-def stored_history(store: TableStore, *, label_batches: np.ndarray | None = None) -> History:
-    """Everything in the stored tables as they are now. label_batches: see :class:`History`."""
+def paused_columns(built: TrainingSet, registry: Registry) -> dict[str, np.ndarray]:
+    """The fraud model's features of a training set's trades that labels go into, had these come at the beginning of
+    each of ``LABEL_BATCHES`` parts of the set only: name -> (n,). Of other features it makes no difference. Empty where
+    the set was built without.
+
+    What a model sees where labels pause, as for a file that is scored months later, is learned from these.
+    """
+    if built.paused_path is None:
+        return {}
+    return columns_of(pq.read_table(built.paused_path), registry, registry.label_features("fraud"))
+
+
+def stored_history(store: TableStore) -> History:
+    """Everything in the stored tables as they are now."""
     return History(
         read=store.snapshot("trades").column,
         market=store.read("market"),
         catalogue=workspace_catalogue(store),
-        label_batches=label_batches,
     )
 
 

@@ -20,7 +20,6 @@ from features.training_set import (
     build_training_set,
     columns_of,
     compute_features,
-    paused_features,
 )
 from models.matrix import Columns
 from pipelines.workspace import Workspace
@@ -38,8 +37,10 @@ def stored_training_set(
     since: datetime | None = None,
     until: datetime | None = None,
     progress: Progress = silent,
+    paused: bool = False,
 ) -> TrainingSet:
-    """The features of the stored trades submitted in [since, until), computed now unless another command did.
+    """The features of the stored trades submitted in [since, until), computed now unless another command did. paused:
+    those of :func:`features.training_set.paused_columns` too.
 
     Raises NothingToTrainOn where there is none.
     """
@@ -50,17 +51,8 @@ def stored_training_set(
         since=since,
         until=until,
         progress=progress,
+        paused=paused,
     )
-
-
-def paused_columns(
-    workspace: Workspace, built: TrainingSet, *, progress: Progress = silent
-) -> dict[str, np.ndarray]:
-    """What :func:`features.training_set.paused_features` says of a training set's trades; nothing where no label of
-    theirs is known."""
-    if built.trades["fraud"].null_count == len(built.trades):
-        return {}
-    return paused_features(store=workspace.tables, registry=FEATURES, built=built, progress=progress)
 
 
 def features_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,13 +23,14 @@ MOST_ROWS = 200_000
 """More training rows say nothing new about which names there are."""
 
 MOST_ODD, MANY = 0.05, 50
-"""A name with more than ``MANY`` different values holds numbers also where up to ``MOST_ODD`` of its rows are words
+"""A name with more than ``MANY`` different numbers holds numbers also where up to ``MOST_ODD`` of its rows are words
 instead, such as "unknown"; these say as much as nothing. Of fewer values each can be told apart as a word."""
 
 NUMBER = r"[+-]?((0|[1-9]\d{0,300})(\.\d{0,300})?|\.\d{1,300})([eE][+-]?\d{1,2})?"
 """What reads as a number."""
 
 _is_number = re.compile(NUMBER).fullmatch
+_is_code = re.compile(r"0\d+").fullmatch
 
 AT_ONCE = 2_000
 """Rows whose extras are held apart at a time: as objects they take twenty times the room of their text."""
@@ -97,10 +98,12 @@ def learn_extras(values: Sequence[str | None]) -> ExtraInputs:
     looked_at = values[:: -(-len(values) // MOST_ROWS) or 1]
     count: Counter[str] = Counter()
     odd: Counter[str] = Counter()
+    codes: set[str] = set()
     for text in looked_at:
         extras = extras_of(text)
         count.update(extras.keys())
         odd.update(name for name, value in extras.items() if not _reads_as_number(value))
+        codes.update(name for name, value in extras.items() if isinstance(value, str) and _is_code(value))
     words: dict[str, Counter[str | None]] = {name: Counter() for name in odd}
     if words:
         for text in looked_at:
@@ -109,7 +112,7 @@ def learn_extras(values: Sequence[str | None]) -> ExtraInputs:
                 if name in extras:
                     counter[word_of(extras[name])] += 1
     for name, rows in odd.items():
-        if rows <= MOST_ODD * count[name] and len(words[name]) > MANY:
+        if name not in codes and rows <= MOST_ODD * count[name] and _numbers_among(words[name]) > MANY:
             del words[name]
     known = sorted(name for name, rows in count.items() if rows >= LEAST_ROWS)
     texts = {name: _frequent(words[name]) for name in known if name in words}
@@ -117,6 +120,10 @@ def learn_extras(values: Sequence[str | None]) -> ExtraInputs:
         numbers=tuple(name for name in known if name not in words),
         texts={name: frequent for name, frequent in texts.items() if frequent},
     )
+
+
+def _numbers_among(words: Iterable[str | None]) -> int:
+    return sum(word is not None and _reads_as_number(word) for word in words)
 
 
 def _frequent(counts: Counter[str | None]) -> tuple[str, ...]:

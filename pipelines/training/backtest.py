@@ -25,7 +25,7 @@ from features.training_set import Progress, columns_of
 from models.quoting import ModelPair, Terms
 from pipelines.settings import Settings
 from pipelines.simulation.oracle import Oracle, read_oracle
-from pipelines.stored_features import features_of_ids, paused_columns, stored_training_set
+from pipelines.stored_features import features_of_ids, stored_training_set
 from pipelines.terms import terms_of
 from pipelines.training.backtest_figures import Figures, figures_of
 from pipelines.training.backtest_ledger import Answered, Ledger, answered, joined, logged, truth
@@ -150,13 +150,9 @@ def read_past(workspace: Workspace, *, job: BacktestJob, progress: Progress) -> 
     before = built.trades.filter(pa.array(_submitted(built.trades) < to_microseconds(job.until)))
     names = tuple(dict.fromkeys([*FEATURES.names("discount"), *FEATURES.names("fraud")]))
     features = pq.read_table(built.path, columns=list(names)).slice(0, len(before))
-    paused = paused_columns(workspace, built, progress=progress) if fixed is None else {}
     return Past(
         job=job,
-        examples=replace(
-            examples_of(before, columns_of(features, FEATURES, names)),
-            paused={name: values[: len(before)] for name, values in paused.items()},
-        ),
+        examples=examples_of(before, columns_of(features, FEATURES, names)),
         fingerprint=built.fingerprint,
         fixed=fixed,
         oracle=oracle,

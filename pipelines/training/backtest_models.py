@@ -69,7 +69,8 @@ def known_at(examples: Examples, cut: int) -> Examples:
 def fit_pair(
     examples: Examples, *, cut: int, before: ModelPair, settings: Settings, rules: RuleBook = fraud.NO_RULES
 ) -> StepModels:
-    """Both models, fitted as `huika train --until` would at ``cut`` (µs). A refused fit leaves the model of
+    """Both models, fitted as `huika train --until` would at ``cut`` (µs), but for what pauses of labels would teach the
+    fraud model: in a replay labels never pause. A refused fit leaves the model of
     ``before`` in its place, as it would live, or none."""
     known, day = known_at(examples, cut), f"{moment(cut):%Y-%m-%d}"
     price, price_notes = _fit_or_keep("discount", _fit_discount, known, before.discount, settings)

@@ -35,9 +35,8 @@ def gathered_extras(columns: Mapping[str, pa.Array], rule: ColumnRule) -> Cast:
     lists, misses = [], []
     for name, column in columns.items():
         values, bad = as_plain(column)
-        written = (rule.formats or {}).get(name)
-        if written is not None:
-            values, worse = _iso_times(values, written)
+        if name in (rule.formats or {}):
+            values, worse = _iso_times(values, name, rule)
             bad = bad + worse
         lists.append(_values(values, rule))
         misses += bad
@@ -45,15 +44,24 @@ def gathered_extras(columns: Mapping[str, pa.Array], rule: ColumnRule) -> Cast:
     return pa.array(texts, pa.string()), misses
 
 
-def _iso_times(values: pa.Array, written: str) -> Cast:
-    """Times as ISO 8601 texts; a text that is not written so is a miss."""
-    if pa.types.is_temporal(values.type):
+EARLIEST = np.datetime64("1901-01-01", "s")
+"""A time before it lacks its date, or its century."""
+
+
+def _iso_times(values: pa.Array, name: str, rule: ColumnRule) -> Cast:
+    """Times as ISO 8601 texts of UTC; a cell that is not written as the rule says is a miss that names its column."""
+    kind = values.type
+    if pa.types.is_temporal(kind):
         return values, []
-    texts = pc.cast(values, pa.string())
-    known = pa.array([_known(text) for text in texts.to_pylist()], pa.string())
-    times = pc.strptime(known, format=written, unit="s", error_is_null=True)
+    if not (pa.types.is_string(kind) or pa.types.is_integer(kind)):
+        return pa.nulls(len(values), pa.string()), misses_of("other_format", present(values), column=name)
+    known = pa.array([_known(text) for text in values.cast(pa.string()).to_pylist()], pa.string())
+    times = pc.strptime(known, format=(rule.formats or {})[name], unit="s", error_is_null=True)
+    times = pc.if_else(pc.greater_equal(times, pa.scalar(EARLIEST)), times, None)
     bad = present(known) & ~present(times)
-    return pc.strftime(times, format="%Y-%m-%dT%H:%M:%S"), misses_of("other_format", bad)
+    zoned = pc.assume_timezone(times, rule.timezone or "UTC", ambiguous="earliest", nonexistent="earliest")
+    utc = zoned.cast(pa.timestamp("s", "UTC"))
+    return pc.strftime(utc, format="%Y-%m-%dT%H:%M:%SZ"), misses_of("other_format", bad, column=name)
 
 
 def _values(values: pa.Array, rule: ColumnRule) -> list[float | str | None]:

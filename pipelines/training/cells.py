@@ -22,10 +22,12 @@ SIGNS = rf"(\p{{Sc}}|%|元|(?i:{CODES}))"
 
 
 class Miss(NamedTuple):
-    """Cells (boolean mask) that could not be read, and the code of the reason."""
+    """Cells (boolean mask) that could not be read, and the code of the reason. column: which of the user's columns,
+    where several make up one of ours."""
 
     code: str
     mask: np.ndarray
+    column: str = ""
 
 
 Cast = tuple[pa.Array, list[Miss]]
@@ -105,8 +107,8 @@ def present(values: pa.Array) -> np.ndarray:
     return values.is_valid().to_numpy(zero_copy_only=False)
 
 
-def misses_of(code: str, mask: np.ndarray) -> list[Miss]:
-    return [Miss(code, mask)] if mask.any() else []
+def misses_of(code: str, mask: np.ndarray, *, column: str = "") -> list[Miss]:
+    return [Miss(code, mask, column)] if mask.any() else []
 
 
 def nothing_fits(values: pa.Array, target: pa.DataType) -> Cast:

@@ -14,10 +14,10 @@ from features.catalogue import Catalogue
 from features.definitions import FEATURES
 from features.rows import microseconds
 from features.tables import ISSUED_FACE
-from features.training_set import columns_of
+from features.training_set import columns_of, paused_columns
 from models.discount.special import SpecialCards, special_cards
 from models.matrix import Columns
-from pipelines.stored_features import paused_columns, stored_training_set
+from pipelines.stored_features import stored_training_set
 from pipelines.workspace import Workspace
 
 
@@ -28,7 +28,7 @@ class Examples:
     unknown; ``let_through`` NaN where a trade was not let through by a random draw. ``card_type`` object, None where
     unknown; ``face_value_fen`` is what was sold, ``issued_face_fen`` int64 what a partly used card was issued with, 0
     for a whole one. paused: columns that labels go into, had these come in a few batches
-    (:func:`features.training_set.paused_features`); empty where nobody asked."""
+    (:func:`features.training_set.paused_columns`); empty where nobody asked."""
 
     columns: dict[str, np.ndarray]
     trade_id: np.ndarray
@@ -136,10 +136,9 @@ def stored_examples(workspace: Workspace, *, model: str, since: datetime) -> Exa
 
     Raises NothingToTrainOn where there is none.
     """
-    found = stored_training_set(workspace, since=since)
+    found = stored_training_set(workspace, since=since, paused=model == "fraud")
     columns = columns_of(pq.read_table(found.path), FEATURES, FEATURES.names(model))
-    paused = paused_columns(workspace, found) if model == "fraud" else {}
-    return replace(examples_of(found.trades, columns), paused=paused)
+    return replace(examples_of(found.trades, columns), paused=paused_columns(found, FEATURES))
 
 
 def _number(column: pa.ChunkedArray) -> np.ndarray:

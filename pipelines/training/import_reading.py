@@ -251,8 +251,15 @@ def _array(data: pa.Table, name: str) -> pa.Array:
 
 def _note_miss(draft: Draft, cast: CastColumn, miss: Miss, rows: np.ndarray) -> None:
     positions = np.flatnonzero(miss.mask)
+    zh, en = reason(miss.code, cast.kind)
     draft.findings.note(
-        Rule(draft.table.name, cast.name, miss.code, *reason(miss.code, cast.kind)),
+        Rule(
+            draft.table.name,
+            cast.name,
+            miss.code,
+            f"{miss.column}：{zh}" if miss.column else zh,
+            f"{miss.column}: {en}" if miss.column else en,
+        ),
         checked=len(miss.mask),
         failed=len(positions),
         rows=rows[positions],

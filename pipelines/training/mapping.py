@@ -11,11 +11,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
 from features.extras import MOST_EXTRAS, check_name
@@ -23,7 +25,7 @@ from features.tables import TABLES, Kind, Table
 from pipelines.training.import_problems import MappingError, SourceProblem
 
 FITS: Mapping[str, frozenset[Kind]] = {
-    "timezone": frozenset({"time"}),
+    "timezone": frozenset({"time", "object"}),
     "format": frozenset({"time", "date"}),
     "formats": frozenset({"object"}),
     "plus_days": frozenset({"time", "date"}),
@@ -77,7 +79,7 @@ class ColumnRule(BaseModel):
     constant: Scalar | datetime | date | None = None
     timezone: str | None = None
     format: str | None = None
-    formats: Mapping[str, str] | None = None
+    formats: Mapping[ColumnName, str] | None = None
     plus_days: float = 0.0
     unit: Unit | None = None
     since: datetime | date | None = None
@@ -112,8 +114,8 @@ class ColumnRule(BaseModel):
         strange = sorted(set(self.formats or {}) - set(self.columns or ()))
         if strange:
             raise ValueError(f"formats speaks of {strange[0]!r}, which is not among columns")
-        if any("%z" in written.lower() for written in (self.format or "", *(self.formats or {}).values())):
-            raise ValueError("format cannot hold a zone; ISO 8601 times with a zone need no format")
+        for written in (*([self.format] if self.format else []), *(self.formats or {}).values()):
+            _check_format(written)
         if self.timezone:
             try:
                 ZoneInfo(self.timezone)
@@ -135,6 +137,15 @@ class ColumnRule(BaseModel):
     def read(self) -> tuple[str, ...]:
         """The user's columns that the rule reads."""
         return self.columns or (() if self.column is None else (self.column,))
+
+
+def _check_format(written: str) -> None:
+    """Raises ValueError for a format that no text could be read by."""
+    if "%z" in written.lower():
+        raise ValueError("format cannot hold a zone; ISO 8601 times with a zone need no format")
+    sample = pa.array([datetime(2021, 12, 31, 23, 58, 59, tzinfo=UTC).strftime(written)])
+    if pc.strptime(sample, format=written, unit="s", error_is_null=True).null_count:
+        raise ValueError(f"no time can be read by the format {written!r}")
 
 
 TableMapping = Mapping[str, ColumnRule]

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.definitions import FEATURES
-from features.training_set import Progress, TrainingSet, columns_of
+from features.training_set import Progress, TrainingSet, columns_of, paused_columns
 from models.frames import frame_of_columns
 from models.fraud.rules import RuleBook
 from models.golden import write_golden
@@ -29,7 +29,7 @@ from pipelines.feature_pins import write_versions
 from pipelines.model_checks import ModelRefused, load_registered
 from pipelines.screening.rule_files import rule_book
 from pipelines.settings import Settings
-from pipelines.stored_features import paused_columns, stored_training_set
+from pipelines.stored_features import stored_training_set
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
 from pipelines.training.comparing import trained_until
@@ -89,7 +89,11 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
     collect_workspace(workspace)
     listener.say("features")
     training_set = stored_training_set(
-        workspace, since=job.since, until=job.until, progress=listener.features
+        workspace,
+        since=job.since,
+        until=job.until,
+        progress=listener.features,
+        paused="fraud" in job.models,
     )
     listener.say("feature store")
     store = feature_store(workspace)
@@ -111,9 +115,7 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
         examples = examples_of(training_set.trades, columns_of(retrieved, FEATURES, FEATURES.names(name)))
         del retrieved
         if name == "fraud":
-            listener.say("features while labels pause")
-            paused = paused_columns(workspace, training_set, progress=listener.features)
-            examples = replace(examples, paused=paused)
+            examples = replace(examples, paused=paused_columns(training_set, FEATURES))
         listener.say(f"{name} model")
         fit = partial(_fit_fraud, rules=rule_book(workspace.home)) if name == "fraud" else _fit_discount
         trained.append(_train_one(name, fit, examples, training_set, workspace.settings, registry, job))

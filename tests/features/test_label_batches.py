@@ -15,7 +15,7 @@ from features.definitions import FEATURES
 from features.history import History, HistoryMoment
 from features.rows import microseconds
 from features.table_store import TableStore
-from features.training_set import LABEL_BATCHES, build_training_set, known_before, paused_features
+from features.training_set import LABEL_BATCHES, build_training_set, known_before, paused_columns
 from tests.features import worlds
 
 LABELLED = FEATURES.label_features("fraud")
@@ -76,9 +76,9 @@ def test_a_training_set_keeps_its_paused_features(tmp_path, world, monkeypatch):
         pq.write_table(stored, store.staging(name))
         store.publish(name, store.staging(name))
     since = trades["submitted_at"][100].as_py()
-    quiet = {"progress": lambda done, total: None, "store": store, "registry": FEATURES}
-    built = build_training_set(**quiet, folder=tmp_path, since=since, until=None)
-    found = paused_features(**quiet, built=built)
+    told = {"store": store, "registry": FEATURES, "folder": tmp_path, "since": since, "until": None}
+    built = build_training_set(**told, progress=lambda done, total: None, paused=True)
+    found = paused_columns(built, FEATURES)
     assert tuple(found) == LABELLED
     time = microseconds(trades["submitted_at"])
     first = int(np.searchsorted(time, time[100]))
@@ -86,6 +86,7 @@ def test_a_training_set_keeps_its_paused_features(tmp_path, world, monkeypatch):
     whole = columns(trades, market, time[begins])
     for name in LABELLED:
         np.testing.assert_array_equal(found[name], whole[name][first:], err_msg=name)
-    monkeypatch.setattr(training_set, "write_features", None)  # written already: nothing is computed
-    again = paused_features(**quiet, built=built)
-    assert differing(found, again) == set()
+    monkeypatch.setattr(training_set, "write_features", lambda **_: pytest.fail("computed once more"))
+    again = build_training_set(**told, progress=lambda done, total: None, paused=True)
+    assert differing(found, paused_columns(again, FEATURES)) == set()
+    assert paused_columns(build_training_set(**told, progress=lambda done, total: None), FEATURES) == {}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.evaluation.fraud import average_precision
-from models.fraud.growing import Rows
+from models.fraud.growing import FraudFitSettings, Rows
 from models.fraud.model import FraudModel
 from models.fraud.pauses import SHARE, Paused, learned_with_pauses
 from models.fraud.training import LABELS_PAUSED, fit_fraud
@@ -16,6 +16,8 @@ from models.matrix import Encoding
 from tests.models.fraud_market import FAMILIES, NAMES, QUICK, Market, market
 
 RATE = "device_fraud_rate_30d"
+FREE = replace(QUICK, rising=())
+"""A rate of nothing, as in a pause, may speak against a trade."""
 
 
 def remembered(rows: int = 6000, seed: int = 3) -> tuple[Market, dict[str, np.ndarray]]:
@@ -24,23 +26,28 @@ def remembered(rows: int = 6000, seed: int = 3) -> tuple[Market, dict[str, np.nd
     rng = np.random.default_rng(seed)
     plain = market(rows, seed)
     bad = rng.random(rows) < 0.1
-    rate = np.where(bad, rng.uniform(0.3, 0.9, rows), rng.uniform(0.0, 0.1, rows))
+    rate = np.where(bad, rng.uniform(0.3, 0.9, rows), rng.uniform(0.02, 0.1, rows))
     face = rng.lognormal(5.0 + 1.5 * bad, 0.7, rows)
     columns = plain.columns | {RATE: rate, "card_face_cny": face}
     truth = np.where(bad, 0.8, 0.01)
     trades = Market(columns, truth, rng.random(rows) < truth, plain.submitted_at)
     forgotten = rng.random(rows) < 0.9
-    return trades, {RATE: np.where(forgotten, 0.01, rate)}
+    return trades, {RATE: np.where(forgotten, 0.0, rate)}
 
 
-def fit(trades: Market, paused: dict[str, np.ndarray] | None, judged: FraudModel | None = None) -> FraudModel:
+def fit(
+    trades: Market,
+    paused: dict[str, np.ndarray] | None,
+    judged: FraudModel | None = None,
+    settings: FraudFitSettings = FREE,
+) -> FraudModel:
     return fit_fraud(
         columns=trades.columns,
         fraud=trades.fraud,
         submitted_at=trades.submitted_at,
         names=NAMES,
         families=FAMILIES,
-        settings=replace(QUICK, trees=60),
+        settings=replace(settings, trees=60),
         paused=paused,
         judged=judged,
     )
@@ -64,8 +71,16 @@ def test_trees_that_saw_pauses_do_better_when_labels_stop_and_lose_little_while_
     plain, robust = fit(trades, None), fit(trades, paused)
     assert robust.metadata[LABELS_PAUSED] is True
     assert plain.metadata[LABELS_PAUSED] is False
-    assert precision(robust, later, quiet) > precision(plain, later, quiet) + 0.05
+    assert precision(robust, later, quiet) > precision(plain, later, quiet) + 0.02
     assert precision(robust, later, {}) > precision(plain, later, {}) - 0.02
+
+
+def test_what_a_pause_costs_while_labels_come_is_not_paid():
+    """Where a lower rate may never speak against a trade, learning of pauses would cost more, in the four times out of
+    five that labels come, than it gains in the fifth."""
+    trades, paused = remembered()
+    assert fit(trades, paused).metadata[LABELS_PAUSED] is True
+    assert fit(trades, paused, settings=QUICK).metadata[LABELS_PAUSED] is False
 
 
 def test_where_pauses_change_nothing_that_matters_the_model_is_the_one_without_them():
@@ -85,14 +100,14 @@ def test_rows_are_a_mixture_or_as_they_were():
     before, column = rows.matrix.copy(), encoding.names.index(RATE)
     drawn = Paused.drawn(paused, encoding, rows=len(trades.fraud), seed=7)
     assert len(drawn.rows) == pytest.approx(SHARE * len(trades.fraud), rel=0.05)
-    assert learned_with_pauses(rows, drawn, encoding, QUICK)
+    assert learned_with_pauses(rows, drawn, encoding, FREE)
     expected = before.copy()
     expected[drawn.rows, column] = paused[RATE][drawn.rows]
     assert np.array_equal(rows.matrix, expected, equal_nan=True)
 
     rows, encoding = matrix_of(trades)
     noise = Paused.drawn({"seller_count_1h": np.arange(6000.0)}, encoding, rows=6000, seed=7)
-    assert not learned_with_pauses(rows, noise, encoding, QUICK)
+    assert not learned_with_pauses(rows, noise, encoding, FREE)
     assert np.array_equal(rows.matrix, before, equal_nan=True)
 
 

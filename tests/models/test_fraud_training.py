@@ -214,7 +214,7 @@ def test_richer_trees_are_grown_where_the_latest_trades_prove_them_better():
     trades, later = _interplay(12_000), _interplay(4_000, seed=4)
 
     model, small = (_fit(trades, names=tuple(trades.columns), settings=one) for one in (QUICK, UNJUDGED))
-    assert _shares(model).get(CAREFUL, 0) < 0.1
+    assert _shares(model).get(CAREFUL, 0) < 0.2
     assert _shares(small) == {CAREFUL: 1.0}
     found = [
         average_precision(fraud=later.fraud, probability=one.probability(later.columns))
@@ -231,7 +231,7 @@ def test_trees_see_all_inputs_where_few_of_many_tell_together():
     settings = replace(QUICK, trees=40)
     model = _fit(trades, names=tuple(families), families=families, settings=settings)
     again = _fit(trades, names=tuple(families), families=families, settings=settings, judged=model)
-    assert _shares(model)[CAREFUL] < 0.15
+    assert _shares(model)[CAREFUL] < 0.25
     assert _shares(again) == _shares(model)
     assert again.booster.model_to_string() == model.booster.model_to_string()
 

@@ -62,7 +62,9 @@ def test_numbers_with_marks_among_extras_are_numbers():
 def test_times_among_extras_are_read_as_they_are_written(tmp_path: Path):
     """Texts and whole numbers become ISO 8601 times, from which ages are made; what is unknown is left out, and what is
     not written so is a miss of its row."""
-    text = 'extras = { columns = ["signup", "born", "last"], formats = { signup = "%m/%d/%Y %H:%M", born = "%Y%m%d" } }'
+    gathered = 'columns = ["signup", "born", "last"], timezone = "Asia/Shanghai"'
+    formats = '{ signup = "%m/%d/%Y %H:%M", born = "%Y%m%d" }'
+    text = f"extras = {{ {gathered}, formats = {formats} }}"
     rule = load_mapping(mapping(tmp_path, f"[trades]\n{text}"))["trades"]["extras"]
     columns = {
         "signup": pa.array(["12/7/2009 09:05", "?", "2009-12-07"]),
@@ -71,13 +73,15 @@ def test_times_among_extras_are_read_as_they_are_written(tmp_path: Path):
     }
     cast, misses = gathered_extras(columns, rule)
     assert [json.loads(text) for text in cast.to_pylist()] == [
-        {"signup": "2009-12-07T09:05:00", "born": "1970-01-31T00:00:00"},
+        {"signup": "2009-12-07T01:05:00Z", "born": "1970-01-30T16:00:00Z"},
         {"last": "2009-12-01"},
-        {"born": "1999-12-31T00:00:00"},
+        {"born": "1999-12-30T16:00:00Z"},
     ]
-    assert [(miss.code, list(miss.mask)) for miss in misses] == [("other_format", [False, False, True])]
+    assert [(miss.code, miss.column, list(miss.mask)) for miss in misses] == [
+        ("other_format", "signup", [False, False, True])
+    ]
     aged = with_ages(
-        np.array(cast.to_pylist(), dtype=object), np.full(3, 1_260_176_700_000_000 + 3_600_000_000)
+        np.array(cast.to_pylist(), dtype=object), np.full(3, 1_260_176_700_000_000 - 7 * 3_600_000_000)
     )
     assert json.loads(aged[0])["signup"] == 1.0
 
@@ -87,6 +91,10 @@ def test_times_among_extras_are_read_as_they_are_written(tmp_path: Path):
     [
         ('extras = { columns = ["a"], formats = { b = "%Y" } }', "'b', which is not among columns"),
         ('extras = { columns = ["a"], formats = { a = "%Y %z" } }', "cannot hold a zone"),
+        (
+            'extras = { columns = ["a"], formats = { a = "%Y-%Q" } }',
+            "no time can be read by the format '%Y-%Q'",
+        ),
         ('seller_id = { column = "a", formats = { a = "%Y" } }', "formats does not apply"),
     ],
 )
@@ -94,6 +102,22 @@ def test_wrong_formats_are_named(tmp_path: Path, rule: str, message: str):
     """A format of a column that is not gathered, with a zone, or of another kind of column is refused."""
     with pytest.raises(MappingError, match=message):
         load_mapping(mapping(tmp_path, f"[trades]\n{rule}"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(["07/12/09"]),
+        pa.array([20091207.0]),
+        pa.array([[20091207]]),
+        pa.array([{"day": 7}]),
+    ],
+)
+def test_what_is_no_time_of_its_format_is_a_miss(values: pa.Array):
+    """A year without its century, fractions, lists and structures are told by column, not read as something else."""
+    rule = ColumnRule(columns=(" signup ",), formats={"signup ": "%d/%m/%Y"})
+    _, misses = gathered_extras({"signup": values}, rule)
+    assert [(miss.code, miss.column) for miss in misses] == [("other_format", "signup")]
 
 
 def test_a_column_of_json_objects_is_read(tmp_path: Path):

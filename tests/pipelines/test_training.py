@@ -14,7 +14,7 @@ import pytest
 
 from features.definitions import FEATURES
 from features.training_set import NothingToTrainOn, build_training_set
-from models.fraud.training import LABELS_PAUSED
+from models.fraud.training import fit_fraud
 from models.registry import CHALLENGER, CHAMPION, DamagedModel, ModelNotFound
 from pipelines.champions import load_pair
 from pipelines.settings import Settings
@@ -92,17 +92,28 @@ def test_retrieval_gives_the_rows_of_the_spine_in_order(workspace):
     assert set(FEATURES.names("fraud")) <= set(found.column_names)
 
 
-def test_the_fraud_model_was_asked_whether_pauses_of_labels_teach_it_anything(workspace):
-    """Beside its training set stand the features of pauses, row by row, and the model says whether it learned them."""
-    model = load_pair(model_registry(workspace)).fraud
-    assert model is not None
-    assert model.metadata[LABELS_PAUSED] in (True, False)
-    examples = stored_examples(workspace, model="fraud", since=datetime(2000, 1, 1, tzinfo=UTC))
+def test_every_fit_of_the_fraud_model_is_told_what_pauses_of_labels_look_like(own_tables, monkeypatch):
+    """The judged and the serving model's fits have, beside their columns and row by row with them, those of pauses."""
+    fits = []
+
+    def told(**arguments):
+        fits.append(arguments)
+        return fit_fraud(**arguments)
+
+    monkeypatch.setattr("pipelines.training.fraud.fit_fraud", told)
+    train(own_tables, job=Job(models=("fraud",)), listener=QUIET)
+    examples = stored_examples(own_tables, model="fraud", since=datetime(2000, 1, 1, tzinfo=UTC))
+    place = {int(moment): row for row, moment in enumerate(examples.submitted_ms)}
+    assert len(place) == len(examples)  # a moment names its trade
     assert set(examples.paused) == set(FEATURES.label_features("fraud"))
-    some = examples.rows(np.arange(100, 200))
-    name = "seller_labels_all"
-    assert np.array_equal(some.paused[name], examples.paused[name][100:200], equal_nan=True)
-    assert np.nansum(examples.paused[name]) < np.nansum(examples.columns[name])
+    assert len(fits) >= 2
+    for fit in fits:
+        rows = [place[int(moment)] for moment in fit["submitted_at"]]
+        for name in ("seller_labels_all", "kind_fraud_rate_30d"):
+            assert np.array_equal(fit["columns"][name], examples.columns[name][rows], equal_nan=True)
+            assert np.array_equal(fit["paused"][name], examples.paused[name][rows], equal_nan=True)
+    known = examples.columns["seller_labels_all"]
+    assert 0 < np.nansum(examples.paused["seller_labels_all"]) < np.nansum(known)
 
 
 def test_training_set_is_reproducible_to_the_byte(own_tables, tmp_path):
