@@ -18,7 +18,7 @@ PAUSE_ERRORS = 1.8
 """Rows with paused labels are learned from where a mixture of the latest is foretold better so by this many standard
 errors: on the tables where that helps the gain lies at 2.0 and above, on the others at 1.5 and below."""
 
-USUALLY = 4.0
+USUALLY = 3.0
 """How often labels come for one time that they pause. What is lost while they come weighs so much more than what is
 gained in a pause."""
 

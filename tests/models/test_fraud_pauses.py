@@ -76,8 +76,8 @@ def test_trees_that_saw_pauses_do_better_when_labels_stop_and_lose_little_while_
 
 
 def test_what_a_pause_costs_while_labels_come_is_not_paid():
-    """Where a lower rate may never speak against a trade, learning of pauses would cost more, in the four times out of
-    five that labels come, than it gains in the fifth."""
+    """Where a lower rate may never speak against a trade, learning of pauses would cost more, in the three times out of
+    four that labels come, than it gains in the fourth."""
     trades, paused = remembered()
     assert fit(trades, paused).metadata[LABELS_PAUSED] is True
     assert fit(trades, paused, settings=QUICK).metadata[LABELS_PAUSED] is False
