@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.extras import ExtrasError, canonical_extras, extras_text
+from pipelines.training.casting_times import UTC_TIME, read_time
 from pipelines.training.cells import Cast, as_plain, bare_numbers, misses_of, present
 from pipelines.training.mapping import ColumnRule
 
@@ -44,24 +46,21 @@ def gathered_extras(columns: Mapping[str, pa.Array], rule: ColumnRule) -> Cast:
     return pa.array(texts, pa.string()), misses
 
 
-EARLIEST = np.datetime64("1901-01-01", "s")
+EARLIEST = pa.scalar(datetime(1901, 1, 1, tzinfo=UTC), UTC_TIME)
 """A time before it lacks its date, or its century."""
 
 
 def _iso_times(values: pa.Array, name: str, rule: ColumnRule) -> Cast:
     """Times as ISO 8601 texts of UTC; a cell that is not written as the rule says is a miss that names its column."""
-    kind = values.type
-    if pa.types.is_temporal(kind):
+    if pa.types.is_temporal(values.type):
         return values, []
-    if not (pa.types.is_string(kind) or pa.types.is_integer(kind)):
-        return pa.nulls(len(values), pa.string()), misses_of("other_format", present(values), column=name)
-    known = pa.array([_known(text) for text in values.cast(pa.string()).to_pylist()], pa.string())
-    times = pc.strptime(known, format=(rule.formats or {})[name], unit="s", error_is_null=True)
-    times = pc.if_else(pc.greater_equal(times, pa.scalar(EARLIEST)), times, None)
-    bad = present(known) & ~present(times)
-    zoned = pc.assume_timezone(times, rule.timezone or "UTC", ambiguous="earliest", nonexistent="earliest")
-    utc = zoned.cast(pa.timestamp("s", "UTC"))
-    return pc.strftime(utc, format="%Y-%m-%dT%H:%M:%SZ"), misses_of("other_format", bad, column=name)
+    if pa.types.is_string(values.type):
+        values = pa.array([_known(text) for text in values.to_pylist()], pa.string())
+    written = ColumnRule(column=name, format=(rule.formats or {})[name], timezone=rule.timezone or "UTC")
+    times, _ = read_time(values, written)
+    times = pc.if_else(pc.greater_equal(times, EARLIEST), times, None)
+    texts = pc.strftime(times.cast(pa.timestamp("s", "UTC")), format="%Y-%m-%dT%H:%M:%SZ")
+    return texts, misses_of("other_format", present(values) & ~present(times), column=name)
 
 
 def _values(values: pa.Array, rule: ColumnRule) -> list[float | str | None]:

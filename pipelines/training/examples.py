@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -56,13 +57,7 @@ class Examples:
 
     def rows(self, chosen: np.ndarray) -> Examples:
         """The chosen rows, in that order."""
-        parts: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if isinstance(value, dict):
-                parts[name] = {column: values[chosen] for column, values in value.items()}
-            else:
-                parts[name] = value[chosen]
-        return Examples(**parts)
+        return combined([self], lambda arrays: arrays[0][chosen])
 
     def known_before(self, moment: int) -> Examples:
         """The rows submitted before ``moment`` (µs), with every outcome not known by then taken out."""
@@ -104,6 +99,18 @@ class Examples:
     def has_outcome(self) -> np.ndarray:
         """Rows (n,) bool of which anything beyond the submission is known."""
         return np.isfinite(self.accepted) | np.isfinite(self.resale_rate) | np.isfinite(self.fraud)
+
+
+def combined(parts: Sequence[Examples], join: Callable[[list[np.ndarray]], np.ndarray]) -> Examples:
+    """Each array of all parts, those of columns too, joined to one."""
+    values: dict[str, Any] = {}
+    for name, value in vars(parts[0]).items():
+        each = [getattr(part, name) for part in parts]
+        if isinstance(value, dict):
+            values[name] = {column: join([columns[column] for columns in each]) for column in value}
+        else:
+            values[name] = join(each)
+    return Examples(**values)
 
 
 def examples_of(trades: pa.Table, columns: Columns) -> Examples:

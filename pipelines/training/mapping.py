@@ -114,7 +114,7 @@ class ColumnRule(BaseModel):
         strange = sorted(set(self.formats or {}) - set(self.columns or ()))
         if strange:
             raise ValueError(f"formats speaks of {strange[0]!r}, which is not among columns")
-        for written in (*([self.format] if self.format else []), *(self.formats or {}).values()):
+        for written in filter(None, (self.format, *(self.formats or {}).values())):
             _check_format(written)
         if self.timezone:
             try:

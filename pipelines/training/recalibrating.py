@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +21,7 @@ from models.registry import CHAMPION, PREVIOUS, ModelVersion, Submission
 from pipelines.feature_pins import FeaturesGone, pins, write_versions
 from pipelines.training.backtest_ledger import joined
 from pipelines.training.collecting import collect_workspace
-from pipelines.training.examples import Examples, stored_examples
+from pipelines.training.examples import Examples, combined, stored_examples
 from pipelines.training.splitting import DAY_US
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
@@ -135,16 +133,7 @@ def rolled_estimates(
         context = card_context(today.columns, len(today))
         estimates.append(rolled.estimate(columns=today.columns, context=context))
         asked.append(today)
-    return joined(estimates), _one_after_another(asked)
-
-
-def _one_after_another(parts: Sequence[Examples]) -> Examples:
-    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
-    others = [field.name for field in fields(Examples) if field.name not in ("columns", "paused")]
-    values: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in others
-    }
-    return Examples(columns=columns, **values)
+    return joined(estimates), combined(asked, np.concatenate)
 
 
 def _coverage(model: ResaleModel, resold: Examples) -> float:

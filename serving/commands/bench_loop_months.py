@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +33,7 @@ from pipelines.terms import terms_of
 from pipelines.training.backtest_ledger import joined
 from pipelines.training.backtest_moves import Moves
 from pipelines.training.discount import fit
-from pipelines.training.examples import Examples, examples_of
+from pipelines.training.examples import Examples, combined, examples_of
 from pipelines.workspace import Workspace
 
 MONTH_DAYS = 30
@@ -208,18 +207,13 @@ class Loop:
 def spliced(examples: Examples, changed: Examples, rows: np.ndarray) -> Examples:
     """The examples with other ones at their rows (k,)."""
 
-    def put(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    def put(arrays: list[np.ndarray]) -> np.ndarray:
+        old, new = arrays
         values = old.copy()
         values[rows] = new
         return values
 
-    columns = {name: put(column, changed.columns[name]) for name, column in examples.columns.items()}
-    rest: dict[str, Any] = {
-        name: put(values, getattr(changed, name))
-        for name, values in vars(examples).items()
-        if name not in ("columns", "paused")
-    }
-    return Examples(columns=columns, **rest)
+    return combined([examples, changed], put)
 
 
 def judged(

@@ -207,9 +207,8 @@ def _print_stopped(stage: Stage, seller_id: str, found: SubmissionView) -> None:
     print(f"     {seller_id} {found.state} {found.state_zh}: {words.get(why, why)}", end="")
     reasons = stage.seller.get_quote(found.quote_id).reasons if found.quote_id else []
     listed = [reason for reason in reasons if reason.code.startswith("LISTED")]
-    print(
-        "".join(f"; {reason.zh} {reason.en}" for reason in listed or reasons[-1:])
-    )  # risks stand behind prices
+    told = listed or reasons[-1:]  # risks stand behind prices
+    print("".join(f"; {reason.zh} {reason.en}" for reason in told))
     if found.state == "person_needed":
         decision = Decision(decision="reject", reason="accounts and devices of a known ring")
         done = stage.analysts[0].decide(found.submission_id, decision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -56,14 +57,19 @@ def market(rows: int = 5000, seed: int = 1) -> Market:
     return Market(columns, truth, rng.random(rows) < truth, submitted_at)
 
 
+def fit(trades: Market, **changes: Any) -> FraudModel:
+    """A model of these trades; ``changes`` to what :func:`fit_fraud` is told."""
+    told: dict[str, Any] = {
+        "columns": trades.columns,
+        "fraud": trades.fraud,
+        "submitted_at": trades.submitted_at,
+        "names": NAMES,
+        "families": FAMILIES,
+        "settings": QUICK,
+    }
+    return fit_fraud(**(told | changes))
+
+
 def fitted(rows: int = 5000, settings: FraudFitSettings = QUICK) -> FraudModel:
     """A model of :func:`market`."""
-    trades = market(rows)
-    return fit_fraud(
-        columns=trades.columns,
-        fraud=trades.fraud,
-        submitted_at=trades.submitted_at,
-        names=NAMES,
-        families=FAMILIES,
-        settings=settings,
-    )
+    return fit(market(rows), settings=settings)

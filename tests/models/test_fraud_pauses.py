@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models.evaluation.fraud import average_precision
-from models.fraud.growing import FraudFitSettings, Rows
+from models.fraud.growing import Rows
 from models.fraud.model import FraudModel
 from models.fraud.pauses import SHARE, Paused, learned_with_pauses
-from models.fraud.training import LABELS_PAUSED, fit_fraud
+from models.fraud.training import LABELS_PAUSED
 from models.matrix import Encoding
-from tests.models.fraud_market import FAMILIES, NAMES, QUICK, Market, market
+from tests.models import fraud_market
+from tests.models.fraud_market import NAMES, QUICK, Market, market
 
 RATE = "device_fraud_rate_30d"
 FREE = replace(QUICK, rising=())
@@ -35,22 +37,9 @@ def remembered(rows: int = 6000, seed: int = 3) -> tuple[Market, dict[str, np.nd
     return trades, {RATE: np.where(forgotten, 0.0, rate)}
 
 
-def fit(
-    trades: Market,
-    paused: dict[str, np.ndarray] | None,
-    judged: FraudModel | None = None,
-    settings: FraudFitSettings = FREE,
-) -> FraudModel:
-    return fit_fraud(
-        columns=trades.columns,
-        fraud=trades.fraud,
-        submitted_at=trades.submitted_at,
-        names=NAMES,
-        families=FAMILIES,
-        settings=replace(settings, trees=60),
-        paused=paused,
-        judged=judged,
-    )
+def fit(trades: Market, paused: dict[str, np.ndarray] | None, **changes: Any) -> FraudModel:
+    settings = replace(changes.pop("settings", FREE), trees=60)
+    return fraud_market.fit(trades, settings=settings, paused=paused, **changes)
 
 
 def matrix_of(trades: Market) -> tuple[Rows, Encoding]:

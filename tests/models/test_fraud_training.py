@@ -19,22 +19,9 @@ from models.fraud.training import (
     NoLabels,
     NoSignals,
     TooFewFrauds,
-    fit_fraud,
 )
 from models.matrix import Encoding
-from tests.models.fraud_market import FAMILIES, NAMES, QUICK, Market, fitted, market
-
-
-def _fit(trades: Market, **changes: object):
-    arguments = {
-        "columns": trades.columns,
-        "fraud": trades.fraud,
-        "submitted_at": trades.submitted_at,
-        "names": NAMES,
-        "families": FAMILIES,
-        "settings": QUICK,
-    }
-    return fit_fraud(**(arguments | changes))  # pyright: ignore[reportArgumentType]
+from tests.models.fraud_market import NAMES, QUICK, Market, fit, fitted, market
 
 
 def test_probabilities_are_calibrated_on_fresh_trades() -> None:
@@ -63,7 +50,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
         trades.fraud[shuffle],
         trades.submitted_at[shuffle],
     )
-    assert _fit(trades).booster.model_to_string() == _fit(shuffled).booster.model_to_string()
+    assert fit(trades).booster.model_to_string() == fit(shuffled).booster.model_to_string()
 
 
 def test_blended_boosters_answer_with_their_weighted_mean() -> None:
@@ -90,11 +77,11 @@ def test_known_frauds_speak_for_no_trade_unless_the_data_say_so() -> None:
     risk = np.linspace(0, 0.9, 50)
     columns = {name: np.repeat(column[:1], 50) for name, column in trades.columns.items()}
     columns["device_fraud_rate_30d"] = risk
-    rising = _fit(trades).probability(columns)
+    rising = fit(trades).probability(columns)
     assert (np.diff(rising) >= 0).all()
     assert rising[-1] > 2 * rising[0]
     turned = dict(trades.columns) | {"device_fraud_rate_30d": 1 - trades.columns["device_fraud_rate_30d"]}
-    falling = _fit(trades, columns=turned).probability(columns)
+    falling = fit(trades, columns=turned).probability(columns)
     assert falling[0] > falling[-1]
 
 
@@ -122,7 +109,7 @@ def test_empty_columns_are_left_out_and_listed() -> None:
     emptied = dict(trades.columns)
     emptied["card_type"] = np.full(len(trades.fraud), None, dtype=object)
     emptied["device_fraud_rate_30d"] = np.full(len(trades.fraud), np.nan)
-    assert _fit(trades, columns=emptied).trained_signals == ("card_face_cny", "seller_count_1h")
+    assert fit(trades, columns=emptied).trained_signals == ("card_face_cny", "seller_count_1h")
 
 
 def test_no_usable_column_is_refused() -> None:
@@ -130,7 +117,7 @@ def test_no_usable_column_is_refused() -> None:
     trades = market(200)
     nothing = {name: np.full(200, np.nan) for name in NAMES}
     with pytest.raises(NoSignals):
-        _fit(trades, columns=nothing, fraud=np.arange(200) % 2 == 0)
+        fit(trades, columns=nothing, fraud=np.arange(200) % 2 == 0)
 
 
 @pytest.mark.parametrize(
@@ -143,14 +130,14 @@ def test_too_little_to_learn_from_is_a_named_error(
     """No labels, too few frauds and too few honest trades are refused by name before anything is fitted."""
     trades = market(rows)
     with pytest.raises(error):
-        _fit(trades, fraud=np.arange(rows) < frauds)
+        fit(trades, fraud=np.arange(rows) < frauds)
 
 
 def test_a_latest_slice_without_fraud_does_not_stop_the_fit() -> None:
     """With all fraud in the earlier part, a fixed number of trees is grown and nothing is calibrated."""
     trades = market()
     early_only = trades.fraud & (np.arange(len(trades.fraud)) < 3500)
-    model = _fit(trades, fraud=early_only)
+    model = fit(trades, fraud=early_only)
     assert model.metadata["stopped_on_latest"] is False
     assert model.metadata["members"] == [{"way": CAREFUL, "trees": QUICK.trees_unseen, "share": 1.0}]
     assert model.calibrator.slope == 1.0
@@ -159,10 +146,10 @@ def test_a_latest_slice_without_fraud_does_not_stop_the_fit() -> None:
 def test_thinning_honest_trades_keeps_the_level() -> None:
     """With half the rows, all fraud stays, the rate is unchanged, and the mean answer is to a tenth."""
     trades, fresh = market(20_000, seed=5), market(20_000, seed=6)
-    thinned = _fit(trades, settings=replace(QUICK, rows_max=10_000))
+    thinned = fit(trades, settings=replace(QUICK, rows_max=10_000))
     assert thinned.metadata["rows_used"] == 10_000
     assert thinned.base_rate == pytest.approx(trades.fraud.mean(), rel=1e-6)
-    mean = _fit(trades).probability(fresh.columns).mean()
+    mean = fit(trades).probability(fresh.columns).mean()
     assert thinned.probability(fresh.columns).mean() == pytest.approx(mean, rel=0.1)
 
 
@@ -178,8 +165,8 @@ def test_weights_repair_the_level_of_selective_labels() -> None:
         trades.submitted_at[let_through],
     )
     weight = np.where(risky[let_through], 10.0, 1.0)
-    assert _fit(seen, weight=weight).base_rate == pytest.approx(trades.fraud.mean(), rel=0.1)
-    assert _fit(seen).base_rate < 0.75 * trades.fraud.mean()
+    assert fit(seen, weight=weight).base_rate == pytest.approx(trades.fraud.mean(), rel=0.1)
+    assert fit(seen).base_rate < 0.75 * trades.fraud.mean()
 
 
 def _shares(model: FraudModel) -> dict[str, float]:
@@ -213,7 +200,7 @@ def test_richer_trees_are_grown_where_the_latest_trades_prove_them_better():
     """Many frauds with signals that work together ask for larger trees; a market of few frauds keeps the small ones."""
     trades, later = _interplay(12_000), _interplay(4_000, seed=4)
 
-    model, small = (_fit(trades, names=tuple(trades.columns), settings=one) for one in (QUICK, UNJUDGED))
+    model, small = (fit(trades, names=tuple(trades.columns), settings=one) for one in (QUICK, UNJUDGED))
     assert _shares(model).get(CAREFUL, 0) < 0.2
     assert _shares(small) == {CAREFUL: 1.0}
     found = [
@@ -229,8 +216,8 @@ def test_trees_see_all_inputs_where_few_of_many_tell_together():
     trades = _needles(12_000)
     families = dict.fromkeys(trades.columns, "card")
     settings = replace(QUICK, trees=40)
-    model = _fit(trades, names=tuple(families), families=families, settings=settings)
-    again = _fit(trades, names=tuple(families), families=families, settings=settings, judged=model)
+    model = fit(trades, names=tuple(families), families=families, settings=settings)
+    again = fit(trades, names=tuple(families), families=families, settings=settings, judged=model)
     assert _shares(model)[CAREFUL] < 0.25
     assert _shares(again) == _shares(model)
     assert again.booster.model_to_string() == model.booster.model_to_string()
@@ -241,7 +228,7 @@ def test_where_nobody_comes_again_histories_are_read_less():
     are trees that read those facts alone; where a history tells, they are the least part."""
     trades, own = _needles(12_000), ("sign_3", "sign_17", "sign_31")
     families, settings = dict.fromkeys(trades.columns, "card"), replace(QUICK, trees=40, own_facts=own)
-    model = _fit(trades, names=tuple(families), families=families, settings=settings)
+    model = fit(trades, names=tuple(families), families=families, settings=settings)
     assert max(_shares(model), key=_shares(model).__getitem__) == OWN
     splits = dict(zip(model.encoding.names, model.booster.feature_importance("gain").tolist(), strict=True))
     assert sum(splits[name] for name in own) > 0.9 * sum(splits.values())
@@ -269,7 +256,7 @@ def test_a_table_that_tells_fraud_nearly_surely_takes_the_trees_it_needs():
     trades, later = _all_but_sure(4_000), _all_but_sure(4_000, seed=6)
     names = tuple(trades.columns)
     settings = FraudFitSettings(threads=1, boosters=1)
-    many, few = (_fit(trades, names=names, settings=one) for one in (settings, replace(settings, trees=400)))
+    many, few = (fit(trades, names=names, settings=one) for one in (settings, replace(settings, trees=400)))
     assert 360 < _trees(few)[CAREFUL] <= 400
     assert _trees(many)[CAREFUL] > 450
     loss = [
