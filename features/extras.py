@@ -50,8 +50,18 @@ def check_name(name: str) -> None:
     """Raises ExtrasError for a name that no extra can have."""
     if not 0 < len(name) <= LONGEST_NAME:
         raise ExtrasError(f"a name of extras has 1 to {LONGEST_NAME} characters")
+    _check_characters(name)
     if any(word in name.lower() for word in SECRET_WORDS):
         raise ExtrasError(f"{name} looks like a card secret; those never belong into extras")
+
+
+def _check_characters(text: str) -> None:
+    r"""Raises ExtrasError for half of a character, such as a lone ``\ud800``, which no file can hold."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ExtrasError("holds half of a character") from None
 
 
 def extras_text(values: Mapping[str, Extra]) -> str | None:
@@ -77,7 +87,7 @@ def extras_of(text: str | None) -> dict[str, Extra]:
         return {}
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ExtrasError("not JSON") from None
     if not isinstance(found, dict):
         raise ExtrasError("not an object")
@@ -89,6 +99,7 @@ def _plain(name: str, value: object) -> float | str | None:
     if value is None or value == "":
         return None
     if isinstance(value, str):
+        _check_characters(value)
         return value[:LONGEST_TEXT]
     if isinstance(value, bool | int | float):
         return _finite(value)

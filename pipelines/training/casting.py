@@ -70,6 +70,10 @@ REASONS: dict[tuple[str, str], tuple[str, str]] = {
         "not a time like 2024-05-01T12:00:00+08:00; for others give format in the mapping, such as "
         '"%d/%m/%Y %H:%M"; for numbers unit',
     ),
+    ("early_date", "date"): (
+        "早于 1980 年；没有日期请留空，缺世纪的年份请用 %y",
+        "before the year 1980; leave it empty where there is none, and write years without their century as %y",
+    ),
     ("far_time", "time"): (
         "不在公元 1 至 9999 年之间；请检查映射文件中的 unit",
         "not within the years 1 to 9999; check unit in the mapping",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import numpy as np
@@ -32,35 +33,58 @@ def read_extras(values: pa.Array, rule: ColumnRule) -> Cast:
 
 def gathered_extras(columns: Mapping[str, pa.Array], rule: ColumnRule) -> Cast:
     """The columns as one object a row, under their own names: numbers and flags as numbers, all else as text. What
-    is not a finite number, or empty, is left out. What a text means is for the model to say, which sees all of them;
-    times become those of ISO 8601 where ``rule.formats`` says how they are written."""
+    is not a finite number, or empty, is left out. Moments become ISO 8601 of UTC: those of columns of times, texts that
+    ``rule.formats`` says how to read, and ISO 8601 without a zone where the rule gives one. What any other text means
+    is for the model to say, which sees all of them."""
     lists, misses = [], []
     for name, column in columns.items():
         values, bad = as_plain(column)
-        if name in (rule.formats or {}):
-            values, worse = _iso_times(values, name, rule)
+        if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+            values = _iso(_read(values, rule), FIRST_TOLD)
+        elif name in (rule.formats or {}):
+            values, worse = _formatted(values, name, rule)
             bad = bad + worse
+        elif rule.timezone and pa.types.is_string(values.type):
+            zoneless = pc.match_substring_regex(values, ISO_WITHOUT_ZONE)
+            values = pc.coalesce(_iso(_read(pc.if_else(zoneless, values, None), rule), FIRST_TOLD), values)
         lists.append(_values(values, rule))
         misses += bad
     texts = [extras_text(dict(zip(columns, row, strict=True))) for row in zip(*lists, strict=True)]
     return pa.array(texts, pa.string()), misses
 
 
-EARLIEST = pa.scalar(datetime(1901, 1, 1, tzinfo=UTC), UTC_TIME)
-"""A time before it lacks its date, or its century."""
+FIRST_TOLD = datetime(1, 1, 2, tzinfo=UTC)
+PAST_LAST_TOLD = pa.scalar(datetime(9999, 12, 31, tzinfo=UTC), UTC_TIME)
+"""Outside these no calendar is of use; such a moment stands for none."""
+
+EARLIEST = datetime(1901, 1, 1, tzinfo=UTC)
+"""A time read by a format that lies before it lacks its date, or its century."""
+
+ISO_WITHOUT_ZONE = r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?$"
 
 
-def _iso_times(values: pa.Array, name: str, rule: ColumnRule) -> Cast:
-    """Times as ISO 8601 texts of UTC; a cell that is not written as the rule says is a miss that names its column."""
-    if pa.types.is_temporal(values.type):
-        return values, []
+def _read(values: pa.Array, rule: ColumnRule, *, written: str | None = None) -> pa.Array:
+    """Moments; null where there is none."""
+    times = ColumnRule(column="", format=written, timezone=rule.timezone or "UTC")
+    return read_time(values, times)[0]
+
+
+def _iso(times: pa.Array, first: datetime) -> pa.Array:
+    """ISO 8601 texts of moments, to the second where all are whole; null for those before ``first`` and the end of
+    the calendar."""
+    told = pc.and_(pc.greater_equal(times, pa.scalar(first, UTC_TIME)), pc.less(times, PAST_LAST_TOLD))
+    times = pc.if_else(told, times, None)
+    with suppress(pa.ArrowInvalid):
+        times = times.cast(pa.timestamp("s", "UTC"))
+    return pc.strftime(times, format="%Y-%m-%dT%H:%M:%SZ")
+
+
+def _formatted(values: pa.Array, name: str, rule: ColumnRule) -> Cast:
+    """Texts or numbers that are times; a cell that is not written as the rule says is a miss that names its column."""
     if pa.types.is_string(values.type):
         values = pa.array([_known(text) for text in values.to_pylist()], pa.string())
-    written = ColumnRule(column=name, format=(rule.formats or {})[name], timezone=rule.timezone or "UTC")
-    times, _ = read_time(values, written)
-    times = pc.if_else(pc.greater_equal(times, EARLIEST), times, None)
-    texts = pc.strftime(times.cast(pa.timestamp("s", "UTC")), format="%Y-%m-%dT%H:%M:%SZ")
-    return texts, misses_of("other_format", present(values) & ~present(times), column=name)
+    texts = _iso(_read(values, rule, written=(rule.formats or {})[name]), EARLIEST)
+    return texts, misses_of("other_format", present(values) & ~present(texts), column=name)
 
 
 def _values(values: pa.Array, rule: ColumnRule) -> list[float | str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
@@ -14,10 +15,12 @@ from pipelines.training.cells import (
     NUMBER,
     Cast,
     cast_where_possible,
+    mask_of,
     misses_of,
     nothing_fits,
     parse,
     present,
+    without,
 )
 from pipelines.training.mapping import ColumnRule
 
@@ -35,8 +38,8 @@ def read_time(values: pa.Array, rule: ColumnRule) -> Cast:
     the rule gives their unit."""
     if rule.unit is not None:
         moments, misses = _from_numbers(values, rule)
-    elif rule.format and pa.types.is_integer(values.type):
-        moments, misses = _read_time_text(values.cast(pa.string()), rule)
+    elif rule.format and _is_written(values):
+        moments, misses = _with_format(values, rule)
     elif pa.types.is_string(values.type):
         moments, misses = _read_time_text(values, rule)
     elif pa.types.is_timestamp(values.type):
@@ -132,8 +135,6 @@ def _read_timestamp(values: pa.Array, rule: ColumnRule) -> Cast:
 
 
 def _read_time_text(texts: pa.Array, rule: ColumnRule) -> Cast:
-    if rule.format:
-        return _with_format(texts, rule)
     try:
         return texts.cast(UTC_TIME), []
     except pa.ArrowInvalid:
@@ -145,17 +146,65 @@ def _read_time_text(texts: pa.Array, rule: ColumnRule) -> Cast:
     return pc.coalesce(aware, local), misses_of("wrong_type", bad_aware | bad_naive) + misses
 
 
-def _with_format(texts: pa.Array, rule: ColumnRule) -> Cast:
-    naive = pc.strptime(texts, format=rule.format, unit="us", error_is_null=True)
+def _with_format(values: pa.Array, rule: ColumnRule) -> Cast:
+    naive, bad = _parsed(values, rule)
     moments, misses = _localise(naive, rule)
-    return moments, misses_of("wrong_type", present(texts) & ~present(naive)) + misses
+    return moments, bad + misses
+
+
+def _is_written(values: pa.Array) -> bool:
+    """Whether a format can read them: texts, and numbers such as 20240501."""
+    tests = (pa.types.is_string, pa.types.is_integer, pa.types.is_floating)
+    return any(test(values.type) for test in tests)
+
+
+def _parsed(values: pa.Array, rule: ColumnRule) -> Cast:
+    """Times without a zone, as ``rule.format`` reads texts or numbers."""
+    written = rule.format or ""
+    texts = values if pa.types.is_string(values.type) else _digits(values, written)
+    naive = pc.strptime(texts, format=written, unit="us", error_is_null=True)
+    unreal = _not_in_calendar(texts, naive, written)
+    if unreal:
+        naive = pc.if_else(pc.is_in(texts, value_set=pa.array(unreal)), None, naive)
+    return naive, misses_of("wrong_type", present(values) & ~present(naive))
+
+
+FOLLOW_SHORT_MONTHS = pa.array([3, 5, 7, 10, 12])
+
+
+def _not_in_calendar(texts: pa.Array, naive: pa.Array, written: str) -> list[str]:
+    """The different texts of days that no month has: Arrow reads the 31st of February as the 3rd of March."""
+    behind = pc.is_in(pc.cast(pc.month(naive), pa.int64()), value_set=FOLLOW_SHORT_MONTHS)
+    suspects = texts.filter(pc.and_(behind, pc.less_equal(pc.day(naive), 3)))
+    return [text for text in suspects.unique().to_pylist() if not _is_in_calendar(text, written)]
+
+
+def _is_in_calendar(text: str, written: str) -> bool:
+    try:
+        datetime.strptime(text, written).replace(tzinfo=UTC)
+    except ValueError as error:
+        return "out of range" not in str(error)  # what Python reads otherwise than Arrow is Arrow's to say
+    return True
+
+
+DIGITS = {"Y": 4, "y": 2, "m": 2, "d": 2, "j": 3, "H": 2, "M": 2, "S": 2}
+
+
+def _digits(values: pa.Array, written: str) -> pa.Array:
+    """Whole numbers as texts, null where one is not whole. A format of digits alone says how many there are: numbers
+    lose their leading zeros."""
+    texts = cast_where_possible(values, pa.int64())[0].cast(pa.string())
+    digits = [DIGITS.get(letter, 0) for letter in written[1::2]]
+    alone = re.fullmatch("(%[A-Za-z])+", written) and all(digits)
+    return pc.utf8_lpad(texts, sum(digits), "0") if alone else texts
 
 
 def _localise(naive: pa.Array, rule: ColumnRule) -> Cast:
-    """Give times without zone the rule's zone; without one each is a miss. A repeated hour is the earlier."""
+    """Give times without zone the rule's zone; without one each is a miss. A repeated hour is the earlier,
+    a skipped one the moment of the jump."""
     if rule.timezone is None:
         return pa.nulls(len(naive), UTC_TIME), misses_of("naive_time", present(naive))
-    zoned = pc.assume_timezone(naive, rule.timezone, ambiguous="earliest", nonexistent="earliest")
+    zoned = pc.assume_timezone(naive, rule.timezone, ambiguous="earliest", nonexistent="latest")
     return zoned.cast(UTC_TIME), []
 
 
@@ -163,16 +212,24 @@ def _shift(moments: pa.Array, days: float) -> pa.Array:
     return pc.add(moments, pa.scalar(round(days * DAY_US), pa.duration("us"))) if days else moments
 
 
+EARLIEST_DAY = pa.scalar(date(1980, 1, 1), pa.date32())
+"""A day before it stands for none, or lacks its century."""
+
+
 def read_date(values: pa.Array, rule: ColumnRule) -> Cast:
-    """Calendar days; of a timestamp with a zone the day in that zone."""
-    if pa.types.is_string(values.type):
-        if rule.format:
-            parsed = pc.strptime(values, format=rule.format, unit="s", error_is_null=True)
-            bad = present(values) & ~present(parsed)
-            days, misses = parsed.cast(pa.date32(), safe=False), misses_of("wrong_type", bad)
-        else:
-            days, bad = parse(pc.replace_substring_regex(values, MIDNIGHT, ""), pa.date32(), ISO_DATE)
-            misses = misses_of("wrong_type", bad)
+    """Calendar days from 1980 on; of a timestamp with a zone the day in that zone."""
+    days, misses = _read_days(values, rule)
+    early = mask_of(pc.less(days, EARLIEST_DAY))
+    return without(days, early), misses + misses_of("early_date", early)
+
+
+def _read_days(values: pa.Array, rule: ColumnRule) -> Cast:
+    if rule.format and _is_written(values):
+        naive, misses = _parsed(values, rule)
+        days = naive.cast(pa.date32(), safe=False)
+    elif pa.types.is_string(values.type):
+        days, bad = parse(pc.replace_substring_regex(values, MIDNIGHT, ""), pa.date32(), ISO_DATE)
+        misses = misses_of("wrong_type", bad)
     elif pa.types.is_timestamp(values.type):
         local = pc.local_timestamp(values) if values.type.tz else values
         days, misses = local.cast(pa.date32(), safe=False), []

@@ -89,7 +89,8 @@ def bare_numbers(texts: pa.Array, *, thousands: str | None, decimal: str) -> pa.
     bare = pc.replace_substring_regex(bare, rf"\s*{SIGNS}?$", "")
     if thousands is not None:
         mark, point = re.escape(thousands), re.escape(decimal)
-        groups = rf"^-?[1-9]\d{{0,2}}({mark}\d{{2,3}})*{mark}\d{{3}}({point}\d*)?$"
+        group = r"\d{2,3}" if thousands == "," else r"\d{3}"  # lakhs have two digits, and a comma
+        groups = rf"^-?[1-9]\d{{0,2}}({mark}{group})*{mark}\d{{3}}({point}\d*)?$"
         whole = pc.replace_substring(bare, thousands, "")
         bare = pc.if_else(pc.match_substring_regex(bare, groups), whole, bare)
     if decimal != ".":

@@ -15,7 +15,7 @@ from features.catalogue import Catalogue
 from features.definitions import FEATURES
 from features.rows import microseconds
 from features.tables import ISSUED_FACE
-from features.training_set import columns_of, paused_columns
+from features.training_set import columns_of
 from models.discount.special import SpecialCards, special_cards
 from models.matrix import Columns
 from pipelines.stored_features import stored_training_set
@@ -143,9 +143,9 @@ def stored_examples(workspace: Workspace, *, model: str, since: datetime) -> Exa
 
     Raises NothingToTrainOn where there is none.
     """
-    found = stored_training_set(workspace, since=since, paused=model == "fraud")
+    found = stored_training_set(workspace, since=since)
     columns = columns_of(pq.read_table(found.path), FEATURES, FEATURES.names(model))
-    return replace(examples_of(found.trades, columns), paused=paused_columns(found, FEATURES))
+    return examples_of(found.trades, columns)
 
 
 def _number(column: pa.ChunkedArray) -> np.ndarray:

@@ -9,7 +9,7 @@ Every refusal is an :class:`ImportProblem` and carries a stable ``code``::
     │                   bad_encoding, duplicate_column, missing_column      a file cannot be used at all
     └── ImportRefused   one or more rule results, of these codes besides those of SourceProblem:
           reading       wrong_column_count, bad_encoding, wrong_type, not_finite, too_many_decimals,
-                        naive_time, out_of_range
+                        naive_time, far_time, early_date, other_format, out_of_range
           checking      missing_value, out_of_range, not_in_set, future_time, label_before_trade,
                         wrong_order, missing_time, balance_above_face
           joining       conflicting_duplicate, unknown_card_type

@@ -139,13 +139,19 @@ class ColumnRule(BaseModel):
         return self.columns or (() if self.column is None else (self.column,))
 
 
+SAMPLE_YEAR, MORNING = 2021, 11
+
+
 def _check_format(written: str) -> None:
-    """Raises ValueError for a format that no text could be read by."""
+    """Raises ValueError for a format that no text could be read by, or that reads another time than was written."""
     if "%z" in written.lower():
         raise ValueError("format cannot hold a zone; ISO 8601 times with a zone need no format")
-    sample = pa.array([datetime(2021, 12, 31, 23, 58, 59, tzinfo=UTC).strftime(written)])
-    if pc.strptime(sample, format=written, unit="s", error_is_null=True).null_count:
+    text = datetime(SAMPLE_YEAR, 12, 31, MORNING + 12, 58, 59, tzinfo=UTC).strftime(written)
+    found = pc.strptime(pa.array([text]), format=written, unit="s", error_is_null=True)[0].as_py()
+    if found is None or found.year != SAMPLE_YEAR or found.strftime(written) != text:
         raise ValueError(f"no time can be read by the format {written!r}")
+    if found.hour == MORNING:
+        raise ValueError(f"the format {written!r} cannot tell morning from evening: %I needs %p, %H does not")
 
 
 TableMapping = Mapping[str, ColumnRule]

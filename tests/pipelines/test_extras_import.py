@@ -74,7 +74,7 @@ def test_times_among_extras_are_read_as_they_are_written(tmp_path: Path):
     cast, misses = gathered_extras(columns, rule)
     assert [json.loads(text) for text in cast.to_pylist()] == [
         {"signup": "2009-12-07T01:05:00Z", "born": "1970-01-30T16:00:00Z"},
-        {"last": "2009-12-01"},
+        {"last": "2009-11-30T16:00:00Z"},
         {"born": "1999-12-30T16:00:00Z"},
     ]
     assert [(miss.code, miss.column, list(miss.mask)) for miss in misses] == [
@@ -118,6 +118,66 @@ def test_what_is_no_time_of_its_format_is_a_miss(values: pa.Array):
     rule = ColumnRule(columns=(" signup ",), formats={"signup ": "%d/%m/%Y"})
     _, misses = gathered_extras({"signup": values}, rule)
     assert [(miss.code, miss.column) for miss in misses] == [("other_format", "signup")]
+
+
+def test_moments_of_any_form_become_those_of_utc():
+    """Columns of times and ISO 8601 texts without a zone are in the rule's zone; what lies outside the calendar, and
+    days that do not exist, are no moments."""
+    zone = "Asia/Shanghai"
+    columns = {
+        "naive": pa.array([1_700_000_000, None, 300_000_000_000], pa.timestamp("s")),
+        "aware": pa.array(
+            [1_700_000_000_123, 253_402_300_799_000, -70_000_000_000_000], pa.timestamp("ms", zone)
+        ),
+        "exact": pa.array([1_700_000_000_123_456_789, None, None], pa.timestamp("ns", "UTC")),
+        "day": pa.array([19_700, 2_932_897, 0], pa.date32()),
+        "text": pa.array(["2023-11-15 06:13:20", "2023-02-30", "2023-11-14T22:13:20Z"]),
+    }
+    cast, misses = gathered_extras(columns, ColumnRule(columns=tuple(columns), timezone=zone))
+    assert not misses
+    assert [json.loads(text) for text in cast.to_pylist()] == [
+        {
+            "naive": "2023-11-14T14:13:20Z",
+            "aware": "2023-11-14T22:13:20.123000Z",
+            "exact": "2023-11-14T22:13:20.123456Z",
+            "day": "2023-12-08T16:00:00Z",
+            "text": "2023-11-14T22:13:20Z",
+        },
+        {"text": "2023-02-30"},
+        {"day": "1969-12-31T16:00:00Z", "text": "2023-11-14T22:13:20Z"},
+    ]
+    ages = with_ages(cast.to_numpy(zero_copy_only=False), np.array([1_700_000_000_000_000] * 3))
+    assert json.loads(ages[0])["naive"] == 8
+
+
+def test_an_hour_that_clocks_skipped_is_the_moment_of_the_jump():
+    """Midnight of the first day of a summer time that began then is no reason to end an import."""
+    rule = ColumnRule(columns=("born",), formats={"born": "%Y%m%d"}, timezone="Asia/Shanghai")
+    cast, misses = gathered_extras({"born": pa.array(["19400601", "19400602"])}, rule)
+    assert not misses
+    assert [json.loads(text)["born"] for text in cast.to_pylist()] == [
+        "1940-05-31T16:00:00Z",
+        "1940-06-01T15:00:00Z",
+    ]
+
+
+@pytest.mark.parametrize("text", ['{"a":"\\ud800"}', '{"\\ud800":1}', "[" * 20_000])
+def test_json_that_no_file_can_hold_is_a_miss(text: str):
+    """Half of a character, or brackets without end, are a miss of their row."""
+    cast, misses = read_extras(pa.array([text, '{"a":1}']), ColumnRule(column="facts"))
+    assert cast.to_pylist() == [None, '{"a":1.0}']
+    assert [list(miss.mask) for miss in misses] == [[True, False]]
+
+
+def test_a_point_between_thousands_leaves_addresses_alone():
+    """Three digits stand between points; an address of a network has other groups."""
+    columns = {"ip": pa.array(["192.168.10.100", "12.14.393"]), "loan": pa.array(["1.234.567,5", "12"])}
+    rule = ColumnRule(columns=tuple(columns), thousands=".", decimal=",")
+    cast, _ = gathered_extras(columns, rule)
+    assert [json.loads(text) for text in cast.to_pylist()] == [
+        {"ip": "192.168.10.100", "loan": "1234567.5"},
+        {"ip": "12.14.393", "loan": "12"},
+    ]
 
 
 def test_a_column_of_json_objects_is_read(tmp_path: Path):

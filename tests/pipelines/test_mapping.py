@@ -73,6 +73,9 @@ class TestMappingFile:
             ("[trades]\nface_value_cny = { column = 'A', words = { a = 'b' } }", "words does not apply"),
             ("[trades]\nsubmitted_at = { column = 'A', timezone = 'Mars/Base' }", "unknown timezone"),
             ("[trades]\nsubmitted_at = { column = 'A', format = '%Y %z' }", "zone"),
+            ("[trades]\nsubmitted_at = { column = 'A', format = '%G-W%V-%u' }", "no time can be read"),
+            ("[trades]\nexpires_on = { column = 'A', format = '%H:%M' }", "no time can be read"),
+            ("[trades]\nsubmitted_at = { column = 'A', format = '%d.%m.%Y %I:%M' }", "%I needs %p"),
             ("[trades]\nsubmitted_at = { column = 'A', format = '%Y', unit = 'days' }", "give one of them"),
             ("[trades]\nface_value_cny = { column = 'A', thousands = '.' }", "the same mark"),
             ("[trades]\ntrade_id = { row = 'A', words = { a = 'b' } }", "words does not apply"),
@@ -176,6 +179,40 @@ class TestCasting:
         values, misses = cast(["01/03/2025 10:30", "x"], "time", format="%d/%m/%Y %H:%M", timezone="UTC")
         assert (values, misses) == ([datetime(2025, 3, 1, 10, 30, tzinfo=UTC), None], {"wrong_type": [1]})
         assert cast(["31/12/2025"], "date", format="%d/%m/%Y") == ([date(2025, 12, 31)], {})
+
+    def test_days_that_no_month_has_are_no_days(self) -> None:
+        """The 31st of February is a miss, not the 3rd of March; the 29th is one but in leap years."""
+        days = ["31/02/2027", "28/02/2027", "29/02/2028", "29/02/2027", "01/03/2027", "31/11/2027"]
+        bad = {"wrong_type": [0, 3, 5]}
+        values, misses = cast(days, "date", format="%d/%m/%Y")
+        assert misses == bad
+        assert values[1:3] == [date(2027, 2, 28), date(2028, 2, 29)]
+        moments = [f"{day} 10:00" for day in days]
+        assert cast(moments, "time", format="%d/%m/%Y %H:%M", timezone="UTC")[1] == bad
+
+    def test_numbers_that_are_days(self) -> None:
+        """Whole numbers read by a format get their leading zeros back, for days and moments alike."""
+        first, second = date(2009, 2, 1), date(2009, 12, 31)
+        for numbers in (pa.array([1022009, 31122009, None]), pa.array([1022009.0, 31122009.0, None])):
+            assert cast(numbers, "date", format="%d%m%Y") == ([first, second, None], {})
+        values, misses = cast([11209, 99], "time", format="%d%m%y", timezone="UTC")
+        assert (values[0], misses) == (datetime(2009, 12, 1, tzinfo=UTC), {"wrong_type": [1]})
+        assert cast([20270201, 20270230], "date", format="%Y%m%d") == (
+            [date(2027, 2, 1), None],
+            {"wrong_type": [1]},
+        )
+        assert cast([1.5], "date", format="%Y%m%d")[1] == {"wrong_type": [0]}
+
+    def test_days_before_any_card_are_named(self) -> None:
+        """Years without their century, and days that stand for none, are no expiry."""
+        assert cast(["07/12/27"], "date", format="%d/%m/%Y") == ([None], {"early_date": [0]})
+        assert cast(["1900-01-01", "2027-01-01"], "date") == ([None, date(2027, 1, 1)], {"early_date": [0]})
+        assert "%y" in reason("early_date", "date")[1]
+
+    def test_an_hour_that_clocks_skipped_is_the_jump(self) -> None:
+        """Half past two of the night when summer time begins is its beginning."""
+        values, misses = cast(["2024-03-10 02:30:00"], "time", timezone="America/New_York")
+        assert (values, misses) == ([datetime(2024, 3, 10, 7, tzinfo=UTC)], {})
 
     def test_months_count_by_the_calendar_of_the_zone(self) -> None:
         """A month later is the same day and clock of the zone, or the month's last day where it is too short."""
