@@ -255,8 +255,9 @@ class HistoryMoment(Moment):
         self.face_fen = history.fen[rows]
 
     def text(self, column: str) -> np.ndarray:
-        codes, names = self._history.codes(column)[self._rows], self._history.names[column].to_pylist()
-        return np.array([*names, None], dtype=object)[codes]  # code -1 picks the appended None
+        codes = self._history.codes(column)[self._rows]
+        taken = self._history.names[column].take(pa.array(codes, mask=codes < 0))
+        return taken.to_numpy(zero_copy_only=False)
 
     def number(self, column: str) -> np.ndarray:
         return self._history.numbers(column)[self._rows]

@@ -68,7 +68,7 @@ def build_training_set(
     paused: bool = False,
 ) -> TrainingSet:
     """Compute and write the features of all trades submitted in [since, until); ``paused``: those of
-    :func:`paused_columns` too, from the same tables.
+    :func:`paused_columns` too, from the same tables, where there is any label.
 
     The file's name is a hash of the stored tables, the definitions and the period: an existing file is reused, and
     the same hash means the same bytes. Raises NothingToTrainOn for an empty period.
@@ -87,7 +87,9 @@ def build_training_set(
     history = partial(History, read=trades.column, market=market.table(), catalogue=catalogue)
     if not path.exists():
         write(history=history(), path=path)
-    paused_path = path.with_suffix(".paused.parquet") if paused else None
+    labels = trades.column("fraud").filter(inside)
+    has_labels = labels.null_count < len(labels)
+    paused_path = path.with_suffix(".paused.parquet") if paused and has_labels else None
     if paused_path is not None and not paused_path.exists():
         begins = rows[np.arange(LABEL_BATCHES) * len(rows) // LABEL_BATCHES]
         batches = microseconds(trades.column("submitted_at"))[begins]

@@ -52,19 +52,25 @@ class Encoding:
     def matrix(self, columns: Columns) -> np.ndarray:
         """Columns -> float64 matrix (n, len(names)). Raises MissingFeature naming what is absent."""
         try:
-            inputs = list(self._inputs(columns))
+            rows = len(columns[self.names[0]]) if self.names else 0
+            return self._joined(columns, rows) if 0 < rows <= FEW_ROWS else self._filled(columns, rows)
         except KeyError:
             absent = [name for name in self.names if name not in columns]
             raise MissingFeature(f"features missing: {', '.join(absent)}") from None
-        rows = len(inputs[0]) if inputs else 0
+
+    def _joined(self, columns: Columns, rows: int) -> np.ndarray:
+        inputs = list(self._inputs(columns))
         for place, codes in self._codes.items():
-            inputs[place] = np.array([codes.get(value, np.nan) for value in inputs[place].tolist()])
-        if 0 < rows <= FEW_ROWS:
-            flat = np.concatenate(inputs, dtype=np.float64)
-            return np.ascontiguousarray(flat.reshape(len(self.names), rows).T)
+            inputs[place] = _coded(inputs[place], codes)
+        flat = np.concatenate(inputs, dtype=np.float64)
+        return np.ascontiguousarray(flat.reshape(len(self.names), rows).T)
+
+    def _filled(self, columns: Columns, rows: int) -> np.ndarray:
+        """One column after another: columns that are made when asked for are never all in memory."""
         matrix = np.empty((rows, len(self.names)), dtype=np.float64)
-        for position, column in enumerate(inputs):
-            matrix[:, position] = column
+        for place, name in enumerate(self.names):
+            codes = self._codes.get(place)
+            matrix[:, place] = columns[name] if codes is None else _coded(columns[name], codes)
         return matrix
 
     @cached_property
@@ -96,6 +102,10 @@ class Encoding:
         return cls(
             names=tuple(names), vocabularies={key: tuple(values) for key, values in vocabularies.items()}
         )
+
+
+def _coded(values: np.ndarray, codes: Mapping[str, float]) -> np.ndarray:
+    return np.array([codes.get(value, np.nan) for value in values.tolist()])
 
 
 def within(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:

@@ -167,9 +167,10 @@ def _dataset(rows: Rows, encoding: Encoding, *, bins_of: lightgbm.Dataset | None
 
 
 def _tree_names(names: Sequence[str]) -> list[str]:
-    """Names as LightGBM takes them, which knows neither blanks nor JSON's own signs."""
+    """Names as LightGBM takes them, which knows neither blanks nor JSON's own signs: changed ones end in ``@`` and
+    their place, which no other name does."""
     return [
         f"{re.sub(r'[^A-Za-z0-9_.@]', '_', name)}"
-        + ("" if name.isascii() and name.replace(".", "_").isidentifier() else f"_{place}")
+        + ("" if name.isascii() and name.replace(".", "_").isidentifier() else f"@{place}")
         for place, name in enumerate(names)
     ]

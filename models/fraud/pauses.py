@@ -25,8 +25,8 @@ gained in a pause."""
 
 @dataclass(frozen=True)
 class Paused:
-    """What rows (m,) of a training matrix (n, k) say while labels pause: the columns (j,) that differ by that, and
-    values (m, j)."""
+    """What rows (m,) of a training matrix, ascending, say while labels pause: the columns (j,) that differ by that, and
+    values (m, j), or what stands in the matrix's place once they are in it."""
 
     rows: np.ndarray
     columns: np.ndarray
@@ -36,31 +36,33 @@ class Paused:
     def drawn(cls, paused: Columns, encoding: Encoding, *, rows: int, seed: int) -> Paused:
         """``SHARE`` of the rows. paused: the columns (n,) that labels go into, had these come in a few batches."""
         chosen = np.flatnonzero(np.random.default_rng(seed).random(rows) < SHARE)
-        names = [name for name in encoding.names if name in paused]
-        values = np.empty((len(chosen), len(names)))
-        for place, name in enumerate(names):
-            values[:, place] = paused[name][chosen]
-        return cls(chosen, np.array([encoding.names.index(name) for name in names], dtype=int), values)
+        places = [place for place, name in enumerate(encoding.names) if name in paused]
+        values = np.empty((len(places), len(chosen))).T
+        for number, place in enumerate(places):
+            values[:, number] = paused[encoding.names[place]][chosen]
+        return cls(chosen, np.array(places, dtype=int), values)
 
-    def since(self, first: int) -> Paused:
-        """Of the rows from ``first`` on."""
-        later = self.rows >= first
-        return Paused(self.rows[later], self.columns, self.values[later])
+    def split(self, first: int) -> tuple[Paused, Paused]:
+        """Of the rows before ``first``, and from it on; both look into the same values."""
+        place = int(np.searchsorted(self.rows, first))
+        return self._part(slice(None, place)), self._part(slice(place, None))
 
-    def before(self, first: int) -> Paused:
-        """Of the rows before ``first``."""
-        earlier = self.rows < first
-        return Paused(self.rows[earlier], self.columns, self.values[earlier])
+    def _part(self, rows: slice) -> Paused:
+        return Paused(self.rows[rows], self.columns, self.values[rows])
 
-    def put_into(self, matrix: np.ndarray) -> Paused:
-        """Write the values into the matrix; what stood there, which puts them back. No second matrix is made."""
-        places = np.ix_(self.rows, self.columns)
-        former = Paused(self.rows, self.columns, matrix[places])
-        matrix[places] = self.values
-        return former
+    def swap(self, matrix: np.ndarray) -> None:
+        """Exchange the values for what stands in the matrix; again, and both are as before. A column at a time: there
+        is no second copy of either."""
+        for number, column in enumerate(self.columns):
+            former = matrix[self.rows, column]
+            matrix[self.rows, column] = self.values[:, number]
+            self.values[:, number] = former
 
     def says_nothing_new(self, matrix: np.ndarray) -> bool:
-        return bool(np.array_equal(matrix[np.ix_(self.rows, self.columns)], self.values, equal_nan=True))
+        return all(
+            np.array_equal(matrix[self.rows, column], self.values[:, number], equal_nan=True)
+            for number, column in enumerate(self.columns)
+        )
 
 
 def learned_with_pauses(rows: Rows, paused: Paused, encoding: Encoding, settings: FraudFitSettings) -> bool:
@@ -68,13 +70,16 @@ def learned_with_pauses(rows: Rows, paused: Paused, encoding: Encoding, settings
     and more is gained so than lost, each by how often it is met. If so, ``rows`` have become that mixture; otherwise
     they are as before."""
     early, late = rows.early_and_late(settings)
-    split = len(early.fraud)
     if paused.says_nothing_new(rows.matrix) or early.lacks_a_class(settings) or late.lacks_a_class(settings):
         return False
-    late_before = paused.since(split).put_into(rows.matrix)
-    before = _Foretold.of(early, late, late_before, encoding, settings, matrix=rows.matrix)
-    early_before = paused.before(split).put_into(rows.matrix)
-    after = _Foretold.of(early, late, late_before, encoding, settings, matrix=rows.matrix)
+    early_paused, late_paused = paused.split(len(early.fraud))
+    foretold = partial(
+        _Foretold.of, early, late, late_paused, encoding=encoding, settings=settings, matrix=rows.matrix
+    )
+    late_paused.swap(rows.matrix)
+    before = foretold()
+    early_paused.swap(rows.matrix)
+    after = foretold()
     surely = surely_better(
         before=before.mixed, after=after.mixed, fraud=late.fraud, weight=late.weight, errors=PAUSE_ERRORS
     )
@@ -82,8 +87,7 @@ def learned_with_pauses(rows: Rows, paused: Paused, encoding: Encoding, settings
     in_pauses = 2 * _gain(before.mixed, after.mixed, late) - usual  # half of the mixture is paused
     if surely and in_pauses + USUALLY * usual > 0:
         return True
-    for part in (late_before, early_before):
-        part.put_into(rows.matrix)
+    paused.swap(rows.matrix)
     return False
 
 
@@ -105,17 +109,17 @@ class _Foretold:
         cls,
         early: Rows,
         late: Rows,
-        late_before: Paused,
+        late_paused: Paused,
+        *,
         encoding: Encoding,
         settings: FraudFitSettings,
-        *,
         matrix: np.ndarray,
     ) -> _Foretold:
-        """By trees of the early rows that stop where the mixture is foretold best."""
+        """By trees of the early rows that stop where the mixture is foretold best. The mixture is in the matrix."""
         grown = grow_until(early, late, encoding, settings)
         predict = partial(grown.predict, raw_score=True, num_threads=settings.threads)
         mixed = np.asarray(predict(late.matrix))
-        pauses = late_before.put_into(matrix)
+        late_paused.swap(matrix)
         usual = np.asarray(predict(late.matrix))
-        pauses.put_into(matrix)
+        late_paused.swap(matrix)
         return cls(mixed, usual)

@@ -50,6 +50,9 @@ class _Reordered(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         return self._made[name] if name in self._made else self._columns[name][self._order]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._made or name in self._columns
+
     def __iter__(self) -> Iterator[str]:
         return iter([*self._columns, *self._made])
 
@@ -133,7 +136,7 @@ def _learn_pauses(
     if judged is None:
         return learned_with_pauses(rows, drawn, encoding, settings)
     if judged.metadata.get(LABELS_PAUSED):
-        drawn.put_into(rows.matrix)
+        drawn.swap(rows.matrix)
         return True
     return False
 
