@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.process import prepare_process
 from pipelines.workspace import Workspace
-from tests.hasty import hurry
+from tests.hasty import hurry, stop_growing_sooner
 from tests.postgres_server import postgres_server, postgres_url
 from tests.shared_folders import made_once
 
@@ -18,6 +18,7 @@ __all__ = ["postgres_server", "postgres_url"]  # fixtures: pytest finds them by 
 
 prepare_process()  # as `huika` does: telemetry off, threads that sleep while they wait
 hurry()
+stop_growing_sooner()
 
 TODAY = datetime(2026, 3, 1, tzinfo=UTC)
 """The day on which the shared market ends."""

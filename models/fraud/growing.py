@@ -83,7 +83,7 @@ class FraudFitSettings:
             "seed": self.seed,
             "num_threads": self.threads,
             "deterministic": True,
-            "force_row_wise": True,
+            "force_col_wise": True,
             "verbosity": -1,
         }
 
