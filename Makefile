@@ -21,8 +21,11 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/huika demo
 
+# One more than there are processors: tests that wait for a process or a moment leave theirs to another.
+TESTERS = $(shell $(PYTHON) -c 'import os; print(min(1 + (os.cpu_count() or 1), 4))')
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(TESTERS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -181,14 +181,17 @@ class FeatureStore:
         the registered training set does not hold a trade.
         """
         service = self._store.get_feature_service(_service_name(model, registry))
-        found = self._store.get_historical_features(
+        table = self._store.get_historical_features(
             entity_df=_entity_frame(spine), features=service
         ).to_arrow()
-        order = _order(found["position"], len(spine))
+        found = dict(zip(table.column_names, table.columns, strict=True))
+        del table
+        order = _order(found.pop("position"), len(spine))
         columns = {name: spine[name] for name in SPINE}
         for name in registry.names(model):
-            # One contiguous array first: taking from chunks costs half as much again.
-            columns[name] = found[name].combine_chunks().take(order)
+            # One contiguous array first: taking from chunks costs half as much again. What was found is let go at once:
+            # there is never a second copy of all.
+            columns[name] = found.pop(name).combine_chunks().take(order)
         _refuse_unknown(columns, registry.names(model))
         return pa.table(columns)
 

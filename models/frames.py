@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.matrix import Columns
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -23,7 +25,7 @@ def columns_of_frame(frame: pd.DataFrame, *, categorical: Collection[str]) -> di
     return columns
 
 
-def frame_of_columns(columns: dict[str, np.ndarray], rows: int) -> pd.DataFrame:
+def frame_of_columns(columns: Columns, rows: int) -> pd.DataFrame:
     """The first ``rows`` of feature columns as a frame, for a signature and an input example."""
     import pandas as pd
 

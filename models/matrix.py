@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -19,6 +19,28 @@ def getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...
     if len(names) > 1:
         return itemgetter(*names)
     return lambda values: tuple(values[name] for name in names)
+
+
+class Taken(Mapping[str, np.ndarray]):
+    """Some rows (m,) of columns, in any order, taken when a column is asked for: a second copy of all columns may not
+    fit into memory. beside: more columns, of these rows in this order."""
+
+    def __init__(self, columns: Columns, rows: np.ndarray, *, beside: Columns | None = None) -> None:
+        self._columns = columns
+        self._rows = rows
+        self._beside = beside or {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._beside[name] if name in self._beside else self._columns[name][self._rows]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._beside or name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._columns, *self._beside])
+
+    def __len__(self) -> int:
+        return len(self._columns) + len(self._beside)
 
 
 FEW_ROWS = 64

@@ -6,7 +6,7 @@ the decision is computed from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from models.fraud.growing import FraudFitSettings, Rows
 from models.fraud.judging import as_judged, judged_on_latest, shrunk
 from models.fraud.model import FraudModel
 from models.fraud.pauses import Paused, learned_with_pauses
-from models.matrix import Columns, Encoding
+from models.matrix import Columns, Encoding, Taken
 
 LABELS_PAUSED = "labels_paused"
 """Key of a model's metadata: whether it has learned what trades look like while labels pause."""
@@ -36,28 +36,6 @@ class TooFewFrauds(FraudTrainingError):
 
 class NoSignals(FraudTrainingError):
     """Every feature column is empty."""
-
-
-class _Reordered(Mapping[str, np.ndarray]):
-    """Columns in another row order, copied one at a time: a second copy of them all may not fit. ``made`` are more,
-    in that order already."""
-
-    def __init__(self, columns: Columns, order: np.ndarray, made: Columns) -> None:
-        self._columns = columns
-        self._order = order
-        self._made = made
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._made[name] if name in self._made else self._columns[name][self._order]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._made or name in self._columns
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([*self._columns, *self._made])
-
-    def __len__(self) -> int:
-        return len(self._columns) + len(self._made)
 
 
 def fit_fraud(
@@ -98,13 +76,13 @@ def fit_fraud(
     present = [*plain, *extras.names]
     if not present:
         raise NoSignals("every feature column is empty")
-    seen = _Reordered(columns, order, extras.inputs(told))
+    seen = Taken(columns, order, beside=extras.inputs(told))
     encoding = Encoding.fit(seen, present)
     rows = Rows(encoding.matrix(seen), fraud[order].astype(np.float64), chosen_weight[order])
     own = (*settings.own_facts, *extras.names)
     settings = replace(shrunk(settings, rows.fraud), own_facts=own)
     pauses = paused is not None and _learn_pauses(
-        rows, _Reordered(paused, order, {}), encoding, settings=settings, judged=judged
+        rows, Taken(paused, order), encoding, settings=settings, judged=judged
     )
     shape = judged_on_latest(rows, encoding, settings) if judged is None else as_judged(judged, settings)
     return FraudModel(

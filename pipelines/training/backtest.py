@@ -272,7 +272,7 @@ def _with_columns(workspace: Workspace, examples: Examples, names: Sequence[str]
     if not names:
         return examples
     columns = features_of_ids(workspace, examples.trade_id, names=names)
-    return replace(examples, columns=examples.columns | columns)
+    return replace(examples, columns={**examples.columns, **columns})
 
 
 def _judged(

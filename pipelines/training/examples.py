@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from features.rows import microseconds
 from features.tables import ISSUED_FACE
 from features.training_set import columns_of
 from models.discount.special import SpecialCards, special_cards
-from models.matrix import Columns
+from models.matrix import Columns, Taken
 from pipelines.stored_features import stored_training_set
 from pipelines.workspace import Workspace
 
@@ -31,7 +31,7 @@ class Examples:
     for a whole one. paused: columns that labels go into, had these come in a few batches
     (:func:`features.training_set.paused_columns`); empty where nobody asked."""
 
-    columns: dict[str, np.ndarray]
+    columns: Columns
     trade_id: np.ndarray
     seller_id: np.ndarray
     card_type: np.ndarray
@@ -50,14 +50,18 @@ class Examples:
     fraud: np.ndarray
     fraud_known_at: np.ndarray
     label_source: np.ndarray
-    paused: dict[str, np.ndarray] = field(default_factory=dict)
+    paused: Columns = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.submitted_at)
 
     def rows(self, chosen: np.ndarray) -> Examples:
-        """The chosen rows, in that order."""
-        return combined([self], lambda arrays: arrays[0][chosen])
+        """The chosen rows, in that order; of columns when they are asked for."""
+        taken: dict[str, Any] = {
+            name: Taken(value, chosen) if isinstance(value, Mapping) else value[chosen]
+            for name, value in vars(self).items()
+        }
+        return Examples(**taken)
 
     def known_before(self, moment: int) -> Examples:
         """The rows submitted before ``moment`` (µs), with every outcome not known by then taken out."""
@@ -106,7 +110,7 @@ def combined(parts: Sequence[Examples], join: Callable[[list[np.ndarray]], np.nd
     values: dict[str, Any] = {}
     for name, value in vars(parts[0]).items():
         each = [getattr(part, name) for part in parts]
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             values[name] = {column: join([columns[column] for columns in each]) for column in value}
         else:
             values[name] = join(each)
@@ -116,7 +120,7 @@ def combined(parts: Sequence[Examples], join: Callable[[list[np.ndarray]], np.nd
 def examples_of(trades: pa.Table, columns: Columns) -> Examples:
     """Stored trades with their feature columns, in the trades' order."""
     return Examples(
-        columns=dict(columns),
+        columns=columns,
         trade_id=trades["trade_id"].to_numpy(zero_copy_only=False),
         seller_id=trades["seller_id"].to_numpy(zero_copy_only=False),
         card_type=_words(trades["card_type"]),

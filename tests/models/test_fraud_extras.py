@@ -133,6 +133,16 @@ def test_a_model_learns_from_extras_and_survives_its_file(tmp_path: Path):
     )
 
 
+def test_names_that_look_alike_train():
+    """Blanks and signs are no part of a name inside the booster; names that would be the same there stay two."""
+    rng = np.random.default_rng(5)
+    names = ("a b", "a_b", "a_b_0", "a b@0", "a-b")
+    values = [extras_text(dict.fromkeys(names, float(one))) for one in rng.normal(size=400)]
+    fraud = np.arange(400) % 5 == 0
+    model = fitted(np.array(values, dtype=object), fraud)
+    assert set(model.extras.numbers) == set(names)
+
+
 def test_a_trade_without_extras_or_with_unknown_ones_is_still_answered():
     """Nothing, other names and other kinds of value count as unknown."""
     values, fraud = texts(3_000, np.random.default_rng(6))

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 import pytest
 
 from features.definitions import FEATURES
-from features.training_set import NothingToTrainOn, build_training_set
+from features.training_set import NothingToTrainOn, build_training_set, paused_columns
 from models.fraud.training import fit_fraud
 from models.registry import CHALLENGER, CHAMPION, DamagedModel, ModelNotFound
 from pipelines.champions import load_pair
 from pipelines.settings import Settings
+from pipelines.stored_features import stored_training_set
 from pipelines.training.collecting import collect
 from pipelines.training.discount_plots import discount_plots
 from pipelines.training.examples import stored_examples
@@ -105,15 +106,16 @@ def test_every_fit_of_the_fraud_model_is_told_what_pauses_of_labels_look_like(ow
     examples = stored_examples(own_tables, model="fraud", since=datetime(2000, 1, 1, tzinfo=UTC))
     place = {int(moment): row for row, moment in enumerate(examples.submitted_ms)}
     assert len(place) == len(examples)  # a moment names its trade
-    assert set(examples.paused) == set(FEATURES.label_features("fraud"))
+    paused = paused_columns(stored_training_set(own_tables, paused=True), FEATURES)
+    assert set(paused) == set(FEATURES.label_features("fraud"))
     assert len(fits) >= 2
     for fit in fits:
         rows = [place[int(moment)] for moment in fit["submitted_at"]]
         for name in ("seller_labels_all", "kind_fraud_rate_30d"):
             assert np.array_equal(fit["columns"][name], examples.columns[name][rows], equal_nan=True)
-            assert np.array_equal(fit["paused"][name], examples.paused[name][rows], equal_nan=True)
+            assert np.array_equal(fit["paused"][name], paused[name][rows], equal_nan=True)
     known = examples.columns["seller_labels_all"]
-    assert 0 < np.nansum(examples.paused["seller_labels_all"]) < np.nansum(known)
+    assert 0 < np.nansum(paused["seller_labels_all"]) < np.nansum(known)
 
 
 def test_training_set_is_reproducible_to_the_byte(own_tables, tmp_path):
