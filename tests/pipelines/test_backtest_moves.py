@@ -46,7 +46,7 @@ def jumped(examples: Examples, by: float) -> Examples:
     names = [name for name in examples.columns if name.startswith(("market_competitor", "market_buyer"))]
     levels = [name for name in names if name.endswith(("best", "worst", "mean", "level", "7d", "24h"))]
     moved = {name: examples.columns[name] + by * later for name in levels if "volatility" not in name}
-    return replace(examples, columns=examples.columns | moved)
+    return replace(examples, columns={**examples.columns, **moved})
 
 
 def first_day(examples: Examples) -> int:

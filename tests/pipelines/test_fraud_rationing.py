@@ -194,7 +194,7 @@ def test_a_model_says_what_it_had_to_do_without(examples: Examples, split: Split
     part = examples.rows(split.final)
     without = Examples(
         **{name: value for name, value in vars(part).items() if name != "columns"},
-        columns=part.columns | {name: column[split.final] for name, column in blank.items()},
+        columns={**part.columns, **{name: column[split.final] for name, column in blank.items()}},
     )
     model = fraud.fit(without, registry=FEATURES, settings=TIGHT)
     assert "设备历史欺诈 known fraud of the device" in fraud.absent_tag(model)[fraud.ABSENT_TAG]
