@@ -26,9 +26,13 @@ class Taken(Mapping[str, np.ndarray]):
     fit into memory. beside: more columns, of these rows in this order."""
 
     def __init__(self, columns: Columns, rows: np.ndarray, *, beside: Columns | None = None) -> None:
+        beside = dict(beside or {})
+        if isinstance(columns, Taken):
+            beside = {name: column[rows] for name, column in columns._beside.items()} | beside
+            columns, rows = columns._columns, columns._rows[rows]
         self._columns = columns
-        self._rows = rows
-        self._beside = beside or {}
+        self._rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        self._beside = beside
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._beside[name] if name in self._beside else self._columns[name][self._rows]

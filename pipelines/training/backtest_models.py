@@ -110,7 +110,7 @@ def _fit_discount(known: Examples, settings: Settings) -> DiscountModel:
 
 def _fit_fraud(known: Examples, settings: Settings, *, rules: RuleBook) -> FraudModel:
     split = fraud.split_fraud(known, settings)
-    judged = fraud.fit(known.rows(split.train), registry=FEATURES, settings=settings)
+    judged = fraud.fit(known.taken(split.train), registry=FEATURES, settings=settings)
     judged = fraud.rationed_judge(judged, known, split, settings, rules=rules)
     return fraud.serving_model(
         known, judged=judged, split=split, registry=FEATURES, settings=settings, rules=rules

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import numpy as np
@@ -46,7 +45,8 @@ def gathered_extras(columns: Mapping[str, pa.Array], rule: ColumnRule) -> Cast:
             bad = bad + worse
         elif rule.timezone and pa.types.is_string(values.type):
             zoneless = pc.match_substring_regex(values, ISO_WITHOUT_ZONE)
-            values = pc.coalesce(_iso(_read(pc.if_else(zoneless, values, None), rule), FIRST_TOLD), values)
+            times = _read(pc.if_else(zoneless, values, None), rule)
+            values = pc.if_else(times.is_valid(), _iso(times, FIRST_TOLD), values)
         lists.append(_values(values, rule))
         misses += bad
     texts = [extras_text(dict(zip(columns, row, strict=True))) for row in zip(*lists, strict=True)]
@@ -70,13 +70,10 @@ def _read(values: pa.Array, rule: ColumnRule, *, written: str | None = None) -> 
 
 
 def _iso(times: pa.Array, first: datetime) -> pa.Array:
-    """ISO 8601 texts of moments, to the second where all are whole; null for those before ``first`` and the end of
-    the calendar."""
+    """ISO 8601 texts of moments; null for those before ``first`` and the end of the calendar."""
     told = pc.and_(pc.greater_equal(times, pa.scalar(first, UTC_TIME)), pc.less(times, PAST_LAST_TOLD))
-    times = pc.if_else(told, times, None)
-    with suppress(pa.ArrowInvalid):
-        times = times.cast(pa.timestamp("s", "UTC"))
-    return pc.strftime(times, format="%Y-%m-%dT%H:%M:%SZ")
+    texts = pc.strftime(pc.if_else(told, times, None), format="%Y-%m-%dT%H:%M:%SZ")
+    return pc.replace_substring_regex(texts, r"\.0+Z$", "Z")
 
 
 def _formatted(values: pa.Array, name: str, rule: ColumnRule) -> Cast:

@@ -154,13 +154,15 @@ def _with_format(values: pa.Array, rule: ColumnRule) -> Cast:
 
 def _is_written(values: pa.Array) -> bool:
     """Whether a format can read them: texts, and numbers such as 20240501."""
-    tests = (pa.types.is_string, pa.types.is_integer, pa.types.is_floating)
+    tests = (pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
     return any(test(values.type) for test in tests)
 
 
 def _parsed(values: pa.Array, rule: ColumnRule) -> Cast:
     """Times without a zone, as ``rule.format`` reads texts or numbers."""
     written = rule.format or ""
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
     texts = values if pa.types.is_string(values.type) else _digits(values, written)
     naive = pc.strptime(texts, format=written, unit="us", error_is_null=True)
     unreal = _not_in_calendar(texts, naive, written)
@@ -193,7 +195,9 @@ DIGITS = {"Y": 4, "y": 2, "m": 2, "d": 2, "j": 3, "H": 2, "M": 2, "S": 2}
 def _digits(values: pa.Array, written: str) -> pa.Array:
     """Whole numbers as texts, null where one is not whole. A format of digits alone says how many there are: numbers
     lose their leading zeros."""
-    texts = cast_where_possible(values, pa.int64())[0].cast(pa.string())
+    numbers = values.cast(pa.float64(), safe=False)
+    whole = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), 2.0**53))
+    texts = pc.if_else(whole, numbers, None).cast(pa.int64()).cast(pa.string())
     digits = [DIGITS.get(letter, 0) for letter in written[1::2]]
     alone = re.fullmatch("(%[A-Za-z])+", written) and all(digits)
     return pc.utf8_lpad(texts, sum(digits), "0") if alone else texts

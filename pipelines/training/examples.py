@@ -56,7 +56,12 @@ class Examples:
         return len(self.submitted_at)
 
     def rows(self, chosen: np.ndarray) -> Examples:
-        """The chosen rows, in that order; of columns when they are asked for."""
+        """The chosen rows, in that order."""
+        return combined([self], lambda arrays: arrays[0][chosen])
+
+    def taken(self, chosen: np.ndarray) -> Examples:
+        """As :meth:`rows`, but columns are taken when they are asked for: what is asked for once, as to fit a model on
+        most of a log, needs no second copy of all."""
         taken: dict[str, Any] = {
             name: Taken(value, chosen) if isinstance(value, Mapping) else value[chosen]
             for name, value in vars(self).items()

@@ -126,7 +126,7 @@ def serving_model(
     """The model that will serve: number of trees and calibrator from trades whose label has matured, then fitted again
     with what the younger ones already tell. Its thresholds are its own, from those younger ones where they are enough:
     it has seen their early labels, which is little beside what another model's probabilities differ by."""
-    model = fit(examples.rows(split.final), registry=registry, settings=settings)
+    model = fit(examples.taken(split.final), registry=registry, settings=settings)
     early = early_of(examples, split)
     if early.fraud.any():
         model = _with_early(model, early, examples, split=split, registry=registry, settings=settings)
@@ -143,7 +143,7 @@ def _with_early(
     settings: Settings,
 ) -> FraudModel:
     rows = np.concatenate([split.final, early.rows])
-    learned = examples.rows(rows)
+    learned = examples.taken(rows)
     model = fit_fraud(
         columns=learned.columns,
         fraud=np.concatenate([examples.fraud[split.final] == 1, early.fraud]),

@@ -143,12 +143,20 @@ SAMPLE_YEAR, MORNING = 2021, 11
 
 
 def _check_format(written: str) -> None:
-    """Raises ValueError for a format that no text could be read by, or that reads another time than was written."""
+    """Raises ValueError for a format that no text could be read by, or that reads another time than was written:
+    readers of strptime patterns differ in what they take beyond Python's, and in what they make of it."""
     if "%z" in written.lower():
         raise ValueError("format cannot hold a zone; ISO 8601 times with a zone need no format")
+    if "%s" in written:
+        raise ValueError('format cannot hold %s; for seconds since a moment give unit = "seconds"')
     text = datetime(SAMPLE_YEAR, 12, 31, MORNING + 12, 58, 59, tzinfo=UTC).strftime(written)
-    found = pc.strptime(pa.array([text]), format=written, unit="s", error_is_null=True)[0].as_py()
-    if found is None or found.year != SAMPLE_YEAR or found.strftime(written) != text:
+    try:
+        meant = datetime.strptime(text, written).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError(f"format {written!r}: {error}") from error
+    read = pc.strptime(pa.array([text]), format=written, unit="s", error_is_null=True)
+    found = read.cast(pa.timestamp("s", "UTC"))[0].as_py()
+    if found != meant or found.year != SAMPLE_YEAR:
         raise ValueError(f"no time can be read by the format {written!r}")
     if found.hour == MORNING:
         raise ValueError(f"the format {written!r} cannot tell morning from evening: %I needs %p, %H does not")

@@ -197,7 +197,7 @@ def _has_champion(registry: ModelRegistry, name: ModelName) -> bool:
 
 def _fit_fraud(examples: Examples, settings: Settings, work: Path, *, rules: RuleBook) -> _Fitted:
     split = fraud.split_fraud(examples, settings)
-    judged = fraud.fit(examples.rows(split.train), registry=FEATURES, settings=settings)
+    judged = fraud.fit(examples.taken(split.train), registry=FEATURES, settings=settings)
     test = examples.rows(split.test)
     judged = fraud.rationed_judge(judged, examples, split, settings, rules=rules)
     seen = fraud.judged(judged, test, settings)

@@ -35,5 +35,6 @@ def test_rows_are_taken_when_a_column_is_asked_for():
     taken = Taken(Taken(columns, np.array([4, 2, 0])), np.array([2, 0]), beside={"c": np.array([7.0, 8.0])})
     assert {name: list(column) for name, column in taken.items()} == {"a": [0, 4], "b": [0, 40], "c": [7, 8]}
     assert (len(taken), "b" in taken, "d" in taken, taken.get("d")) == (3, True, False, None)
+    assert Taken(taken, np.array([False, True]))["c"] == [8]
     columns["a"] = np.arange(5.0) + 1
     assert list(taken["a"]) == [1, 5]

@@ -75,6 +75,8 @@ class TestMappingFile:
             ("[trades]\nsubmitted_at = { column = 'A', format = '%Y %z' }", "zone"),
             ("[trades]\nsubmitted_at = { column = 'A', format = '%G-W%V-%u' }", "no time can be read"),
             ("[trades]\nexpires_on = { column = 'A', format = '%H:%M' }", "no time can be read"),
+            ("[trades]\nexpires_on = { column = 'A', format = '%F' }", "bad directive"),
+            ("[trades]\nsubmitted_at = { column = 'A', format = '%s' }", "seconds"),
             ("[trades]\nsubmitted_at = { column = 'A', format = '%d.%m.%Y %I:%M' }", "%I needs %p"),
             ("[trades]\nsubmitted_at = { column = 'A', format = '%Y', unit = 'days' }", "give one of them"),
             ("[trades]\nface_value_cny = { column = 'A', thousands = '.' }", "the same mark"),
@@ -202,6 +204,10 @@ class TestCasting:
             {"wrong_type": [1]},
         )
         assert cast([1.5], "date", format="%Y%m%d")[1] == {"wrong_type": [0]}
+        gaps = pa.array(np.array([20270201.0, np.nan]))
+        assert cast(gaps, "date", format="%Y%m%d") == ([date(2027, 2, 1), None], {})
+        exact = pa.array([Decimal("20270201"), None], pa.decimal128(10, 0))
+        assert cast(exact, "date", format="%Y%m%d") == ([date(2027, 2, 1), None], {})
 
     def test_days_before_any_card_are_named(self) -> None:
         """Years without their century, and days that stand for none, are no expiry."""
