@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.extras import ExtrasError, canonical_extras, extras_text
-from pipelines.training.casting_times import UTC_TIME, read_time
+from pipelines.training.casting_times import FIRST, NAIVE_TIME, PAST_LAST, UTC_TIME, read_time
 from pipelines.training.cells import Cast, as_plain, bare_numbers, misses_of, present
 from pipelines.training.mapping import ColumnRule
 
@@ -39,25 +38,21 @@ def gathered_extras(columns: Mapping[str, pa.Array], rule: ColumnRule) -> Cast:
     for name, column in columns.items():
         values, bad = as_plain(column)
         if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-            values = _iso(_read(values, rule), FIRST_TOLD)
+            values = _iso(_read(values, rule))
         elif name in (rule.formats or {}):
             values, worse = _formatted(values, name, rule)
             bad = bad + worse
         elif rule.timezone and pa.types.is_string(values.type):
             zoneless = pc.match_substring_regex(values, ISO_WITHOUT_ZONE)
             times = _read(pc.if_else(zoneless, values, None), rule)
-            values = pc.if_else(times.is_valid(), _iso(times, FIRST_TOLD), values)
+            values = pc.if_else(times.is_valid(), _iso(times), values)
         lists.append(_values(values, rule))
         misses += bad
     texts = [extras_text(dict(zip(columns, row, strict=True))) for row in zip(*lists, strict=True)]
     return pa.array(texts, pa.string()), misses
 
 
-FIRST_TOLD = datetime(1, 1, 2, tzinfo=UTC)
-PAST_LAST_TOLD = pa.scalar(datetime(9999, 12, 31, tzinfo=UTC), UTC_TIME)
-"""Outside these no calendar is of use; such a moment stands for none."""
-
-EARLIEST = datetime(1901, 1, 1, tzinfo=UTC)
+EARLIEST = np.datetime64("1901-01-01", "us")
 """A time read by a format that lies before it lacks its date, or its century."""
 
 ISO_WITHOUT_ZONE = r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?$"
@@ -69,9 +64,11 @@ def _read(values: pa.Array, rule: ColumnRule, *, written: str | None = None) -> 
     return read_time(values, times)[0]
 
 
-def _iso(times: pa.Array, first: datetime) -> pa.Array:
-    """ISO 8601 texts of moments; null for those before ``first`` and the end of the calendar."""
-    told = pc.and_(pc.greater_equal(times, pa.scalar(first, UTC_TIME)), pc.less(times, PAST_LAST_TOLD))
+def _iso(times: pa.Array, *, first: np.datetime64 = FIRST) -> pa.Array:
+    """ISO 8601 texts of moments; null for those before ``first`` and from the end of the calendar on, which stand for
+    none."""
+    low, high = (pa.scalar(bound.item(), NAIVE_TIME).cast(UTC_TIME) for bound in (first, PAST_LAST))
+    told = pc.and_(pc.greater_equal(times, low), pc.less(times, high))
     texts = pc.strftime(pc.if_else(told, times, None), format="%Y-%m-%dT%H:%M:%SZ")
     return pc.replace_substring_regex(texts, r"\.0+Z$", "Z")
 
@@ -80,7 +77,7 @@ def _formatted(values: pa.Array, name: str, rule: ColumnRule) -> Cast:
     """Texts or numbers that are times; a cell that is not written as the rule says is a miss that names its column."""
     if pa.types.is_string(values.type):
         values = pa.array([_known(text) for text in values.to_pylist()], pa.string())
-    texts = _iso(_read(values, rule, written=(rule.formats or {})[name]), EARLIEST)
+    texts = _iso(_read(values, rule, written=(rule.formats or {})[name]), first=EARLIEST)
     return texts, misses_of("other_format", present(values) & ~present(texts), column=name)
 
 

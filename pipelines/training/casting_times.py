@@ -216,14 +216,14 @@ def _shift(moments: pa.Array, days: float) -> pa.Array:
     return pc.add(moments, pa.scalar(round(days * DAY_US), pa.duration("us"))) if days else moments
 
 
-EARLIEST_DAY = pa.scalar(date(1980, 1, 1), pa.date32())
-"""A day before it stands for none, or lacks its century."""
+EARLIEST_DAY = date(1980, 1, 1)
+"""Before any table of trades: a day before it stands for none, or lacks its century."""
 
 
 def read_date(values: pa.Array, rule: ColumnRule) -> Cast:
     """Calendar days from 1980 on; of a timestamp with a zone the day in that zone."""
     days, misses = _read_days(values, rule)
-    early = mask_of(pc.less(days, EARLIEST_DAY))
+    early = mask_of(pc.less(days, pa.scalar(EARLIEST_DAY, pa.date32())))
     return without(days, early), misses + misses_of("early_date", early)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, NamedTuple, cast
 
 import great_expectations as gx
@@ -23,10 +23,11 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.row_conditions import Column as When
 
 from features.tables import Column, NotBefore, Table, Together
+from pipelines.training.casting_times import EARLIEST_DAY
 from pipelines.training.import_problems import EXAMPLES, HIDDEN, Findings, Rule
 
-EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
-"""Before any table of trades; such a moment is a unit error, which mostly ends in 1970."""
+EARLIEST = datetime.combine(EARLIEST_DAY, time(), UTC)
+"""A moment before it is a unit error, which mostly ends in 1970."""
 
 EARLY_WORDS = (
     "不早于 1980 年；数字时间请在映射文件中检查 unit 与 since",

@@ -194,9 +194,10 @@ def ap_and_level(model: FraudModel) -> tuple[float, float]:
     return ap, float(probability.mean() / fresh.truth.mean())
 
 
-def test_random_let_through_repairs_what_refusals_hide():
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_let_through_repairs_what_refusals_hide(seed):
     """Refused trades taken as honest wreck the ranking, left out they sink the level, the drawn share restores it."""
-    trades, refused, drawn = logged(seed=1)
+    trades, refused, drawn = logged(seed)
     everything = np.ones(ROWS, dtype=bool)
     naive_ap, naive_level = ap_and_level(fit_on(trades, everything, trades.fraud & ~refused))
     all_ap, _ = ap_and_level(fit_on(trades, everything, trades.fraud))

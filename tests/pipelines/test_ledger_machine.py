@@ -11,7 +11,7 @@ from tests.pipelines.ledger_machine import BareLedgerMachine, LedgerMachine
 from tests.pipelines.ledger_mutants import MUTANTS
 
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
-SOUND = settings(max_examples=15, stateful_step_count=25, **QUIET)
+SOUND = settings(max_examples=25, stateful_step_count=25, **QUIET)
 HUNT = settings(max_examples=120, stateful_step_count=25, derandomize=True, phases=[Phase.generate], **QUIET)
 
 
