@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.feast_loading import load_feast
 from features.online_store import (
     PROJECT,
     STATE_FIELD,
@@ -72,10 +73,8 @@ class FeatureStore:
     def __init__(self, folder: Path, *, online_url: str = "") -> None:
         online = redis_section(online_url) if online_url else sqlite_section(folder)
         write_repository_file(folder, online)
-        import feast
-
         self._folder = folder
-        self._store: Any = feast.FeatureStore(repo_path=str(folder))
+        self._store: Any = load_feast().FeatureStore(repo_path=str(folder))
         self._config = self._store.config
         self._online = self._store._get_provider().online_store
         self._entity, self._view = _state_view(folder)

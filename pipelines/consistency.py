@@ -122,7 +122,7 @@ class _Job:
         tables = self.workspace.tables
         return History(
             read=lambda name: tables.read("trades", [name])[name],
-            market=tables.read("market"),
+            market=self._market,
             catalogue=self._catalogue,
         )
 
@@ -210,14 +210,15 @@ class _Job:
         for kind, (value, time) in OUTCOMES.items():
             told = {event.trade["trade_id"]: event for event in events if isinstance(event, kind)}
             trades = _without(trades, told, value=value, time=time)
-        seen = {_key(event) for event in events if isinstance(event, Observed)}
-        market = self.workspace.tables.read("market")
-        keys = zip(*(market[name].to_pylist() for name in MARKET_KEY), strict=True)
-        return trades, market.filter(pa.array([key not in seen for key in keys], pa.bool_()))
+        return trades, _unobserved(self._market, [event for event in events if isinstance(event, Observed)])
 
     @cached_property
     def _trades(self) -> pa.Table:
         return self.workspace.tables.read("trades")
+
+    @cached_property
+    def _market(self) -> pa.Table:
+        return self.workspace.tables.read("market")
 
 
 OUTCOMES: dict[Any, tuple[str, str]] = {
@@ -228,8 +229,15 @@ OUTCOMES: dict[Any, tuple[str, str]] = {
 MARKET_KEY = ("observed_at", "card_type", "source", "side")
 
 
-def _key(event: Any) -> tuple[Any, ...]:
-    return event.at, event.card_type, event.source, event.side
+def _unobserved(market: pa.Table, told: Sequence[Observed]) -> pa.Table:
+    """The market without the observations of these events."""
+    seen = {(event.at, event.card_type, event.source, event.side) for event in told}
+    times = pa.array([event.at for event in told], market.schema.field("observed_at").type)
+    near = pc.indices_nonzero(pc.is_in(market["observed_at"], value_set=times))
+    rows = market.select(MARKET_KEY).take(near).to_pydict()
+    kept = np.ones(len(market), dtype=bool)
+    kept[near] = [key not in seen for key in zip(*(rows[name] for name in MARKET_KEY), strict=True)]
+    return market.filter(pa.array(kept))
 
 
 def _without(trades: pa.Table, told: Mapping[str, Any], *, value: str, time: str) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,12 +39,8 @@ class Audit:
 
 def books_sum(connection: sa.Connection) -> int:
     """All debits less all credits of the kept balances, posted and pending, in fen: 0, or the books are wrong."""
-    columns = ledger_accounts.c
-    posted = sa.func.sum(columns.debits_posted - columns.credits_posted)
-    pending = sa.func.sum(columns.debits_pending - columns.credits_pending)
-    # Each in its own right: two errors must not cancel out.
-    sums = connection.execute(sa.select(sa.func.coalesce(posted, 0), sa.func.coalesce(pending, 0))).one()
-    return int(sums[0]) or int(sums[1])
+    posted, pending = connection.execute(_sums()).one()
+    return int(posted) or int(pending)  # each in its own right: two errors must not cancel out
 
 
 def audit(connection: sa.Connection) -> Audit:
@@ -57,13 +54,29 @@ def audit(connection: sa.Connection) -> Audit:
     ]
     return Audit(
         accounts=len(rows),
-        transfers=connection.execute(sa.select(sa.func.count()).select_from(ledger_transfers)).scalar_one(),
+        transfers=connection.execute(_COUNT).scalar_one(),
         books_sum_fen=books_sum(connection),
         differences=tuple(differences),
-        faults=(*_wrong_ends(connection), *_beyond_limit(connection), *_without_account(connection)),
+        faults=tuple(
+            f"{name} {fault}" for chosen, fault in FAULTS for name in connection.execute(chosen()).scalars()
+        ),
     )
 
 
+_COUNT = sa.select(sa.func.count()).select_from(ledger_transfers)
+
+# Putting a question together takes longer than its answer: each is made once.
+
+
+@cache
+def _sums() -> sa.Select[Any, Any]:
+    columns = ledger_accounts.c
+    posted = sa.func.sum(columns.debits_posted - columns.credits_posted)
+    pending = sa.func.sum(columns.debits_pending - columns.credits_pending)
+    return sa.select(sa.func.coalesce(posted, 0), sa.func.coalesce(pending, 0))
+
+
+@cache
 def _recomputed() -> sa.Select[Any, Any, Any]:
     """Accounts with their kept sums and the sums of their transfers."""
     moves = sa.union_all(
@@ -91,7 +104,8 @@ def _moves(side: str, part: str) -> sa.Select[Any, Any, Any]:
     return chosen.where(transfers.kind == "pending", open_still)
 
 
-def _wrong_ends(connection: sa.Connection) -> list[str]:
+@cache
+def _unfit() -> sa.Select[Any]:
     """Settles and voids that do not fit the pending transfer they end."""
     ends, begun = ledger_transfers.alias("ends"), ledger_transfers.alias("begun")
     joined = ends.outerjoin(begun, begun.c.transfer_id == ends.c.pending_id)
@@ -102,33 +116,40 @@ def _wrong_ends(connection: sa.Connection) -> list[str]:
         ends.c.credit == begun.c.credit,
     )
     wrong = sa.or_(begun.c.transfer_id.is_(None), ~fits)
-    chosen = sa.select(ends.c.transfer_id).select_from(joined).where(ends.c.pending_id.is_not(None), wrong)
-    twice = (
-        sa.select(ledger_transfers.c.pending_id)
-        .where(ledger_transfers.c.pending_id.is_not(None))
-        .group_by(ledger_transfers.c.pending_id)
-        .having(sa.func.count() > 1)
-    )
-    found = [f"{name} does not fit what it ends" for name in connection.execute(chosen).scalars()]
-    return found + [f"{name} was ended more than once" for name in connection.execute(twice).scalars()]
+    return sa.select(ends.c.transfer_id).select_from(joined).where(ends.c.pending_id.is_not(None), wrong)
 
 
-def _beyond_limit(connection: sa.Connection) -> list[str]:
+@cache
+def _ended_again() -> sa.Select[Any]:
+    """Pending transfers with more than one end."""
+    pending = ledger_transfers.c.pending_id
+    return sa.select(pending).where(pending.is_not(None)).group_by(pending).having(sa.func.count() > 1)
+
+
+@cache
+def _beyond_limit() -> sa.Select[Any]:
     columns = ledger_accounts.c
     credit = columns.debits_posted + columns.debits_pending > columns.credits_posted
     debit = columns.credits_posted + columns.credits_pending > columns.debits_posted
     beyond = sa.or_(
         sa.and_(columns.stays_on == "credit", credit), sa.and_(columns.stays_on == "debit", debit)
     )
-    return [
-        f"{name} is beyond its limit"
-        for name in connection.execute(sa.select(columns.name).where(beyond)).scalars()
-    ]
+    return sa.select(columns.name).where(beyond)
 
 
-def _without_account(connection: sa.Connection) -> list[str]:
+@cache
+def _without_account() -> sa.Select[Any]:
+    """Transfers from or to accounts that are not there."""
     transfers = ledger_transfers.c
     known = sa.select(ledger_accounts.c.name)
     lost = sa.or_(transfers.debit.not_in(known), transfers.credit.not_in(known))
-    found = connection.execute(sa.select(transfers.transfer_id).where(lost)).scalars()
-    return [f"{name} names an account that is not there" for name in found]
+    return sa.select(transfers.transfer_id).where(lost)
+
+
+FAULTS = (
+    (_unfit, "does not fit what it ends"),
+    (_ended_again, "was ended more than once"),
+    (_beyond_limit, "is beyond its limit"),
+    (_without_account, "names an account that is not there"),
+)
+"""What finds accounts and transfers that are wrong, and what is wrong with them."""

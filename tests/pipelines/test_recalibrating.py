@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +10,18 @@ import pytest
 
 from models.discount.model import DiscountModel
 from models.registry import CHAMPION, PREVIOUS
-from pipelines.demo import import_market
 from pipelines.training.examples import stored_examples
 from pipelines.training.recalibrating import CannotRecalibrate, recalibrate, rolled_estimates
 from pipelines.training.splitting import DAY_US
-from pipelines.training.training import Job, Listener, train
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
-from tests.conftest import TODAY
-
-QUIET = Listener(say=lambda step: None, features=lambda done, total: None)
+from tests.conftest import EARLIER, TODAY, copy_without_files
 
 
 @pytest.fixture(scope="module")
-def rolled(market_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, DiscountModel]:
+def rolled(earlier_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, DiscountModel]:
     """A workspace whose champion learned until 60 days ago and was rolled forward; and the champion before."""
-    workspace = Workspace.open(tmp_path_factory.mktemp("rolled"))
-    import_market(workspace, market_folder, now=TODAY)
-    with pytest.raises(CannotRecalibrate, match="no discount model"):
-        recalibrate(workspace, now=TODAY)
-    train(workspace, job=Job(models=("discount",), until=TODAY - timedelta(days=60)), listener=QUIET)
+    workspace = copy_without_files(earlier_home, tmp_path_factory.mktemp("rolled") / "home")
     before = _load(workspace, CHAMPION)
     found = recalibrate(workspace, now=TODAY)
     assert found.resales >= 200
@@ -55,6 +46,12 @@ def test_only_the_ranges_change(rolled: tuple[Workspace, DiscountModel]) -> None
     assert _load(workspace, PREVIOUS).resale.ranges == before.resale.ranges
 
 
+def test_without_a_model_there_is_nothing_to_correct(own_tables: Workspace) -> None:
+    """Tables alone are refused by name."""
+    with pytest.raises(CannotRecalibrate, match="no discount model"):
+        recalibrate(own_tables, now=TODAY)
+
+
 def test_resales_that_the_model_learned_from_are_refused(trained_home: Path) -> None:
     """A champion that knows the newest trades has nothing to be corrected by."""
     with pytest.raises(CannotRecalibrate, match=r"resold|no trade"):
@@ -71,9 +68,8 @@ def test_ranges_hold_what_they_were_rolled_over(rolled: tuple[Workspace, Discoun
 def test_rolled_estimates_know_only_what_was_known_then(rolled: tuple[Workspace, DiscountModel]) -> None:
     """Each day's ranges come from resales paid for before that day: what came later may be anything."""
     workspace, before = rolled
-    first = TODAY - timedelta(days=60)
-    later = stored_examples(workspace, model="discount", since=first)
-    since, days = int(first.timestamp() * 1e6), 20
+    later = stored_examples(workspace, model="discount", since=EARLIER)
+    since, days = int(EARLIER.timestamp() * 1e6), 20
     estimate, asked = rolled_estimates(before.resale, later, since=since, days=days, every=1)
     assert len(asked) == np.count_nonzero(later.submitted_at < since + days * DAY_US)
     assert (np.diff(asked.submitted_at // DAY_US) >= 0).all()

@@ -157,20 +157,20 @@ def test_training_until_a_moment_uses_only_what_was_known_before_it(own_tables):
         assert built.trades[value].null_count == built.trades[time].null_count
 
 
-def test_later_models_are_challengers_and_rollback_needs_a_promotion(own_tables):
+def test_later_models_are_challengers_and_rollback_needs_a_promotion(own_earlier):
     """The second model of a kind becomes challenger; without a promotion there is nothing to roll back to."""
-    registry = model_registry(own_tables)
-    job = Job(models=("discount",))
-    first = train(own_tables, job=job, listener=QUIET)[0]
-    second = train(own_tables, job=job, listener=QUIET)[0]
-    assert (first.alias, second.alias) == (CHAMPION, CHALLENGER)
-    assert registry.version("discount", CHAMPION).version == first.version.version
+    registry = model_registry(own_earlier)
+    first = registry.version("discount", CHAMPION).version
+    trained = train(own_earlier, job=Job(models=("discount",)), listener=QUIET)[0]
+    second = trained.version.version
+    assert trained.alias == CHALLENGER
+    assert registry.version("discount", CHAMPION).version == first
     with pytest.raises(ModelNotFound):
         rollback(registry, "discount")
-    registry.move_alias("discount", "previous", first.version.version)
-    registry.move_alias("discount", CHAMPION, second.version.version)
-    assert rollback(registry, "discount") == first.version.version
-    assert registry.version("discount", CHALLENGER).version == second.version.version
+    registry.move_alias("discount", "previous", first)
+    registry.move_alias("discount", CHAMPION, second)
+    assert rollback(registry, "discount") == first
+    assert registry.version("discount", CHALLENGER).version == second
 
 
 def test_damaged_model_files_are_refused(trained_home, tmp_path):

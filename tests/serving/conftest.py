@@ -18,9 +18,12 @@ import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from models.quoting import ModelPair
 from pipelines.access_data import AuditRow
+from pipelines.champions import load_pair
 from pipelines.recycling.opening import PricingElsewhere, open_recycling
 from pipelines.signing_keys import signing_keys
+from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
 from serving.api.access.roles import Role
 from serving.api.app import create_app
@@ -91,11 +94,12 @@ def renewed(client: TestClient, clock: Clock) -> list[dict[str, Any]]:
     return client.get("/v1/prices").json()["prices"]
 
 
-def desk_of(workspace: Workspace, clock: Clock) -> Desk:
+def desk_of(workspace: Workspace, clock: Clock, *, models: ModelPair | None = None) -> Desk:
+    """A desk with the test's clock. models: those of its registry, where they are loaded already."""
     from serving.commands.serve import prepare
 
     prepare(workspace, progress=lambda done, total: None, now=clock.now)
-    desk = build_desk(workspace)
+    desk = build_desk(workspace, models=models)
     return replace(desk, engine=replace(desk.engine, clock=clock))
 
 
@@ -169,9 +173,15 @@ def use_servers(home: Path, application_url: str, online_url: str) -> None:
     settings.write_text(head + named + "#" + rest[rest.index("\n\n") :])
 
 
+@pytest.fixture(scope="session")
+def champions(trained_home: Path) -> ModelPair:
+    """The models that every copy of the trained workspace serves: to load them is most of what making a desk takes."""
+    return load_pair(model_registry(Workspace.open(trained_home)))
+
+
 @pytest.fixture
-def desk(live_workspace: Workspace, clock: Clock) -> Desk:
-    return desk_of(live_workspace, clock)
+def desk(live_workspace: Workspace, clock: Clock, champions: ModelPair) -> Desk:
+    return desk_of(live_workspace, clock, models=champions)
 
 
 @pytest.fixture

@@ -65,8 +65,7 @@ async def living(
     registry = model_registry(workspace)
     follower = Follower(registry=registry, load=partial(load_verified, registry, check=check), clock=clock)
     line = follower.next(Line())
-    desk = desk_of(workspace, clock)
-    desk = replace(desk, engine=replace(desk.engine, models=pair_of(line.champions)))
+    desk = desk_of(workspace, clock, models=pair_of(line.champions))
     if limits is not None:
         settings = workspace.settings.model_copy(update={"canary": limits})
         workspace = replace(workspace, settings=settings)
