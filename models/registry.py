@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,20 +61,31 @@ class Submission:
 
 
 class ModelRegistry:
-    """The MLflow tracking store and registry behind one database URL."""
+    """The MLflow tracking store and registry behind one database URL. MLflow is loaded, and its database made where
+    there is none, when that is needed first: together they take some six seconds of processor time."""
 
     def __init__(self, *, url: str, artifacts: Path) -> None:
+        self._database = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        self._url = url
+        self._artifacts = artifacts
+
+    @cached_property
+    def _client(self) -> Any:
         import logging
 
         import mlflow
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        _prepare_database(url)
-        self._client = mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
-        self._database = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
-        self._url = url
-        self._artifacts = artifacts
+        if self._file is not None:
+            _let_readers_and_a_writer_work(self._file)
+        return mlflow.MlflowClient(tracking_uri=self._url, registry_uri=self._url)
+
+    @property
+    def _file(self) -> Path | None:
+        """The SQLite file that holds the registry, or None."""
+        path = self._url.removeprefix("sqlite:///")
+        return None if path == self._url else Path(path)
 
     def register(self, submission: Submission, *, alias: str) -> ModelVersion:
         """Log one run, register its model and move ``alias`` to it."""
@@ -128,6 +140,8 @@ class ModelRegistry:
 
     def versions(self, name: str) -> list[ModelVersion]:
         """All versions, newest first."""
+        if self._file is not None and not self._file.exists():
+            return []
         aliases: dict[str, list[str]] = {}
         for model in self._client.search_registered_models(f"name = '{name}'"):
             for alias, number in model.aliases.items():
@@ -168,6 +182,7 @@ class ModelRegistry:
         MLflow's own call builds whole models with tags and versions, which takes 5 ms of a service's processor time
         for each; a test compares the two.
         """
+        _ = self._client  # has made the tables
         chosen = sa.text(
             "SELECT name, alias, version FROM registered_model_aliases WHERE workspace = 'default'"
         )
@@ -247,11 +262,9 @@ def digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _prepare_database(url: str) -> None:
-    """SQLite: let readers and a writer work side by side."""
-    if not url.startswith("sqlite:///"):
-        return
+def _let_readers_and_a_writer_work(file: Path) -> None:
+    """Side by side in a SQLite file, which is made if it is not there."""
     import sqlite3
 
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+    with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA journal_mode=WAL")

@@ -36,12 +36,9 @@ def score(input: Input, output: Output, mapping: Mapping = None, home: Home = DE
 
 def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, needs: tuple[str, ...]) -> None:
     from features.catalogue import workspace_catalogue
-    from pipelines import answering
     from pipelines.champions import load_pair
     from pipelines.terms import terms_of
     from pipelines.training.collecting import collect_workspace
-    from pipelines.training.import_problems import ImportProblem
-    from pipelines.training.mapping import load_mapping
     from pipelines.wiring import model_registry
     from pipelines.workspace import Workspace
     from serving.progress import bar
@@ -55,6 +52,11 @@ def _answer(source: Path, target: Path, mapping: Path | None, home: Path, *, nee
         raise Refusal("no fraud model yet; train one with `huika train fraud`")
     if models.discount is None and models.fraud is None:
         raise Refusal("no model yet; train with `huika train`")
+    # What checks files takes longest to load: only who can be answered waits for it.
+    from pipelines import answering
+    from pipelines.training.import_problems import ImportProblem
+    from pipelines.training.mapping import load_mapping
+
     try:
         rules = load_mapping(mapping)["trades"] if mapping else {}
         batch = answering.read_batch(

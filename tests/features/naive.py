@@ -58,6 +58,7 @@ class NaiveMoment(Moment):
         self.face_fen: int = trade["face_value_fen"]
         self._of_entity: dict[str, list[dict]] = {}
         self._links: Links | None = None
+        self._found: dict[tuple[str, str], list[tuple[int, dict]]] = {}
 
     # --- the trade itself -----------------------------------------------------------------------------------
 
@@ -92,12 +93,13 @@ class NaiveMoment(Moment):
         found = [event[value] for time, event in self._events(entity, series) if self._inside(time, window)]
         return float(max(found, default=0) if value == "largest" else sum(found))
 
-    def _events(self, entity: str, series: str) -> Iterator[tuple[int, dict]]:
-        """(time that counts for windows, values) of the entity's events of a series that are known."""
-        for trade in self._trades_of(entity):
-            event = self._event(trade, series)
-            if event is not None:
-                yield event
+    def _events(self, entity: str, series: str) -> list[tuple[int, dict]]:
+        """(time that counts for windows, values) of the entity's events of a series that are known; every window and
+        value asks for them."""
+        if (entity, series) not in self._found:
+            each = (self._event(trade, series) for trade in self._trades_of(entity))
+            self._found[entity, series] = [event for event in each if event is not None]
+        return self._found[entity, series]
 
     def _event(self, trade: dict, series: str) -> tuple[int, dict] | None:
         """One trade's event of a series, None where it has none or it is not known yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from features.catalogue import CardType
 from features.entities import PPM
@@ -90,13 +91,14 @@ class NaiveMarket:
     def is_fresh(self, row: Seen) -> bool:
         return row.time // (6 * HOUR) >= (self.time - 7 * DAY) // (6 * HOUR)
 
+    @cached_property
     def middle(self) -> int | None:
         channels = {(row.side, row.source) for row in self.seen}
         newest = [rows[0].ppm for channel in channels if (rows := self.remembered(*channel))]
         return lower_median(newest) if len(newest) >= 3 else None
 
     def candidates(self, side: str) -> list[int]:
-        found, middle = [], self.middle()
+        found, middle = [], self.middle
         for source in self.sources(side):
             likely = [
                 row.ppm
@@ -106,9 +108,13 @@ class NaiveMarket:
             found += likely[:1]
         return found
 
-    def level(self, side: str) -> tuple[int, int] | None:
+    @cached_property
+    def levels(self) -> dict[str, tuple[int, int] | None]:
+        return {side: self._level(side) for side in {row.side for row in self.seen}}
+
+    def _level(self, side: str) -> tuple[int, int] | None:
         """The point of the side's level and how many points away is near, None without candidates."""
-        candidates, middle = self.candidates(side), self.middle()
+        candidates, middle = self.candidates(side), self.middle
         if not candidates:
             return None
         ppm = lower_median(candidates)
@@ -121,7 +127,7 @@ class NaiveMarket:
         return point, near
 
     def is_near(self, row: Seen) -> bool:
-        level = self.level(row.side)
+        level = self.levels[row.side]
         return level is not None and abs(row.point - level[0]) <= level[1]
 
     def bid_of(self, side: str, source: str) -> Seen | None:
