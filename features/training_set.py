@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -196,11 +196,36 @@ def known_before(trades: pa.Table, until: datetime | None) -> pa.Table:
 
 def columns_of(table: pa.Table, registry: Registry, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Feature columns of a retrieved table: float64 with NaN, object with None for categories."""
-    columns = {}
-    for name in names:
-        values = table[name].to_numpy(zero_copy_only=False)
-        columns[name] = values.astype(object if registry[name].kind == "category" else np.float64)
-    return columns
+    return {name: _column_of(table, registry, name) for name in names}
+
+
+def _column_of(table: pa.Table, registry: Registry, name: str) -> np.ndarray:
+    values = table[name].to_numpy(zero_copy_only=False)
+    return values.astype(object if registry[name].kind == "category" else np.float64)
+
+
+class ColumnsInFile(Mapping[str, np.ndarray]):
+    """As :func:`columns_of`, of a Parquet file of which a column is read whenever it is asked for: all of a large log
+    fill more memory than the matrix that trees are grown from, which takes them one after another."""
+
+    def __init__(self, path: Path, registry: Registry, names: tuple[str, ...]) -> None:
+        self._file = pq.ParquetFile(path)
+        self._registry = registry
+        self._names = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return _column_of(self._file.read(columns=[name]), self._registry, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _within(time: pa.ChunkedArray, since: datetime | None, until: datetime | None) -> pa.ChunkedArray:

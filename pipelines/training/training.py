@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.definitions import FEATURES
-from features.training_set import Progress, TrainingSet, columns_of, paused_columns
+from features.training_set import ColumnsInFile, Progress, TrainingSet, paused_columns
 from models.frames import frame_of_columns
 from models.fraud.rules import RuleBook
 from models.golden import write_golden
@@ -109,16 +109,17 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
             rows=len(training_set.trades),
             until=job.until,
         )
-        retrieved = store.retrieve(
-            registry=FEATURES, model=name, spine=training_set.trades.select(["trade_id", "submitted_at"])
-        )
-        examples = examples_of(training_set.trades, columns_of(retrieved, FEATURES, FEATURES.names(name)))
-        del retrieved
-        if name == "fraud":
-            examples = replace(examples, paused=paused_columns(training_set, FEATURES))
-        listener.say(f"{name} model")
-        fit = partial(_fit_fraud, rules=rule_book(workspace.home)) if name == "fraud" else _fit_discount
-        trained.append(_train_one(name, fit, examples, training_set, workspace.settings, registry, job))
+        with tempfile.TemporaryDirectory(dir=workspace.training_sets, prefix="retrieved-") as folder:
+            path = Path(folder) / f"{name}.parquet"
+            spine = training_set.trades.select(["trade_id", "submitted_at"])
+            store.retrieve_into(path, registry=FEATURES, model=name, spine=spine)
+            columns = ColumnsInFile(path, FEATURES, FEATURES.names(name))
+            examples = examples_of(training_set.trades, columns)
+            if name == "fraud":
+                examples = replace(examples, paused=paused_columns(training_set, FEATURES))
+            listener.say(f"{name} model")
+            fit = partial(_fit_fraud, rules=rule_book(workspace.home)) if name == "fraud" else _fit_discount
+            trained.append(_train_one(name, fit, examples, training_set, workspace.settings, registry, job))
     return trained
 
 
