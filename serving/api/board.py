@@ -42,7 +42,7 @@ class PriceBoards:
         """Body of :class:`serving.api.schemas.PriceBoard`: the last board. Only the very first is made at once; the
         others are made a slice at a time, so that nobody who looks at the board makes a quote wait."""
         if self._board is None:
-            for _ in self.refreshed(now=now):
+            for _ in self.refreshed(now=now, at_once=len(self._engine.catalogue)):
                 pass
         assert self._board is not None
         return self._board
@@ -72,20 +72,20 @@ class PriceBoards:
                 log.exception("the price board could not be made anew; trying again in a minute")
             await asyncio.sleep(REFRESH.total_seconds())
 
-    def refreshed(self, *, now: datetime) -> Iterator[None]:
-        """Make the board anew, a slice at a time, unless the last is younger than a minute. The first board of an hour
-        also keeps what the next day's moves are measured from."""
+    def refreshed(self, *, now: datetime, at_once: int = SLICE) -> Iterator[None]:
+        """Make the board anew, ``at_once`` card types at a time, unless the last is younger than a minute. The first
+        board of an hour also keeps what the next day's moves are measured from."""
         if self._made_at is None or now - self._made_at >= REFRESH:
-            yield from self._make(now)
+            yield from self._make(now, at_once)
 
-    def _make(self, now: datetime) -> Iterator[None]:
+    def _make(self, now: datetime, at_once: int) -> Iterator[None]:
         engine = self._engine
         types, first = list(engine.catalogue), not engine.history.has(hour_of(now))
         prices: list[dict[str, Any]] = []
         offered: dict[str, float] = {}
         closes: dict[str, Close] = {}
-        for start in range(0, len(types), SLICE):
-            part = types[start : start + SLICE]
+        for start in range(0, len(types), at_once):
+            part = types[start : start + at_once]
             trades = [anybodys_trade(card_type, now) for card_type in part]
             read = engine.read(trades)
             quotes = engine.quotes(trades, read)

@@ -86,10 +86,10 @@ def client_of(desk: Desk, home: Path | None = None) -> TestClient:
 
 
 def renewed(client: TestClient, clock: Clock) -> list[dict[str, Any]]:
-    """The prices of a board that was made anew, as the service does it once a minute."""
+    """The prices of a board that was made anew, as the service does it once a minute, but at once."""
     app = client.app
     assert isinstance(app, FastAPI)
-    for _ in app.state.boards.refreshed(now=clock.now):
+    for _ in app.state.boards.refreshed(now=clock.now, at_once=1_000):
         pass
     return client.get("/v1/prices").json()["prices"]
 

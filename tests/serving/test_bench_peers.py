@@ -139,10 +139,10 @@ def test_growth_by_number_of_trades(tmp_path: Path, capsys: pytest.CaptureFixtur
         round(face * 100) for face in files["face_value_cny"].to_pylist()
     ]
 
-    path = store.path("trades")
+    path = TableStore(tmp_path / "market-300" / "tables").path("trades")
     assert path is not None
     before = path.stat().st_mtime_ns
-    assert run(*arguments) == 0
+    assert run("bench", "features", "--only", "growth", "--trades", "300", "--keep", tmp_path) == 0
     assert path.stat().st_mtime_ns == before
 
 
