@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ class ExtrasError(ValueError):
     """Extras are not an object of names with numbers, texts and nulls, or too many of them."""
 
 
+@lru_cache(maxsize=10_000)
 def check_name(name: str) -> None:
-    """Raises ExtrasError for a name that no extra can have."""
+    """Raises ExtrasError for a name that no extra can have. The same few come with every trade of a log."""
     if not 0 < len(name) <= LONGEST_NAME:
         raise ExtrasError(f"a name of extras has 1 to {LONGEST_NAME} characters")
     _check_characters(name)
@@ -73,7 +75,10 @@ def extras_text(values: Mapping[str, Extra]) -> str | None:
         raise ExtrasError(f"more than {MOST_EXTRAS} extras")
     known = {name: _plain(name, value) for name, value in values.items()}
     kept = {name: value for name, value in known.items() if value is not None}
-    return json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":")) if kept else None
+    return _written(kept) if kept else None
+
+
+_written = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def canonical_extras(text: str) -> str | None:
@@ -115,8 +120,9 @@ def _finite(value: float) -> float | None:
 
 
 def with_ages(text: Value, time: Value) -> Value:
-    """Extras with the hours from every time in them to the submission (µs) in its place, negative for one ahead: when
-    an account was opened tells one week from another, how long before the trade tells something of the trade."""
+    """Extras in their one written form, with the hours from every time in them to the submission (µs) in its place,
+    negative for one ahead: when an account was opened tells one week from another, how long before the trade tells
+    something of the trade."""
     # of one live trade; numpy is not asked: it is not loaded where nobody has columns
     if text is None or isinstance(text, str):
         return _aged(text, time)
@@ -130,7 +136,8 @@ def with_ages(text: Value, time: Value) -> Value:
 def _aged(text: str | None, time: int) -> str | None:
     if text is None or not _MAY_HOLD_A_TIME.search(text):
         return text
-    return extras_text({name: _age(value, time) for name, value in extras_of(text).items()})
+    # What comes in the one written form has no more to be checked or left out.
+    return _written({name: _age(value, time) for name, value in extras_of(text).items()})
 
 
 def _age(value: Extra, time: int) -> Extra:

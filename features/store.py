@@ -199,21 +199,24 @@ class FeatureStore:
     def retrieve_into(self, path: Path, *, registry: Registry, model: str, spine: pa.Table) -> None:
         """Write what :meth:`retrieve` gives for the whole spine to a Parquet file, ``RETRIEVED_AT_ONCE`` rows after
         another: neither what Feast finds nor what it leaves behind in memory grows with the spine. Raises RowsLost,
-        and leaves no file then."""
+        also where another training set was registered meanwhile."""
         import pyarrow.parquet as pq
 
-        first = self.retrieve(registry=registry, model=model, spine=spine.slice(0, RETRIEVED_AT_ONCE))
-        text: Any = [field.name for field in first.schema if pa.types.is_string(field.type)]
-        try:
-            with pq.ParquetWriter(path, first.schema, use_dictionary=text) as writer:
-                writer.write_table(first)
-                del first
-                for start in range(RETRIEVED_AT_ONCE, len(spine), RETRIEVED_AT_ONCE):
-                    part = spine.slice(start, RETRIEVED_AT_ONCE)
-                    writer.write_table(self.retrieve(registry=registry, model=model, spine=part))
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        before = self._registered_file(registry)
+        part = self.retrieve(registry=registry, model=model, spine=spine.slice(0, RETRIEVED_AT_ONCE))
+        text: Any = [field.name for field in part.schema if pa.types.is_string(field.type)]
+        with pq.ParquetWriter(path, part.schema, use_dictionary=text) as writer:
+            writer.write_table(part)
+            del part
+            for start in range(RETRIEVED_AT_ONCE, len(spine), RETRIEVED_AT_ONCE):
+                rows = spine.slice(start, RETRIEVED_AT_ONCE)
+                writer.write_table(self.retrieve(registry=registry, model=model, spine=rows))
+        if self._registered_file(registry) != before:
+            raise RowsLost("another command registered a training set meanwhile; try again when it has ended")
+
+    def _registered_file(self, registry: Registry) -> str:
+        """Where the registered training set is, as the file of the registry has it now."""
+        return self._store.get_feature_view(trade_view_name(registry)).batch_source.path
 
     # --- online state ------------------------------------------------------------------------------------
 

@@ -206,7 +206,8 @@ def _column_of(table: pa.Table, registry: Registry, name: str) -> np.ndarray:
 
 class ColumnsInFile(Mapping[str, np.ndarray]):
     """As :func:`columns_of`, of a Parquet file of which a column is read whenever it is asked for: all of a large log
-    fill more memory than the matrix that trees are grown from, which takes them one after another."""
+    fill more memory than the matrix that trees are grown from, which takes them one after another. The file stays open:
+    it may be deleted meanwhile."""
 
     def __init__(self, path: Path, registry: Registry, names: tuple[str, ...]) -> None:
         self._file = pq.ParquetFile(path)

@@ -84,8 +84,8 @@ class ModelRegistry:
     @property
     def _file(self) -> Path | None:
         """The SQLite file that holds the registry, or None."""
-        path = self._url.removeprefix("sqlite:///")
-        return None if path == self._url else Path(path)
+        url = sa.make_url(self._url)
+        return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
     def register(self, submission: Submission, *, alias: str) -> ModelVersion:
         """Log one run, register its model and move ``alias`` to it."""

@@ -210,7 +210,7 @@ class _Job:
         for kind, (value, time) in OUTCOMES.items():
             told = {event.trade["trade_id"]: event for event in events if isinstance(event, kind)}
             trades = _without(trades, told, value=value, time=time)
-        return trades, _unobserved(self._market, [event for event in events if isinstance(event, Observed)])
+        return trades, unobserved(self._market, [event for event in events if isinstance(event, Observed)])
 
     @cached_property
     def _trades(self) -> pa.Table:
@@ -229,12 +229,12 @@ OUTCOMES: dict[Any, tuple[str, str]] = {
 MARKET_KEY = ("observed_at", "card_type", "source", "side")
 
 
-def _unobserved(market: pa.Table, told: Sequence[Observed]) -> pa.Table:
-    """The market without the observations of these events."""
+def unobserved(market: pa.Table, told: Sequence[Observed]) -> pa.Table:
+    """The market's rows without those of these events."""
     seen = {(event.at, event.card_type, event.source, event.side) for event in told}
     times = pa.array([event.at for event in told], market.schema.field("observed_at").type)
-    near = pc.indices_nonzero(pc.is_in(market["observed_at"], value_set=times))
-    rows = market.select(MARKET_KEY).take(near).to_pydict()
+    near = np.flatnonzero(pc.is_in(market["observed_at"], value_set=times).to_numpy())
+    rows = market.select(MARKET_KEY).take(pa.array(near)).to_pydict()
     kept = np.ones(len(market), dtype=bool)
     kept[near] = [key not in seen for key in zip(*(rows[name] for name in MARKET_KEY), strict=True)]
     return market.filter(pa.array(kept))

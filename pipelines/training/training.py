@@ -113,13 +113,14 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
             path = Path(folder) / f"{name}.parquet"
             spine = training_set.trades.select(["trade_id", "submitted_at"])
             store.retrieve_into(path, registry=FEATURES, model=name, spine=spine)
+            # The file stays open, and leaves nothing behind whenever this process ends.
             columns = ColumnsInFile(path, FEATURES, FEATURES.names(name))
-            examples = examples_of(training_set.trades, columns)
-            if name == "fraud":
-                examples = replace(examples, paused=paused_columns(training_set, FEATURES))
-            listener.say(f"{name} model")
-            fit = partial(_fit_fraud, rules=rule_book(workspace.home)) if name == "fraud" else _fit_discount
-            trained.append(_train_one(name, fit, examples, training_set, workspace.settings, registry, job))
+        examples = examples_of(training_set.trades, columns)
+        if name == "fraud":
+            examples = replace(examples, paused=paused_columns(training_set, FEATURES))
+        listener.say(f"{name} model")
+        fit = partial(_fit_fraud, rules=rule_book(workspace.home)) if name == "fraud" else _fit_discount
+        trained.append(_train_one(name, fit, examples, training_set, workspace.settings, registry, job))
     return trained
 
 

@@ -21,9 +21,10 @@ log = logging.getLogger("huika")
 REFRESH = timedelta(minutes=1)
 HISTORY = timedelta(days=90)
 SLICE = 4
+FIRST_SLICE = 64
 REST_SECONDS = 0.02
-"""Card types that are priced at once, and how long quotes come first between two such slices: one that comes in a
-slice waits for no more than that one."""
+"""Card types that are priced at once (of the very first board, for which no quote waits, more), and how long quotes
+come first between two such slices: one that comes in a slice waits for no more than that one."""
 
 
 class PriceBoards:
@@ -42,7 +43,7 @@ class PriceBoards:
         """Body of :class:`serving.api.schemas.PriceBoard`: the last board. Only the very first is made at once; the
         others are made a slice at a time, so that nobody who looks at the board makes a quote wait."""
         if self._board is None:
-            for _ in self.refreshed(now=now, at_once=len(self._engine.catalogue)):
+            for _ in self.refreshed(now=now, at_once=FIRST_SLICE):
                 pass
         assert self._board is not None
         return self._board

@@ -38,8 +38,8 @@ def test_parts_are_what_the_whole_is(store, tmp_path, monkeypatch, at_once):
     assert whole.combine_chunks().equals(table.combine_chunks())
 
 
-def test_a_trade_that_is_lost_in_a_later_part_leaves_no_file(store, tmp_path, monkeypatch):
-    """A trade that the training set does not hold is an error, and what was written before it is gone."""
+def test_a_trade_that_is_lost_in_a_later_part_is_an_error(store, tmp_path, monkeypatch):
+    """A trade that the training set does not hold is an error wherever it stands."""
     table = training_table(100)
     registered(store, table.slice(0, 99), tmp_path / "set.parquet")
     monkeypatch.setattr(feature_store, "RETRIEVED_AT_ONCE", 30)
@@ -47,7 +47,27 @@ def test_a_trade_that_is_lost_in_a_later_part_leaves_no_file(store, tmp_path, mo
         store.retrieve_into(
             tmp_path / "found.parquet", registry=REGISTRY, model="fraud", spine=table.select(SPINE)
         )
-    assert not (tmp_path / "found.parquet").exists()
+
+
+def test_another_training_set_registered_meanwhile_is_noticed(store, tmp_path, monkeypatch):
+    """Rows of two training sets are never put together."""
+    table = training_table(100)
+    registered(store, table, tmp_path / "set.parquet")
+    monkeypatch.setattr(feature_store, "RETRIEVED_AT_ONCE", 50)
+    retrieve, parts = FeatureStore.retrieve, []
+
+    def then_another_registers(self, **asked):
+        found = retrieve(self, **asked)
+        parts.append(found)
+        registered(store, table, tmp_path / "other.parquet")
+        return found
+
+    monkeypatch.setattr(FeatureStore, "retrieve", then_another_registers)
+    with pytest.raises(RowsLost, match="another command"):
+        store.retrieve_into(
+            tmp_path / "found.parquet", registry=REGISTRY, model="fraud", spine=table.select(SPINE)
+        )
+    assert len(parts) == 2
 
 
 def test_columns_in_a_file_are_those_of_its_table(tmp_path):
@@ -56,6 +76,7 @@ def test_columns_in_a_file_are_those_of_its_table(tmp_path):
     pq.write_table(table, tmp_path / "found.parquet", row_group_size=300)
     names = ("kind", "age")
     lazy, eager = ColumnsInFile(tmp_path / "found.parquet", KINDS, names), columns_of(table, KINDS, names)
+    (tmp_path / "found.parquet").unlink()  # who has opened it goes on reading
     assert list(lazy) == list(eager) == ["kind", "age"]
     assert len(lazy) == 2
     for name in names:

@@ -124,7 +124,7 @@ def test_a_difference_is_an_error(monkeypatch, capsys: pytest.CaptureFixture[str
 
 def test_growth_by_number_of_trades(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two markets are simulated, stored as an import stores them, and their features written and measured; a second
-    run uses the same markets."""
+    run uses one of them again."""
     arguments = ("bench", "features", "--only", "growth", "--trades", "600,300", "--keep", tmp_path)
     assert run(*arguments) == 0
     out = capsys.readouterr().out
