@@ -24,21 +24,23 @@ _IN_TUPLES = frozenset({"bids", "rates", "links"})
 _PROPERTIES = frozenset({"time", "face_fen", "face_is_usual", "expiry_day"})
 
 
+_WRITTEN: dict[int, tuple[Plan, Evaluate]] = {}
+"""The plans that code was written for, and the code. By identity: to hash 200 functions takes longer than to run some.
+A process has few plans, and its registry keeps them."""
+
+
 class LiveEvaluator:
-    """Values of features at live moments, by code written at the first question for each list of names."""
+    """Values of features at live moments, by code written at the process's first question for each list of names."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._written: dict[int, tuple[Plan, Evaluate]] = {}
 
     def values(self, moment: LiveMoment, names: Sequence[str] | None = None) -> FeatureValues:
         """As :meth:`Registry.values`. Raises FeatureFailed."""
         plan = self._registry.plan(names)
-        written = self._written.get(
-            id(plan)
-        )  # by identity: to hash 200 functions takes longer than to run some
+        written = _WRITTEN.get(id(plan))
         if written is None:
-            written = self._written[id(plan)] = (plan, write(plan))
+            written = _WRITTEN[id(plan)] = (plan, write(plan))
         try:
             return written[1](moment)
         except Exception:  # told at or after the moment, or a definition failed: the registry says which one
