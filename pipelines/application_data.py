@@ -150,7 +150,10 @@ class ApplicationData:
             one_at_a_time(
                 connection, TABLES_LOCK
             )  # PostgreSQL's CREATE TABLE IF NOT EXISTS may still collide
-            metadata.create_all(connection)
+            there = set(sa.inspect(connection).get_table_names())  # one question, not one a table
+            missing = [table for table in metadata.tables.values() if table.name not in there]
+            if missing:
+                metadata.create_all(connection, tables=missing, checkfirst=False)
 
     @property
     def is_shared(self) -> bool:
