@@ -161,7 +161,8 @@ def _print_quote(title: str, quote: Quote) -> None:
     print(f"     rate {quote.rate:.4f}  {worth} ¥{quote.payout.amount_fen / 100:,.2f}", end="")
     print(f"  {quote.decision.upper()}", end="")
     print(f"  fraud {quote.fraud_probability:.2%}  accepts {quote.acceptance_probability:.0%}")
-    for reason in quote.reasons[:3]:
+    # Risks stand behind prices: what stops a card is told last.
+    for reason in quote.reasons[:3] if quote.decision == "pay" else quote.reasons[-3:]:
         print(f"       {reason.code}: {reason.zh} / {reason.en}")
 
 
