@@ -143,17 +143,7 @@ class ApplicationData:
 
     def __init__(self, url: str, *, answer_seconds: float | None = None) -> None:
         self._engine = open_engine(url, answer_seconds=answer_seconds)
-        self._make_tables()
-
-    def _make_tables(self) -> None:
-        with self._engine.begin() as connection:
-            one_at_a_time(
-                connection, TABLES_LOCK
-            )  # PostgreSQL's CREATE TABLE IF NOT EXISTS may still collide
-            there = set(sa.inspect(connection).get_table_names())  # one question, not one a table
-            missing = [table for table in metadata.tables.values() if table.name not in there]
-            if missing:
-                metadata.create_all(connection, tables=missing, checkfirst=False)
+        make_missing_tables(self._engine, metadata)
 
     @property
     def is_shared(self) -> bool:
@@ -282,6 +272,16 @@ def one_at_a_time(connection: sa.Connection, lock: int) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+
+
+def make_missing_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
+    """Make those of some tables that a database does not have."""
+    with engine.begin() as connection:
+        one_at_a_time(connection, TABLES_LOCK)  # PostgreSQL's CREATE TABLE IF NOT EXISTS may still collide
+        there = set(sa.inspect(connection).get_table_names())  # one question, not one a table
+        missing = [table for table in tables.tables.values() if table.name not in there]
+        if missing:
+            tables.create_all(connection, tables=missing, checkfirst=False)
 
 
 def insert_once(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> None:

@@ -71,7 +71,9 @@ def _train_both(folder: Path, until: datetime | None = None) -> None:
     from pipelines.training.training import Job, Listener, train
 
     listener = Listener(say=lambda step: None, features=lambda done, total: None)
-    train(Workspace.open(folder), job=Job(models=("discount", "fraud"), until=until), listener=listener)
+    job = Job(models=("discount", "fraud"), until=until)
+    trained = train(Workspace.open(folder), job=job, listener=listener)
+    assert [one.alias for one in trained] == ["champion", "champion"]
 
 
 @pytest.fixture
@@ -94,6 +96,7 @@ def own_earlier(earlier_home: Path, tmp_path: Path) -> Workspace:
 
 
 def copy_without_files(home: Path, copy: Path) -> Workspace:
-    """A copy of a workspace whose registry names the models' files where they are."""
-    shutil.copytree(home, copy, ignore=shutil.ignore_patterns("training_sets", "mlflow"))
+    """A copy of a workspace, in a folder that may be there, whose registry names the models' files where they are."""
+    left = shutil.ignore_patterns("training_sets", "mlflow")
+    shutil.copytree(home, copy, ignore=left, dirs_exist_ok=True)
     return Workspace.open(copy)

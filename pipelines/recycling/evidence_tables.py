@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from pipelines.application_data import TABLES_LOCK, UtcTime, one_at_a_time
+from pipelines.application_data import UtcTime, make_missing_tables
 from pipelines.recycling.append_only import guard
 
 metadata = sa.MetaData()
@@ -84,6 +84,4 @@ guard(payloads, refused=("UPDATE",))
 
 def make_tables(engine: sa.Engine) -> None:
     """Make the tables that are missing."""
-    with engine.begin() as connection:
-        one_at_a_time(connection, TABLES_LOCK)
-        metadata.create_all(connection)
+    make_missing_tables(engine, metadata)

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from pipelines.application_data import TABLES_LOCK, UtcTime, one_at_a_time
+from pipelines.application_data import UtcTime, make_missing_tables
 from pipelines.databases import immediate_engine
 from pipelines.recycling.append_only import guard
 
@@ -56,9 +56,7 @@ def open_vault_database(url: str) -> sa.Engine:
     engine = immediate_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _overwrite_what_is_deleted)
-    with engine.begin() as connection:
-        one_at_a_time(connection, TABLES_LOCK)
-        metadata.create_all(connection)
+    make_missing_tables(engine, metadata)
     return engine
 
 

@@ -29,7 +29,7 @@ MOST_EXAMPLES = 10
 
 
 def bench_replay(
-    trades: Annotated[int, typer.Option(help="Trades of the synthetic history.", min=200)] = 400_000,
+    trades: Annotated[int, typer.Option(help="Trades of the synthetic history.", min=1_000)] = 400_000,
     online: Annotated[str, typer.Option(help="Where the states live: memory, sqlite or redis.")] = "memory",
     seed: Annotated[int, typer.Option(help="Seed of the market.")] = 11,
 ) -> None:

@@ -31,7 +31,7 @@ from serving.api.board import PriceBoards
 from serving.api.desk import Desk
 from serving.api.metrics import Metrics
 from serving.api.wiring import build_desk
-from tests.conftest import TODAY
+from tests.conftest import TODAY, copy_without_files
 from tests.redis_server import redis_url
 from tests.serving.clients import asking, headers_of, one_of_each_role
 from tests.shared_folders import made_once
@@ -114,9 +114,8 @@ def prepared_home(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) 
     from serving.commands.serve import prepare
 
     def make(home: Path) -> None:
-        left = shutil.ignore_patterns("training_sets", "mlflow")
-        shutil.copytree(trained_home, home, ignore=left, dirs_exist_ok=True)
-        prepare(Workspace.open(home), progress=lambda done, total: None, now=TODAY)
+        workspace = copy_without_files(trained_home, home)
+        prepare(workspace, progress=lambda done, total: None, now=TODAY)
 
     return made_once(tmp_path_factory, "prepared", make)
 

@@ -16,9 +16,9 @@ def run(*words: object) -> int:
 
 def test_a_history_is_replayed_and_equal(capsys: pytest.CaptureFixture[str]) -> None:
     """Every feature of every quote of a small market, told event by event into SQLite, equals its offline value."""
-    assert run("bench", "replay", "--trades", 300, "--online", "sqlite") == 0
+    assert run("bench", "replay", "--trades", 1_000, "--online", "sqlite") == 0
     out = capsys.readouterr().out
-    assert "300 quotes of" in out
+    assert "1,000 quotes of" in out
     assert "0 values differ" in out
 
 

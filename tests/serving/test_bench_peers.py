@@ -124,7 +124,7 @@ def test_a_difference_is_an_error(monkeypatch, capsys: pytest.CaptureFixture[str
 
 def test_growth_by_number_of_trades(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two markets are simulated, stored as an import stores them, and their features written and measured; a second
-    run uses one of them again."""
+    run uses the same markets."""
     arguments = ("bench", "features", "--only", "growth", "--trades", "600,300", "--keep", tmp_path)
     assert run(*arguments) == 0
     out = capsys.readouterr().out
@@ -139,10 +139,10 @@ def test_growth_by_number_of_trades(tmp_path: Path, capsys: pytest.CaptureFixtur
         round(face * 100) for face in files["face_value_cny"].to_pylist()
     ]
 
-    path = TableStore(tmp_path / "market-300" / "tables").path("trades")
+    path = store.path("trades")
     assert path is not None
     before = path.stat().st_mtime_ns
-    assert run("bench", "features", "--only", "growth", "--trades", "300", "--keep", tmp_path) == 0
+    assert run(*arguments) == 0
     assert path.stat().st_mtime_ns == before
 
 
