@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features import kernel
-from features.entities import KEPT, LABELS, MOST_COUNTED, SUBMISSIONS, Series, check_counted, check_series
+from features.entities import KEPT, MOST_COUNTED, SUBMISSIONS, Series, check_counted, check_series
 from features.windows import ALL, WINDOWS, Window
 
 if TYPE_CHECKING:
@@ -158,8 +158,7 @@ class EntityHistory:
     # --- outcomes ----------------------------------------------------------------------------------------------
 
     def _counts_when_known(self, series: str) -> bool:
-        waits = series == LABELS.name and self._history.label_batches is not None
-        return series not in ("cohorts", "purchases") and not waits
+        return series not in ("cohorts", "purchases") and self._history.outcome_batches is None
 
     def _events(self, series: Series) -> Events:
         """Events of the wanted entities, by when they became known."""

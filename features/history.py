@@ -36,7 +36,7 @@ MOST_ENTITIES = 2
 @dataclass(frozen=True)
 class Outcomes:
     """Events that became known after the submission: the trade's row in the log, when it is heard of and when it
-    happened (µs; the same but where labels come in batches), and a value."""
+    happened (µs; the same but where outcomes come in batches), and a value."""
 
     row: np.ndarray
     known_at: np.ndarray
@@ -64,14 +64,14 @@ class History:
         catalogue: Catalogue,
         spine: pa.Table | None = None,
         windows: Mapping[str, Window] = WINDOWS,
-        label_batches: np.ndarray | None = None,
+        outcome_batches: np.ndarray | None = None,
     ) -> None:
         """``read`` gives the stored trades' columns. Rows of ``spine`` (``SPINE_COLUMNS``) join them and count as
         submissions for later rows; a trade that is stored too is taken as the spine tells it, without outcomes
-        of its own beyond those stored. Without a spine all trades are asked for. label_batches: moments (µs,
-        ascending) at which fraud labels come in together, in place of each when it became known."""
+        of its own beyond those stored. Without a spine all trades are asked for. outcome_batches: moments (µs,
+        ascending) at which acceptances, resales and labels come in together, in place of each when it became known."""
         self.catalogue = catalogue
-        self.label_batches = label_batches
+        self.outcome_batches = outcome_batches
         self.windows = windows
         self._layout = _Layout(read, spine)
         self.spine_rows = self._layout.spine_rows
@@ -124,8 +124,7 @@ class History:
 
     @cached_property
     def labels(self) -> Outcomes:
-        found = self._outcomes("fraud", "fraud_known_at", lambda fraud: fraud.cast(pa.int8()).to_numpy())
-        return found if self.label_batches is None else found.in_batches(self.label_batches)
+        return self._outcomes("fraud", "fraud_known_at", lambda fraud: fraud.cast(pa.int8()).to_numpy())
 
     @cached_property
     def acceptances(self) -> Outcomes:
@@ -137,13 +136,13 @@ class History:
         """``value`` is the net rate in parts per million."""
         return self._outcomes("resale_rate", "resold_at", rates_to_ppm)
 
-    def _outcomes(self, value: str, time: str, convert: Callable[[pa.ChunkedArray], np.ndarray]) -> Outcomes:
-        values, times = self._layout.column(value), self._layout.column(time)
+    def _outcomes(self, column: str, time: str, convert: Callable[[pa.ChunkedArray], np.ndarray]) -> Outcomes:
+        values, times = self._layout.column(column), self._layout.column(time)
         known = pc.and_(values.is_valid(), times.is_valid())
         at = microseconds(times.filter(known))
-        return Outcomes(
-            row=np.flatnonzero(known.to_numpy()), known_at=at, at=at, value=convert(values.filter(known))
-        )
+        row, value = np.flatnonzero(known.to_numpy()), convert(values.filter(known))
+        found = Outcomes(row=row, known_at=at, at=at, value=value)
+        return found if self.outcome_batches is None else found.in_batches(self.outcome_batches)
 
     def events(self, series: Series, entity: str) -> Events:
         """All events of a series, with the entity they belong to."""
@@ -162,8 +161,8 @@ class History:
         """Cards bought (known when bought) and, counted at the same time, cards of them sold (known when sold)."""
         bought, sold = self.acceptances, self.resales
         bought_at = np.full(self.size, np.iinfo(np.int64).max)
-        bought_at[bought.row] = bought.known_at
-        later = sold.known_at > bought_at[sold.row]
+        bought_at[bought.row] = bought.at
+        later = sold.at > bought_at[sold.row]
         row = np.concatenate([bought.row, sold.row[later]])
         is_sale = np.arange(len(row)) >= len(bought.row)
         known_at = np.concatenate([bought.known_at, sold.known_at[later]])

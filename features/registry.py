@@ -245,9 +245,11 @@ class Registry:
         """Names of the features that speak of the trade itself, and of nothing before it."""
         return tuple(item.name for item in self if item.as_of == "trade")
 
-    def label_features(self, model: str) -> tuple[str, ...]:
-        """Names of a model's features that known frauds, or their want, go into."""
-        return tuple(item.name for item in self if item.as_of == "label" and model in item.models)
+    def paused_features(self, model: str) -> tuple[str, ...]:
+        """Names of a model's features that outcomes go into which pause for long, so that it should have seen that:
+        labels, and for prices resales too."""
+        pausing = ("label", "resale") if model == "discount" else ("label",)
+        return tuple(item.name for item in self if item.as_of in pausing and model in item.models)
 
     def families(self) -> dict[str, str]:
         return {item.name: item.family for item in self}

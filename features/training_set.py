@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import repeat
@@ -37,8 +37,11 @@ CHUNK_ROWS = 250_000
 GROUP = 24
 """Features computed together for all rows; neighbours ask about the same entity."""
 
-LABEL_BATCHES = 5
-"""Parts of a training set in each of which nothing is heard of fraud but what was known before it began."""
+OUTCOME_BATCHES = 5
+"""Parts of a training set in each of which no outcome is heard of but what was known before it began."""
+
+PAUSING = {"fraud": "fraud", "discount": "resale_rate"}
+"""Model -> the outcome it is trained on, without which there is no pause to learn from."""
 
 
 class NothingToTrainOn(ValueError):
@@ -49,12 +52,12 @@ class NothingToTrainOn(ValueError):
 class TrainingSet:
     """A written training set. ``trades`` (n rows) are its trades with the outcomes known before ``until``;
     ``path`` holds trade_id, event_timestamp (the moment, by the name Feast gives it) and all features of the same
-    rows in the same order. ``paused_path``: see :func:`paused_columns`."""
+    rows in the same order. ``paused``: model -> file, see :func:`paused_columns`."""
 
     path: Path
     trades: pa.Table
     fingerprint: str
-    paused_path: Path | None = None
+    paused: Mapping[str, Path] = field(default_factory=dict)
 
 
 def build_training_set(
@@ -65,10 +68,10 @@ def build_training_set(
     since: datetime | None,
     until: datetime | None,
     progress: Progress,
-    paused: bool = False,
+    paused: Sequence[str] = (),
 ) -> TrainingSet:
     """Compute and write the features of all trades submitted in [since, until); ``paused``: those of
-    :func:`paused_columns` too, from the same tables, where there is any label.
+    :func:`paused_columns` for these models too, from the same tables, where there is any outcome to learn from.
 
     The file's name is a hash of the stored tables, the definitions and the period: an existing file is reused, and
     the same hash means the same bytes. Raises NothingToTrainOn for an empty period.
@@ -87,29 +90,29 @@ def build_training_set(
     history = partial(History, read=trades.column, market=market.table(), catalogue=catalogue)
     if not path.exists():
         write(history=history(), path=path)
-    labels = trades.column("fraud").filter(inside)
-    has_labels = labels.null_count < len(labels)
-    paused_path = path.with_suffix(".paused.parquet") if paused and has_labels else None
-    if paused_path is not None and not paused_path.exists():
-        begins = rows[np.arange(LABEL_BATCHES) * len(rows) // LABEL_BATCHES]
-        batches = microseconds(trades.column("submitted_at"))[begins]
-        write(
-            history=history(label_batches=batches), path=paused_path, names=registry.label_features("fraud")
-        )
+    files = {}
+    for model in paused:
+        outcome = trades.column(PAUSING[model]).filter(inside)
+        if outcome.null_count < len(outcome):
+            files[model] = path.with_suffix(f".paused-{model}.parquet")
+            if not files[model].exists():
+                begins = rows[np.arange(OUTCOME_BATCHES) * len(rows) // OUTCOME_BATCHES]
+                batches = microseconds(trades.column("submitted_at"))[begins]
+                names = registry.paused_features(model)
+                write(history=history(outcome_batches=batches), path=files[model], names=names)
     known = known_before(trades.table().filter(inside), until)
-    return TrainingSet(path=path, trades=known, fingerprint=fingerprint, paused_path=paused_path)
+    return TrainingSet(path=path, trades=known, fingerprint=fingerprint, paused=files)
 
 
-def paused_columns(built: TrainingSet, registry: Registry) -> dict[str, np.ndarray]:
-    """The fraud model's features of a training set's trades that labels go into, had these come at the beginning of
-    each of ``LABEL_BATCHES`` parts of the set only: name -> (n,). Of other features it makes no difference. Empty where
-    the set was built without.
+def paused_columns(built: TrainingSet, registry: Registry, model: str) -> dict[str, np.ndarray]:
+    """The features of a training set's trades that :meth:`Registry.paused_features` names, had all outcomes come at the
+    beginning of each of ``OUTCOME_BATCHES`` parts of the set only: name -> (n,). Empty where the set was built without.
 
-    What a model sees where labels pause, as for a file that is scored months later, is learned from these.
+    What a model sees where outcomes pause, as for a file that is answered months later, is learned from these.
     """
-    if built.paused_path is None:
+    if model not in built.paused:
         return {}
-    return columns_of(pq.read_table(built.paused_path), registry, registry.label_features("fraud"))
+    return columns_of(pq.read_table(built.paused[model]), registry, registry.paused_features(model))
 
 
 def stored_history(store: TableStore) -> History:

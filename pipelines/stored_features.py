@@ -37,10 +37,10 @@ def stored_training_set(
     since: datetime | None = None,
     until: datetime | None = None,
     progress: Progress = silent,
-    paused: bool = False,
+    paused: Sequence[str] = (),
 ) -> TrainingSet:
     """The features of the stored trades submitted in [since, until), computed now unless another command did. paused:
-    those of :func:`features.training_set.paused_columns` too.
+    models for which those of :func:`features.training_set.paused_columns` are, too.
 
     Raises NothingToTrainOn where there is none.
     """

@@ -63,6 +63,11 @@ NEVER_SEEN = Reason(
     "本平台尚无该卡种出货记录，按同类卡与市场行情估价",
     "No card of this type was resold here yet; valued by its category and the market",
 )
+OUTDATED = Reason(
+    "OUTDATED",
+    "该卡种行情或出货数据已多日未更新，按平时水平估价",
+    "No news of this card type's market or resales for days; valued by what is usual",
+)
 LOYAL_SELLER = Reason("LOYAL_SELLER", "老用户加价", "A bonus for a regular seller")
 BAND_LIMIT = Reason("BAND_LIMIT", "报价受该卡种价格区间限制", "Limited by the price band of this card type")
 DAILY_MOVE = Reason(
@@ -182,6 +187,7 @@ def reasons_of_all(*, columns: Columns, offers: Offers) -> list[tuple[Reason, ..
         (COMPETITOR_MATCH, np.abs(offers.rate - context.competitor_best) <= COMPETITOR_CLOSE),
         (THIN_MARKET, [source in WEAK_ANCHORS for source in offers.anchor.tolist()]),
         (NEVER_SEEN, offers.never_seen),
+        (OUTDATED, offers.outdated),
         (LOYAL_SELLER, offers.loyalty_bonus > 0),
         (BAND_LIMIT, to_band < 1e-4),
         (DAILY_MOVE, ~offers.waits & (np.abs(offers.centre_rate - offers.uncapped_rate) >= NOTABLE_MOVE)),

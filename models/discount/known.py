@@ -18,13 +18,15 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class Known:
-    """What the model's parts say about n cards, before any price."""
+    """What the model's parts say about n cards, before any price. outdated: bool (n,), see
+    :class:`models.discount.news.Seen`."""
 
     context: CardContext
     resale: ResaleEstimate
     curve: AcceptanceCurve
     economics: Economics
     days_to_sell: np.ndarray
+    outdated: np.ndarray
 
     def first(self, rows: int) -> Known:
         """The first rows alone."""
@@ -34,6 +36,7 @@ class Known:
             curve=self.curve.rows(np.s_[:rows]),
             economics=self.economics.rows(np.s_[:rows]),
             days_to_sell=self.days_to_sell[:rows],
+            outdated=self.outdated[:rows],
         )
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from models.discount.acceptance import AcceptanceCurve, AcceptanceModel
-from models.discount.context import card_context
+from models.discount.context import CardContext, card_context
 from models.discount.exploration import Curvatures, draws, place
 from models.discount.fraud_share import FraudShare
 from models.discount.guard_rails import GuardRails, fixed_fen, guard_rails
 from models.discount.known import Known, Placed
 from models.discount.move_cap import DayBefore, capped, with_day_before
+from models.discount.news import Seen, UsualNews
 from models.discount.offers import Offers
 from models.discount.optimiser import Band, Economics, WholeBand, best_rates, best_rates_and_band
 from models.discount.rate_table import RateTable, is_logged
@@ -35,7 +36,7 @@ LOYALTY = "seller_accepted_all"
 class DiscountModel:
     """Resale value, acceptance, fraud share of the card kind, time to sell and rate table of one training run.
 
-    support_half_width: how far an offer may lie from the rate table, in rate.
+    support_half_width: how far an offer may lie from the rate table, in rate. news: what the log nearly always knew.
     """
 
     resale: ResaleModel
@@ -46,6 +47,7 @@ class DiscountModel:
     curvatures: Curvatures
     support_half_width: float
     training: Training
+    news: UsualNews
 
     def know(
         self,
@@ -59,8 +61,9 @@ class DiscountModel:
         """Resale, acceptance curve and economics of n cards. face_value_fen: int64 (n,), > 0; special: None: whole
         cards."""
         face = np.asarray(face_value_fen, dtype=np.int64)
-        context = card_context(columns, len(face))
-        resale = self.resale.estimate(columns=columns, context=context)
+        seen = self.news.seen(columns, len(face))
+        context = card_context(seen.columns, len(face))
+        resale = self._resale_of(seen, context)
         partial = 0.0 if special is None else policy.partial_balance_share * special.partial
         resale_mean = resale.mean * (1.0 - partial)
         floor = self.fraud_share.share(context)
@@ -76,8 +79,20 @@ class DiscountModel:
             fixed_fen=fixed_fen(context=context, costs=costs, policy=policy),
             fraud_loss=costs.loss_given_fraud,
         )
-        curve = self.acceptance.curve(columns=columns, context=context, resale=resale, floor=floor)
-        return Known(context=context, resale=resale, curve=curve, economics=economics, days_to_sell=days)
+        curve = self.acceptance.curve(columns=seen.columns, context=context, resale=resale, floor=floor)
+        return Known(
+            context=context,
+            resale=resale,
+            curve=curve,
+            economics=economics,
+            days_to_sell=days,
+            outdated=seen.outdated,
+        )
+
+    def _resale_of(self, seen: Seen, context: CardContext) -> ResaleEstimate:
+        return self.resale.estimate(
+            columns=seen.columns, context=context, resales_stopped=seen.resales_stopped
+        )
 
     def price(
         self,
@@ -229,14 +244,15 @@ class DiscountModel:
 
     def resale_estimate(self, *, columns: Columns, rows: int) -> ResaleEstimate:
         """Resale rate and range alone, without an offer."""
-        return self.resale.estimate(columns=columns, context=card_context(columns, rows))
+        seen = self.news.seen(columns, rows)
+        return self._resale_of(seen, card_context(seen.columns, rows))
 
     def acceptance_curve(self, *, columns: Columns, rows: int) -> AcceptanceCurve:
         """The curve P(accept | rate) of each row."""
-        context = card_context(columns, rows)
-        resale = self.resale.estimate(columns=columns, context=context)
-        floor = self.fraud_share.share(context)
-        return self.acceptance.curve(columns=columns, context=context, resale=resale, floor=floor)
+        seen = self.news.seen(columns, rows)
+        context = card_context(seen.columns, rows)
+        resale, floor = self._resale_of(seen, context), self.fraud_share.share(context)
+        return self.acceptance.curve(columns=seen.columns, context=context, resale=resale, floor=floor)
 
     def save(self, folder: Path) -> None:
         """``model.json`` and LightGBM text files; nothing in it is executable."""
@@ -250,6 +266,7 @@ class DiscountModel:
             "curvatures": self.curvatures.to_dict(),
             "support_half_width": self.support_half_width,
             "training": asdict(self.training),
+            "news": self.news.to_dict(),
         }
         (folder / FILE_NAME).write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -268,6 +285,7 @@ class DiscountModel:
             curvatures=Curvatures.from_dict(data["curvatures"]),
             support_half_width=data["support_half_width"],
             training=Training(**training),
+            news=UsualNews.from_dict(data["news"]),
         )
 
 
@@ -345,6 +363,7 @@ def _offers(
         spent_fen=cards.spent_fen,
         resale_if_valid=resale_if_valid(known.context, resale.mean),
         days_to_sell=known.days_to_sell,
+        outdated=known.outdated,
         whole_band=placed.whole_band,
         **_amounts(known, rate=rate, payout=payout, honest=honest, profit=profit),
     )

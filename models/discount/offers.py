@@ -30,7 +30,8 @@ class Offers:
     spent_fen: what of the issued face value a partly used card lacks (face_value_fen is its balance), partial_fen:
     taken off its resale for that; 0 for a whole card. resale_if_valid: resale rate of an expired card once
     re-activated, NaN for a valid one; see :mod:`models.discount.special`.
-    days_to_sell: expected. reserve_fen: kept for the uncertainty of the resale. fixed_fen (handling, complaints),
+    days_to_sell: expected. outdated: news of the card type's market or of its resales have stopped, and what is
+    usual took their place. reserve_fen: kept for the uncertainty of the resale. fixed_fen (handling, complaints),
     capital_fen, logistics_fen: costs of the trade at ``rate``; risk_fen: expected fraud loss for each honest trade
     bought.
     """
@@ -66,6 +67,7 @@ class Offers:
     resale_if_valid: np.ndarray
     partial_fen: np.ndarray
     days_to_sell: np.ndarray
+    outdated: np.ndarray
     reserve_fen: np.ndarray
     fixed_fen: np.ndarray
     capital_fen: np.ndarray

@@ -38,6 +38,7 @@ HIGHEST_RATE = 1.5
 USUAL_SHARE = 0.99
 HEADS = ("mean", "error")
 ERRORS_FILE = "resale_errors.npz"
+PAUSES_FOLDER = "in_pauses"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class ResaleEstimate:
     def rows(self, rows: slice | np.ndarray) -> ResaleEstimate:
         return ResaleEstimate(**{name: values[rows] for name, values in vars(self).items()})
 
+    def where(self, chosen: np.ndarray, other: ResaleEstimate) -> ResaleEstimate:
+        """These of the chosen (n,) bool, and the other ones of the rest."""
+        pairs = ((name, values, getattr(other, name)) for name, values in vars(self).items())
+        return ResaleEstimate(**{name: np.where(chosen, own, others) for name, own, others in pairs})
+
 
 @dataclass(frozen=True)
 class ResaleModel:
@@ -70,7 +76,7 @@ class ResaleModel:
     errors: of resales held back in training, kept for :meth:`recalibrated`. expired_learnt: whether training saw enough
     expired cards for the boosters to speak about them. types: card types with resales in training; another one is
     answered from its category, band and market. ceilings: highest distance from the anchor at which each competitor's
-    column still counts.
+    column still counts. in_pauses: what has learned to do without news of resales; None: nothing has.
     """
 
     encoding: Encoding
@@ -81,9 +87,21 @@ class ResaleModel:
     expired_learnt: bool
     types: frozenset[str]
     ceilings: dict[str, float]
+    in_pauses: ResaleModel | None = None
 
-    def estimate(self, *, columns: Columns, context: CardContext) -> ResaleEstimate:
-        """Expected resale rate and range of each row."""
+    def estimate(
+        self, *, columns: Columns, context: CardContext, resales_stopped: np.ndarray | None = None
+    ) -> ResaleEstimate:
+        """Expected resale rate and range of each row. resales_stopped: bool (n,), see
+        :class:`models.discount.news.Seen`; None: nowhere."""
+        if self.in_pauses is None or resales_stopped is None or not resales_stopped.any():
+            return self._estimate(columns, context)
+        paused = self.in_pauses.estimate(columns=columns, context=context)
+        if resales_stopped.all():
+            return paused
+        return paused.where(resales_stopped, self._estimate(columns, context))
+
+    def _estimate(self, columns: Columns, context: CardContext) -> ResaleEstimate:
         anchor, source = resale_anchor(context, expired_rate=self.expired_rate)
         distance, error = self._predict(columns=columns, anchor=anchor)
         if not self.expired_learnt:
@@ -151,7 +169,11 @@ class ResaleModel:
             "expired_learnt": self.expired_learnt,
             "types": sorted(self.types),
             "ceilings": self.ceilings,
+            "in_pauses": self.in_pauses is not None,
         }
+        if self.in_pauses is not None:
+            (folder / PAUSES_FOLDER).mkdir()
+            self.in_pauses.save(folder / PAUSES_FOLDER)
         (folder / "resale.json").write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
 
     @classmethod
@@ -166,6 +188,7 @@ class ResaleModel:
             expired_learnt=data["expired_learnt"],
             types=frozenset(data["types"]),
             ceilings=data["ceilings"],
+            in_pauses=cls.load(folder / PAUSES_FOLDER) if data["in_pauses"] else None,
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from models.discount.fraud_share import FraudShare, fit_fraud_share
 from models.discount.guard_rails import price_band
 from models.discount.labelled_offers import told
 from models.discount.model import DiscountModel
+from models.discount.news import UsualNews, usual_news
 from models.discount.offer_movement import NOTHING, OfferMovement, offer_movement
 from models.discount.optimiser import best_rates
 from models.discount.pooled import PooledLogit
@@ -84,13 +86,15 @@ def fit_discount(
     fraud: np.ndarray | None = None,
     fraud_known_at: np.ndarray | None = None,
     offer_density: np.ndarray | None = None,
+    paused: Columns | None = None,
 ) -> DiscountModel:
     """Fit on n trades, in any order.
 
     columns: feature columns (n,), of which ``names`` are the inputs: facts of the card, its market and its kind, never
     of a person. submitted_at, resold_at, fraud_known_at: int64 ms (n,), the last None: the log's end. Outcomes are
     float64 (n,), NaN where not (yet) known: offered_rate, accepted (1, 0), resale_rate, fraud (1, 0; None: no labels),
-    offer_density (of an offer's random draw).
+    offer_density (of an offer's random draw). paused: the columns (n,) that resales and labels go into, had these come
+    in a few batches; None: what is unknown while they pause is not learned.
     Raises TooFewResales. Parts the log cannot carry are named in ``model.training.fallbacks``.
     """
     log = _Log(
@@ -103,11 +107,15 @@ def fit_discount(
         resold_at=resold_at,
         fraud=_or_unknown(fraud, len(submitted_at)),
         fraud_known_at=_or_end(fraud_known_at, submitted_at),
+        paused=paused or {},
     ).in_order()
     chosen = _repeated(tuple(names), log)
     resold, decided = log.resold, log.decided
     _check_resales(len(resold), settings)
     resale = _fit_resale(log.rows(spread(resold, settings.most_rows)), chosen, settings)
+    if log.paused:
+        rows = log.rows(spread(resold, settings.most_rows // 2)).with_pauses()
+        resale = replace(resale, in_pauses=_fit_resale(rows, chosen, settings))
     fraud_share = _fit_fraud_share(log, decided, settings)
     acceptance, movement = _fit_acceptance(
         log.rows(spread(decided, settings.most_rows)), chosen, resale, fraud_share, settings
@@ -129,6 +137,7 @@ def fit_discount(
             movement=movement,
             fallbacks=_fallbacks(acceptance, table, fraud_share),
         ),
+        news=_usual_news(log, chosen),
     )
     return replace(model, curvatures=_measure_curvatures(model, log))
 
@@ -194,15 +203,32 @@ class _Log:
     resold_at: np.ndarray
     fraud: np.ndarray
     fraud_known_at: np.ndarray
+    paused: Columns
 
     def __len__(self) -> int:
         return len(self.submitted_at)
 
     def rows(self, chosen: np.ndarray | slice) -> _Log:
-        outcomes = {
-            field.name: getattr(self, field.name)[chosen] for field in fields(self) if field.name != "columns"
+        return self._each(lambda values: values[chosen])
+
+    def with_pauses(self) -> _Log:
+        """Every row twice: as it was, and as it would have been had outcomes come in a few batches."""
+        twice = self._each(lambda values: np.repeat(values, 2))
+        columns = dict(twice.columns)
+        for name, values in self.paused.items():
+            columns[name] = np.stack([self.columns[name], values], axis=1).ravel()
+        return replace(twice, columns=columns)
+
+    def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> _Log:
+        """The same change of every array."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {
+            name: {key: change(column) for key, column in part.items()}
+            if isinstance(part, Mapping)
+            else change(part)
+            for name, part in parts.items()
         }
-        return _Log(columns={name: column[chosen] for name, column in self.columns.items()}, **outcomes)
+        return _Log(**changed)
 
     def in_order(self) -> _Log:
         """The same in time order."""
@@ -252,6 +278,12 @@ def _fit_resale(log: _Log, names: tuple[str, ...], settings: DiscountFitSettings
         calibration_share=settings.calibration_share,
         settings=settings.resale,
     )
+
+
+def _usual_news(log: _Log, names: tuple[str, ...]) -> UsualNews:
+    """Of the newer half: at the beginning of a log nothing is known yet."""
+    newer = log.rows(slice(len(log) // 2, None))
+    return usual_news(newer.columns, names, len(newer))
 
 
 def _fit_fraud_share(log: _Log, decided: np.ndarray, settings: DiscountFitSettings) -> FraudShare:

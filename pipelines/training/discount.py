@@ -46,6 +46,7 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> Discou
         resold_at=examples.resold_at // 1000,
         fraud=examples.fraud,
         fraud_known_at=examples.fraud_known_at // 1000,
+        paused=examples.paused or None,
         settings=replace(
             defaults,
             resale=replace(defaults.resale, seed=seed, threads=threads),

@@ -28,7 +28,7 @@ class Examples:
     unknown; ``accepted`` and ``fraud`` are 1, 0 or NaN; ``decision`` and ``label_source`` object, None where
     unknown; ``let_through`` NaN where a trade was not let through by a random draw. ``card_type`` object, None where
     unknown; ``face_value_fen`` is what was sold, ``issued_face_fen`` int64 what a partly used card was issued with, 0
-    for a whole one. paused: columns that labels go into, had these come in a few batches
+    for a whole one. paused: columns that outcomes go into, had these come in a few batches
     (:func:`features.training_set.paused_columns`); empty where nobody asked."""
 
     columns: Columns

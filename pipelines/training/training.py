@@ -93,7 +93,7 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
         since=job.since,
         until=job.until,
         progress=listener.features,
-        paused="fraud" in job.models,
+        paused=job.models,
     )
     listener.say("feature store")
     store = feature_store(workspace)
@@ -115,9 +115,8 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
             store.retrieve_into(path, registry=FEATURES, model=name, spine=spine)
             # The file stays open, and leaves nothing behind whenever this process ends.
             columns = ColumnsInFile(path, FEATURES, FEATURES.names(name))
-        examples = examples_of(training_set.trades, columns)
-        if name == "fraud":
-            examples = replace(examples, paused=paused_columns(training_set, FEATURES))
+        paused = paused_columns(training_set, FEATURES, name)
+        examples = replace(examples_of(training_set.trades, columns), paused=paused)
         listener.say(f"{name} model")
         fit = partial(_fit_fraud, rules=rule_book(workspace.home)) if name == "fraud" else _fit_discount
         trained.append(_train_one(name, fit, examples, training_set, workspace.settings, registry, job))

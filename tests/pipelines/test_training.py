@@ -106,8 +106,8 @@ def test_every_fit_of_the_fraud_model_is_told_what_pauses_of_labels_look_like(ow
     examples = stored_examples(own_tables, model="fraud", since=datetime(2000, 1, 1, tzinfo=UTC))
     place = {int(moment): row for row, moment in enumerate(examples.submitted_ms)}
     assert len(place) == len(examples)  # a moment names its trade
-    paused = paused_columns(stored_training_set(own_tables, paused=True), FEATURES)
-    assert set(paused) == set(FEATURES.label_features("fraud"))
+    paused = paused_columns(stored_training_set(own_tables, paused=("fraud",)), FEATURES, "fraud")
+    assert set(paused) == set(FEATURES.paused_features("fraud"))
     assert len(fits) >= 2
     for fit in fits:
         rows = [place[int(moment)] for moment in fit["submitted_at"]]
