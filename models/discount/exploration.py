@@ -59,7 +59,7 @@ def measure_curvatures(
 ) -> Curvatures:
     """Medians over n cards with their best rates; cards that are not worth buying do not count."""
     grid = best[:, None] + STEP * np.array([-1.0, 0.0, 1.0])
-    below, top, above = economics.honest_part_fen(grid, curve.honest(grid)).T
+    below, top, above = economics.deciding_part_fen(grid, curve.honest(grid)).T
     curvature = (2.0 * top - below - above) / STEP**2 / np.where(top > 0, top, 1.0)
     useful = (top > 0) & (curvature > LEAST_CURVATURE)
     if not useful.any():

@@ -1,8 +1,8 @@
-"""The fraud in a kind of card: the probability that an offer for such a card is taken by a fraudster.
+"""The fraud in a kind of card: the probability that a usual offer for such a card is taken by a fraudster.
 
-Fraudsters take almost any rate, so this share of offers is lost whatever the rate is, and a kind of card with much
-of it is not worth buying at all. It is an average over everybody who brings such a card: it reads card type, face
-value, form, expiry and hour, and nothing of the person, which decides how to pay and not how much.
+How much fraudsters look at the rate is another question (:mod:`models.discount.thieves`). The share is an average over
+everybody who brings such a card: it reads card type, face value, form, expiry and hour, and nothing of the person,
+which decides how to pay and not how much.
 
 A logistic regression with a normal prior (ridge): a log has few frauds, and trees learn from them which kinds were
 hit last month. Types and face values stray little, the less the more their frauds come in bursts, and a week far beyond
@@ -12,7 +12,7 @@ what its card type usually has counts only so far (Huber's way), the others the 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class FraudShare:
     """default: the share for a card type without any known label, where no weights were learnt.
 
     weights: by name of an input, see :mod:`models.discount.inputs`. of_type: mean share of the offers of one card
-    type and validity, and ``overall`` for the others.
+    type and validity, and ``overall`` for the others. usual_hour: logarithm of the mean odds by hour alone.
     """
 
     default: float
@@ -71,6 +71,7 @@ class FraudShare:
     weights: dict[str, float] = field(default_factory=dict)
     of_type: dict[str, float] = field(default_factory=dict)
     overall: float = 0.0
+    usual_hour: float = 0.0
 
     def share(self, context: CardContext) -> np.ndarray:
         """P(an offer is taken by a fraudster) (n,) of each card."""
@@ -79,11 +80,18 @@ class FraudShare:
         return sigmoid(self.intercept + self._weighing.sums(context, _numbers(context)))
 
     def share_of_type(self, context: CardContext) -> np.ndarray:
-        """The same (n,) as a mean over all cards of a type: it does not change with face value or expiry, so
-        pricing by it keeps the order of prices."""
+        """The same (n,) as a mean over all cards of a type at that hour: it does not change with face value or expiry,
+        so pricing by it keeps the order of prices."""
         if not self.weights:
             return self.share(context)
-        return context.by_kind(lambda kind: self.of_type.get(kind.type_state, self.overall))
+        mean = context.by_kind(lambda kind: self.of_type.get(kind.type_state, self.overall))
+        odds = mean / (1.0 - mean) * np.exp(self.by_hour(context) - self.usual_hour)
+        return odds / (1.0 + odds)
+
+    def by_hour(self, context: CardContext) -> np.ndarray:
+        """What the hour adds (n,) to the log-odds; added one after another, the same bits for one card and for many."""
+        weights = np.array([self.weights.get(name, 0.0) for name in HOUR_WAVES])
+        return np.add.accumulate(weights[:, None] * context.hour_waves)[-1]
 
     @cached_property
     def _weighing(self) -> Weighing:
@@ -152,13 +160,15 @@ def fit_fraud_share(
         fitted = _fitted(inputs, prior, taken_by_fraud, weight)
     types, position = context.named(lambda kind: kind.type_state)
     means = _means(position, fitted.shares, told)
-    return FraudShare(
+    found = FraudShare(
         default=default,
         intercept=fitted.intercept,
         weights=dict(zip(names, fitted.weights.tolist(), strict=True)),
         of_type=dict(zip(types, means.tolist(), strict=True)),
         overall=float(np.average(fitted.shares, weights=told)),
     )
+    by_hour = np.average(np.exp(found.by_hour(context)), weights=told)
+    return replace(found, usual_hour=float(np.log(by_hour)))
 
 
 def _means(position: np.ndarray, values: np.ndarray, told: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from models.discount.rate_table import RateTable, is_logged
 from models.discount.resale import ResaleEstimate, ResaleModel
 from models.discount.sale_time import SaleTime
 from models.discount.special import SpecialCards, as_usual, ordinary_cards, resale_if_valid, with_rows
+from models.discount.thieves import Thieves
 from models.discount.training_facts import Training
 from models.matrix import FEW_ROWS, Columns, within
 from models.money import payout_fen, round_rate
@@ -48,6 +49,7 @@ class DiscountModel:
     support_half_width: float
     training: Training
     news: UsualNews
+    thieves: Thieves
 
     def know(
         self,
@@ -76,8 +78,10 @@ class DiscountModel:
             capital_share=costs.capital_rate_daily * days,
             fraud_share=floor,
             fraud_of_type=self.fraud_share.share_of_type(context),
+            taken_usually=self.thieves.taken_usually(context),
             fixed_fen=fixed_fen(context=context, costs=costs, policy=policy),
             fraud_loss=costs.loss_given_fraud,
+            like_honest=self.thieves.like_honest,
         )
         curve = self.acceptance.curve(columns=seen.columns, context=context, resale=resale, floor=floor)
         return Known(
@@ -267,6 +271,7 @@ class DiscountModel:
             "support_half_width": self.support_half_width,
             "training": asdict(self.training),
             "news": self.news.to_dict(),
+            "thieves": asdict(self.thieves),
         }
         (folder / FILE_NAME).write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -286,6 +291,7 @@ class DiscountModel:
             support_half_width=data["support_half_width"],
             training=Training(**training),
             news=UsualNews.from_dict(data["news"]),
+            thieves=Thieves(**data["thieves"]),
         )
 
 
@@ -301,7 +307,14 @@ def _loyalty(columns: Columns, rate: np.ndarray, rails: GuardRails, policy: Pric
 def _risk_fen(economics: Economics, honest: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """The loss by fraud (n,) that a bought card carries on average."""
     bought = np.maximum((1.0 - economics.fraud_share) * honest, 1e-9)
-    return np.minimum(economics.fraud_share / bought, 1.0) * economics.fraud_loss_fen(rate)
+    taken = economics.taken_by_fraud(rate, honest)
+    return np.minimum(taken / bought, 1.0) * economics.fraud_loss_fen(rate)
+
+
+def _accepted(economics: Economics, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
+    """P(accept) (n,), fraudsters included."""
+    taken = economics.taken_by_fraud(rate, honest)
+    return np.minimum((1.0 - economics.fraud_share) * honest + taken, 1.0)
 
 
 def _expected(
@@ -328,7 +341,7 @@ def _offers(
 ) -> Offers:
     """Put the parts of the answer together, amounts in whole fen."""
     known = placed.known
-    economics, curve, resale = known.economics, known.curve, known.resale
+    economics, resale = known.economics, known.resale
     face, rate = economics.face_value_fen, round_rate(rate)
     honest, (profit, best_profit, free_profit) = _expected(known, rate, centre, uncapped)
     no_offer = (best_profit <= 0) | ~rails.reachable
@@ -344,7 +357,7 @@ def _offers(
         table_source=placed.table_source,
         offer_density=density,
         offer_centre=offer_centre,
-        acceptance_probability=curve.floor + (1.0 - curve.floor) * honest,
+        acceptance_probability=_accepted(economics, rate, honest),
         resale_mean=resale.mean,
         resale_p05=resale.p05,
         resale_p10=resale.p10,

@@ -2,17 +2,23 @@
 
 Honest and fraudulent sellers are competing outcomes of an offer:
 
-``V(r) = (1 - f) H(r) (face (m - r - c r - l) - h) - f (face (r (1 + c) loss + l) + h)``
+``V(r) = (1 - f) H(r) M(r) - f ((1 - s) + s H(r) / A) L(r)``
+``M(r) = face (m - r - c r - l) - h``, ``L(r) = face (r (1 + c) loss + l) + h``
 
-H: an honest seller accepts r. f: the offer is taken by a fraudster, who takes almost any rate, so f does not fall
-with r and a lower offer means a larger share of fraud among acceptances. m: resale less a reserve, c: capital,
-l: logistics, h: fixed costs. f is the average of the kind of card: the person decides how to pay, not how much.
+H: an honest seller accepts r. f: a fraudster takes the offers that are usual for such cards. Of these fraudsters 1 - s
+take any rate, so that a lower offer means a larger share of fraud among acceptances; s take rates as honest sellers do,
+of whom A take the usual offer. m: resale less a reserve, c: capital, l: logistics, h: fixed costs. f is the average of
+the kind of card: the person decides how to pay, not how much.
 
-Which rate is best depends on f of the card type, a constant; whether the best one is worth offering, on f of this
-card. Then the best rate rises with m and with what sellers expect: V has increasing differences in (r, m), and in
-(r, location of H) wherever H + k is log-concave, k = f loss / (1 - f). That holds from a least share of honest
-sellers on (:func:`models.discount.link.least_share`) while k stays under MOST_FLOOR, so the search keeps to both
-bounds (monotone comparative statics: Topkis 1978). Rates are compared on one absolute lattice, so no grid of its
+With ``q = s f / ((1 - f) A)`` and ``k = (1 - s) f loss / ((1 - f) (1 + q loss))`` all of it, but for a
+constant and the factor 1 - f, is ``(H + k) (M - q L)``: a share q of fraud among the bought is a smaller margin, and k
+as if a few honest sellers took any rate.
+
+Which rate is best depends on f of the card type at that hour, and on no other fact of the card; whether the best one is
+worth offering, on f of this card. Then the best rate rises with m and with what sellers expect: (H + k) (M - q L) has
+increasing differences in (r, m), and in (r, location of H) wherever H + k is log-concave. That holds from a least share
+of honest sellers on (:func:`models.discount.link.least_share`) while k stays under MOST_FLOOR, so the search keeps to
+both bounds (monotone comparative statics: Topkis 1978). Rates are compared on one absolute lattice, so no grid of its
 own moves a card's best rate.
 """
 
@@ -40,8 +46,8 @@ class Economics:
     """What a trade of n cards earns. face_value_fen (n,) int64; rates and shares are of face value (n,).
 
     value: expected resale rate less the reserve. resale_mean: without the reserve. fraud_share: f of each card,
-    fraud_of_type: f of its type. fixed_fen: handling and complaints (n,) or one number. fraud_loss: share of the
-    payout that a fraud costs.
+    fraud_of_type: f of its type at that hour. taken_usually: A. like_honest: s. fixed_fen: handling and complaints (n,)
+    or one number. fraud_loss: share of the payout that a fraud costs.
     """
 
     face_value_fen: np.ndarray
@@ -51,8 +57,10 @@ class Economics:
     capital_share: np.ndarray
     fraud_share: np.ndarray
     fraud_of_type: np.ndarray
+    taken_usually: np.ndarray
     fixed_fen: np.ndarray
     fraud_loss: float
+    like_honest: float
 
     def honest_profit_fen(self, rate: np.ndarray, *, reserve: bool = False) -> np.ndarray:
         """Profit of an honest trade bought at ``rate``: (n,) or (n, g); with the reserve taken off or not."""
@@ -67,20 +75,38 @@ class Economics:
         face, logistics, capital, fixed = (along(part, rate) for part in parts)
         return face * (rate * (1.0 + capital) * self.fraud_loss + logistics) + fixed
 
-    def honest_part_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
-        """What decides the rate: ``(H + k) (margin)`` with k of the card type, see the module."""
-        return (honest + along(self._floor, rate)) * self.honest_profit_fen(rate, reserve=True)
+    def taken_by_fraud(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
+        """Probability that a fraudster takes ``rate``, which honest sellers take with probability ``honest``: (n,) or
+        (n, g)."""
+        fraud, usual = along(self.fraud_share, rate), along(self.taken_usually, rate)
+        return np.minimum(fraud * (1.0 + self.like_honest * (honest / usual - 1.0)), 1.0)
+
+    def deciding_part_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
+        """What decides the rate: ``(H + k) (M - q L)`` with f of the card type, see the module."""
+        margin = self.honest_profit_fen(rate, reserve=True)
+        if self.like_honest > 0.0:
+            margin = margin - along(self._bought_share, rate) * self.fraud_loss_fen(rate)
+        return (honest + along(self._floor, rate)) * margin
+
+    @cached_property
+    def _bought_share(self) -> np.ndarray:
+        """q (n,)."""
+        return self.like_honest * self._odds / self.taken_usually
 
     @cached_property
     def _floor(self) -> np.ndarray:
         """k (n,)."""
-        fraud = self.fraud_of_type
-        return np.minimum(self.fraud_loss * fraud / np.maximum(1.0 - fraud, 1e-9), MOST_FLOOR)
+        slope = 1.0 + self._bought_share * self.fraud_loss
+        return np.minimum((1.0 - self.like_honest) * self.fraud_loss * self._odds / slope, MOST_FLOOR)
+
+    @cached_property
+    def _odds(self) -> np.ndarray:
+        return self.fraud_of_type / np.maximum(1.0 - self.fraud_of_type, 1e-9)
 
     def expected_profit_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
         """V at ``rate`` where honest sellers accept with probability ``honest``: (n,) or (n, g)."""
-        fraud = along(self.fraud_share, rate)
-        return (1.0 - fraud) * honest * self.honest_profit_fen(rate) - fraud * self.fraud_loss_fen(rate)
+        gain = (1.0 - along(self.fraud_share, rate)) * honest * self.honest_profit_fen(rate)
+        return gain - self.taken_by_fraud(rate, honest) * self.fraud_loss_fen(rate)
 
     def rows(self, rows: slice | np.ndarray) -> Economics:
         return self._changed(lambda values: values[rows])
@@ -118,7 +144,7 @@ def _best_of(economics: Economics, curve: AcceptanceCurve, low: np.ndarray, high
     for step in STEPS:
         places = _places(from_place, to_place, step)
         rates = places / RATE_SCALE
-        values = economics.honest_part_fen(rates, curve.honest(rates))
+        values = economics.deciding_part_fen(rates, curve.honest(rates))
         best = places[rows, values.argmax(axis=1)]
         from_place, to_place = np.maximum(best - step, least), np.minimum(best + step, most)
     return best / RATE_SCALE

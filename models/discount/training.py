@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from models.discount.acceptance import AcceptanceModel, place_encoding, place_matrix
 from models.discount.acceptance_fit import fit_acceptance
 from models.discount.boosters import BoosterSettings
-from models.discount.context import CardContext, card_context
 from models.discount.exploration import Curvatures, measure_curvatures
 from models.discount.fraud_share import FraudShare, fit_fraud_share
 from models.discount.guard_rails import price_band
 from models.discount.labelled_offers import told
+from models.discount.log import Log
 from models.discount.model import DiscountModel
 from models.discount.news import UsualNews, usual_news
 from models.discount.offer_movement import NOTHING, OfferMovement, offer_movement
@@ -25,9 +23,11 @@ from models.discount.pooled import PooledLogit
 from models.discount.rate_table import RateTable, fit_rate_table
 from models.discount.resale import ResaleModel, fit_resale
 from models.discount.sale_time import SaleTime, fit_sale_time
+from models.discount.thieves import Thieves, fit_thieves
 from models.discount.training_facts import Training
 from models.matrix import Columns
 from models.policy import Costs, PricePolicy
+from models.trees import predict
 
 ACCEPTANCE_PRIOR = "acceptance_prior"
 RATE_TABLE_UNLOGGED = "rate_table_unlogged"
@@ -37,6 +37,7 @@ NEARLY_ALL_SOLD = 0.99
 CALENDAR = "time_days_"
 TWO_SEASONS_MS = 540 * DAY_MS
 CURVATURE_ROWS = 20_000
+THIEVES_ROWS = 100_000
 
 
 class DiscountFitError(ValueError):
@@ -97,7 +98,7 @@ def fit_discount(
     in a few batches; None: what is unknown while they pause is not learned.
     Raises TooFewResales. Parts the log cannot carry are named in ``model.training.fallbacks``.
     """
-    log = _Log(
+    log = Log(
         columns=columns,
         submitted_at=submitted_at,
         offered_rate=offered_rate,
@@ -121,6 +122,7 @@ def fit_discount(
         log.rows(spread(decided, settings.most_rows)), chosen, resale, fraud_share, settings
     )
     table = _fit_table(log)
+    thieves = _fit_thieves(log.rows(decided), resale, acceptance, fraud_share, movement)
     model = DiscountModel(
         resale=resale,
         acceptance=acceptance,
@@ -138,6 +140,7 @@ def fit_discount(
             fallbacks=_fallbacks(acceptance, table, fraud_share),
         ),
         news=_usual_news(log, chosen),
+        thieves=thieves,
     )
     return replace(model, curvatures=_measure_curvatures(model, log))
 
@@ -148,7 +151,7 @@ def _check_resales(found: int, settings: DiscountFitSettings) -> None:
 
 
 def _facts(
-    log: _Log,
+    log: Log,
     names: tuple[str, ...],
     *,
     resold: int,
@@ -190,67 +193,6 @@ def _fallbacks(acceptance: AcceptanceModel, table: RateTable, fraud_share: Fraud
     return tuple(name for name, applies in fallbacks if applies)
 
 
-@dataclass(frozen=True)
-class _Log:
-    """The training rows."""
-
-    columns: Columns
-    submitted_at: np.ndarray
-    offered_rate: np.ndarray
-    offer_density: np.ndarray
-    accepted: np.ndarray
-    resale_rate: np.ndarray
-    resold_at: np.ndarray
-    fraud: np.ndarray
-    fraud_known_at: np.ndarray
-    paused: Columns
-
-    def __len__(self) -> int:
-        return len(self.submitted_at)
-
-    def rows(self, chosen: np.ndarray | slice) -> _Log:
-        return self._each(lambda values: values[chosen])
-
-    def with_pauses(self) -> _Log:
-        """Every row twice: as it was, and as it would have been had outcomes come in a few batches."""
-        twice = self._each(lambda values: np.repeat(values, 2))
-        columns = dict(twice.columns)
-        for name, values in self.paused.items():
-            columns[name] = np.stack([self.columns[name], values], axis=1).ravel()
-        return replace(twice, columns=columns)
-
-    def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> _Log:
-        """The same change of every array."""
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed: dict[str, Any] = {
-            name: {key: change(column) for key, column in part.items()}
-            if isinstance(part, Mapping)
-            else change(part)
-            for name, part in parts.items()
-        }
-        return _Log(**changed)
-
-    def in_order(self) -> _Log:
-        """The same in time order."""
-        if (np.diff(self.submitted_at) >= 0).all():
-            return self
-        return self.rows(np.argsort(self.submitted_at, kind="stable"))
-
-    @property
-    def resold(self) -> np.ndarray:
-        """Places of the rows with a resale."""
-        return np.flatnonzero(np.isfinite(self.resale_rate))
-
-    @property
-    def decided(self) -> np.ndarray:
-        """Places of the rows whose offer was taken or declined."""
-        return np.flatnonzero(np.isfinite(self.offered_rate) & np.isfinite(self.accepted))
-
-    @cached_property
-    def context(self) -> CardContext:
-        return card_context(self.columns, len(self))
-
-
 def _or_unknown(values: np.ndarray | None, rows: int) -> np.ndarray:
     return np.full(rows, np.nan) if values is None else np.asarray(values, dtype=np.float64)
 
@@ -259,7 +201,7 @@ def _or_end(moments: np.ndarray | None, submitted_at: np.ndarray) -> np.ndarray:
     return np.full(len(submitted_at), submitted_at.max(initial=0)) if moments is None else moments
 
 
-def _repeated(names: tuple[str, ...], log: _Log) -> tuple[str, ...]:
+def _repeated(names: tuple[str, ...], log: Log) -> tuple[str, ...]:
     """The names without the calendar where the log does not hold its seasons twice: until then a distance to a
     festival is only another name of the date, from which trees learn what last month was like."""
     if log.submitted_at[-1] - log.submitted_at[0] >= TWO_SEASONS_MS:
@@ -267,7 +209,7 @@ def _repeated(names: tuple[str, ...], log: _Log) -> tuple[str, ...]:
     return tuple(name for name in names if not name.startswith(CALENDAR))
 
 
-def _fit_resale(log: _Log, names: tuple[str, ...], settings: DiscountFitSettings) -> ResaleModel:
+def _fit_resale(log: Log, names: tuple[str, ...], settings: DiscountFitSettings) -> ResaleModel:
     return fit_resale(
         columns=log.columns,
         names=names,
@@ -280,34 +222,39 @@ def _fit_resale(log: _Log, names: tuple[str, ...], settings: DiscountFitSettings
     )
 
 
-def _usual_news(log: _Log, names: tuple[str, ...]) -> UsualNews:
+def _usual_news(log: Log, names: tuple[str, ...]) -> UsualNews:
     """Of the newer half: at the beginning of a log nothing is known yet."""
     newer = log.rows(slice(len(log) // 2, None))
     return usual_news(newer.columns, names, len(newer))
 
 
-def _fit_fraud_share(log: _Log, decided: np.ndarray, settings: DiscountFitSettings) -> FraudShare:
+def _fit_fraud_share(log: Log, decided: np.ndarray, settings: DiscountFitSettings) -> FraudShare:
     """The fraud share per kind of card; its type's smoothed rate where labels are too few or one-sided."""
     default = _usual_kind_rate(log)
-    submitted_at, accepted, fraud, known_at = (
-        values[decided] for values in (log.submitted_at, log.accepted, log.fraud, log.fraud_known_at)
-    )
-    tells = told(submitted_at=submitted_at, accepted=accepted, fraud=fraud, known_at=known_at)
+    offers = log.rows(decided)
+    tells = _told(offers)
     some = tells > 0
-    taken = ((accepted == 1) & (fraud == 1))[some]
+    taken = ((offers.accepted == 1) & (offers.fraud == 1))[some]
     if not settings.min_frauds <= taken.sum() < len(taken) / 2:
         return FraudShare(default=default)
     return fit_fraud_share(
         context=log.context.rows(decided[some]),
         taken_by_fraud=taken.astype(np.float64),
         told=tells[some],
-        submitted_at=submitted_at[some],
+        submitted_at=offers.submitted_at[some],
         default=default,
     )
 
 
+def _told(log: Log) -> np.ndarray:
+    """How much each decided offer (n,) tells of fraud."""
+    return told(
+        submitted_at=log.submitted_at, accepted=log.accepted, fraud=log.fraud, known_at=log.fraud_known_at
+    )
+
+
 def _fit_acceptance(
-    log: _Log,
+    log: Log,
     names: tuple[str, ...],
     resale: ResaleModel,
     fraud_share: FraudShare,
@@ -343,7 +290,45 @@ def _fit_acceptance(
     return model, movement
 
 
-def _fit_sale_time(log: _Log, resold: np.ndarray) -> SaleTime:
+def _fit_thieves(
+    log: Log,
+    resale: ResaleModel,
+    acceptance: AcceptanceModel,
+    fraud_share: FraudShare,
+    movement: OfferMovement,
+) -> Thieves:
+    """How fraudsters react to the rate, from all bought and known cards and some of the declined offers."""
+    if not len(log):
+        return Thieves()
+    tells = (log.accepted == 1) & (_told(log) > 0) & np.isfinite(log.fraud)
+    known = (
+        np.flatnonzero(tells & (log.fraud == 1)),
+        spread(np.flatnonzero(~(tells & (log.fraud == 1))), THIEVES_ROWS),
+    )
+    log, tells = log.rows(rows := np.sort(np.concatenate(known))), tells[rows]
+    context = log.context
+    estimate = resale.estimate(columns=log.columns, context=context)
+    share = fraud_share.share(context)
+    curve = acceptance.curve(columns=log.columns, context=context, resale=estimate, floor=share)
+    usual = None
+    if (
+        movement.slope_error < NOTHING
+        and acceptance.usual is not None
+        and acceptance.place_inputs is not None
+    ):
+        distance = predict(acceptance.usual, place_matrix(log.columns, acceptance.place_inputs, estimate))
+        usual = curve.honest(estimate.anchor_rate + distance)
+    return fit_thieves(
+        context=context,
+        offered=curve.honest(log.offered_rate),
+        usual=usual,
+        fraud=log.fraud,
+        share=share,
+        tells=tells,
+    )
+
+
+def _fit_sale_time(log: Log, resold: np.ndarray) -> SaleTime:
     """From cards bought so long ago that nearly all of their like are sold: the newest sales are the quick ones."""
     resold_at = log.resold_at[resold]
     waited = resold_at - log.submitted_at[resold]
@@ -351,13 +336,13 @@ def _fit_sale_time(log: _Log, resold: np.ndarray) -> SaleTime:
     return fit_sale_time(context=log.context.rows(resold[old]), days=waited[old] / DAY_MS)
 
 
-def _usual_kind_rate(log: _Log) -> float:
+def _usual_kind_rate(log: Log) -> float:
     """Mean known fraud rate of the card types in the log; 0 where none is known."""
     rate = log.context.kind_fraud_rate
     return float(np.nanmean(rate)) if np.isfinite(rate).any() else 0.0
 
 
-def _fit_table(log: _Log) -> RateTable:
+def _fit_table(log: Log) -> RateTable:
     offered = np.flatnonzero(np.isfinite(log.offered_rate))
     if len(offered) == 0:
         return RateTable()
@@ -368,7 +353,7 @@ def _fit_table(log: _Log) -> RateTable:
     )
 
 
-def _measure_curvatures(model: DiscountModel, log: _Log) -> Curvatures:
+def _measure_curvatures(model: DiscountModel, log: Log) -> Curvatures:
     """On the newest cards, at default costs: how much a move costs hardly depends on them."""
     log = log.rows(slice(-CURVATURE_ROWS, None))
     costs, policy = Costs(), PricePolicy()

@@ -101,8 +101,10 @@ def profit_metrics(*, economics: Economics, curve: AcceptanceCurve, outcomes: Ou
     rate = outcomes.offered_rate
     realised = realised_profit_fen(economics=economics, outcomes=outcomes)
     honest = economics.honest_profit_fen(rate)
-    # Fraudsters take any rate, so their share is larger among those who accept.
-    fraud = np.minimum(economics.fraud_share / np.maximum(curve.rows(bought).probability(rate), 1e-9), 1.0)
+    # Fraudsters may look less at the rate, so their share is larger among those who accept.
+    accepting = curve.rows(bought).honest(rate)
+    taken = economics.taken_by_fraud(rate, accepting)
+    fraud = taken / np.maximum(taken + (1.0 - economics.fraud_share) * accepting, 1e-9)
     loss = fraud * economics.fraud_loss_fen(rate)
     predicted = (1.0 - fraud) * honest - loss
     return ProfitMetrics(

@@ -133,8 +133,10 @@ def _economics(examples: Examples, days: np.ndarray, settings: Settings) -> Econ
         capital_share=costs.capital_rate_daily * days,
         fraud_share=nothing,
         fraud_of_type=nothing,
+        taken_usually=nothing + 1.0,
         fixed_fen=fixed_fen(context=context, costs=costs, policy=policy),
         fraud_loss=costs.loss_given_fraud,
+        like_honest=0.0,
     )
 
 

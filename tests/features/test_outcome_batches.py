@@ -53,7 +53,9 @@ def test_between_two_batches_only_what_was_known_before_counts(world):
     outcomes go into them differ from the usual ones."""
     trades, market = world
     time = microseconds(trades["submitted_at"])
-    batches = time[[0, 130, 270]] - 1  # so that no outcome is known, nor a trade submitted, at the very moment
+    batches = (
+        time[[0, 130, 270]] - 1
+    )  # so that no outcome is known, nor a trade submitted, at the very moment
     paused, usual = columns(trades, market, batches), columns(trades, market, None)
     edges = np.append(batches, np.iinfo(np.int64).max)
     for start, end in pairwise(edges):
@@ -64,7 +66,9 @@ def test_between_two_batches_only_what_was_known_before_counts(world):
     assert {"seller_frauds_all", "seller_fraud_rate_30d", "kind_mature_fraud_rate", "link_frauds"} <= changed
     assert {"resale_mean_7d", "resale_matured_mean", "stock_cards", "stock_sold_share"} <= changed
     assert {FEATURES[name].as_of for name in changed} <= OUTCOMES
-    assert {*PAUSED["fraud"], *PAUSED["discount"]} <= {item.name for item in FEATURES if item.as_of in OUTCOMES}
+    assert {*PAUSED["fraud"], *PAUSED["discount"]} <= {
+        item.name for item in FEATURES if item.as_of in OUTCOMES
+    }
 
 
 def rows(columns: dict[str, np.ndarray], part: np.ndarray) -> dict[str, np.ndarray]:

@@ -75,7 +75,7 @@ def test_best_rate_is_the_best_of_all_shown_rates(seed: int, link: int) -> None:
         rates = np.arange(tenth[row], np.rint(high[row] * RATE_SCALE) + 1) / RATE_SCALE
         one = slice(row, row + 1)
         grid = rates[None, :]
-        values = economics.rows(one).honest_part_fen(grid, curve.rows(one).honest(grid))[0]
+        values = economics.rows(one).deciding_part_fen(grid, curve.rows(one).honest(grid))[0]
         assert found[row] == rates[np.argmax(values)]
 
 
