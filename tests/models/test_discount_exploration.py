@@ -184,8 +184,10 @@ def trades(*, steepness: float, rows: int = 200) -> dict[str, object]:
         capital_share=np.full(rows, 0.0009),
         fraud_share=np.zeros(rows),
         fraud_of_type=np.zeros(rows),
+        taken_usually=np.full(rows, 0.5),
         fixed_fen=np.full(rows, 200),
         fraud_loss=1.0,
+        like_honest=0.0,
     )
     curve = AcceptanceCurve(np.linspace(0.80, 0.84, rows), np.full(rows, steepness), np.zeros(rows))
     best = best_rates(economics=economics, curve=curve, low=np.full(rows, 0.5), high=np.full(rows, 0.9))

@@ -48,8 +48,10 @@ def random_trades(
         capital_share=rng.uniform(0.0, 0.02, rows),
         fraud_share=fraud * rng.uniform(0.2, 3.0, rows),
         fraud_of_type=fraud,
+        taken_usually=rng.uniform(0.05, 0.95, rows),
         fixed_fen=rng.choice([0, 200, 2_000], rows),
         fraud_loss=float(rng.choice([0.5, 1.0, 1.5])),
+        like_honest=float(rng.choice([0.0, 0.4, 1.0])),
     )
     curve = AcceptanceCurve(
         location=value - rng.uniform(-0.1, 0.2, rows),
@@ -131,8 +133,10 @@ def trade(*, rows: int = 1, face: int = 50_000, resale: float = 0.9, fraud: floa
         capital_share=np.full(rows, 0.0009),
         fraud_share=np.full(rows, fraud),
         fraud_of_type=np.full(rows, fraud),
+        taken_usually=np.full(rows, 0.5),
         fixed_fen=np.full(rows, 200),
         fraud_loss=1.0,
+        like_honest=0.0,
     )
 
 
