@@ -13,6 +13,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from pipelines.recycling.callback_tables import addresses, outbox
+from pipelines.recycling.dispute_tables import awarded_fen
 
 RETRY_SECONDS = (5, 30, 120, 600, 3_600, 21_600, 86_400)
 """How long a callback rests after its first, second, … attempt that was not heard; then it is dead."""
@@ -46,6 +47,7 @@ def note_move(connection: sa.Connection, trade: Row, *, now: datetime) -> None:
         "state": trade["state"],
         "quote_id": trade["quote_id"],
         "payout_fen": trade["payout_fen"],
+        "awarded_fen": awarded_fen(connection, trade),
         "at": now.isoformat(),
     }
     connection.execute(

@@ -24,6 +24,8 @@ Staker = Literal["seller", "buyer"]
 
 STAKE = "stake_deposit"
 COMPENSATE = bookings.COMPENSATE
+NOT_RECEIVED = "not_received"
+"""A complaint that what was paid did not come."""
 
 
 def stake_id(dispute: Row, party: Staker) -> str:
@@ -86,6 +88,18 @@ def cost_of_card(connection: sa.Connection, trade_id: str) -> int:
     rows = [row for row in transfers_of(connection, trade_id=trade_id) if row["kind"] == "posted"]
     bought = sum(row["amount_fen"] for row in rows if row["debit"] == STOCK.name)
     return bought - sum(row["amount_fen"] for row in rows if row["credit"] == STOCK.name)
+
+
+def most_claimed(row: Row, kind: str, awards: Mapping[str, int]) -> int:
+    """What a seller may still claim, in fen; zero or less: nothing. awards: given so far, by kind of complaint.
+
+    What did not come is paid once more: awards for ``not_received`` add up to the payout at most. With those aside,
+    payout and awards add up to the card's face value at most."""
+    repeated = awards.get(NOT_RECEIVED, 0)
+    if kind == NOT_RECEIVED:
+        return row["payout_fen"] - repeated
+    face = row["asked"]["card"]["face_value"]["amount_fen"]
+    return face - row["payout_fen"] - (sum(awards.values()) - repeated)
 
 
 def award(row: Row, dispute: Row, *, amount_fen: int) -> list[Transfer]:

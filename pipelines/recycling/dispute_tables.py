@@ -51,6 +51,21 @@ def newest(connection: sa.Connection, submission_id: str) -> Mapping[str, Any] |
     return None if row is None else dict(row)
 
 
+def awards_of(connection: sa.Connection, submission_id: str) -> dict[str, int]:
+    """What a trade's disputes gave its seller so far, in fen, by what was complained about."""
+    chosen = sa.select(disputes.c.kind, sa.func.sum(disputes.c.award_fen)).group_by(disputes.c.kind)
+    found = connection.execute(
+        chosen.where(disputes.c.submission_id == submission_id, disputes.c.award_fen > 0)
+    )
+    return {kind: int(fen) for kind, fen in found}
+
+
+def awarded_fen(connection: sa.Connection, trade: Mapping[str, Any]) -> int:
+    """What a trade's disputes gave its seller beside the payout, in fen. Most trades have no award and are not asked
+    about."""
+    return sum(awards_of(connection, trade["submission_id"]).values()) if "award_fen" in trade["facts"] else 0
+
+
 def open_disputes(connection: sa.Connection, *, limit: int = 200) -> list[Mapping[str, Any]]:
     """Disputes that are not decided, the most pressing first."""
     chosen = sa.select(disputes).where(disputes.c.decided_at.is_(None))

@@ -15,8 +15,15 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from pipelines.recycling import bookings, ledger
-from pipelines.recycling.dispute_money import award, cost_of_card, ended_stakes, stakes
-from pipelines.recycling.dispute_tables import change, disputes, newest
+from pipelines.recycling.dispute_money import (
+    NOT_RECEIVED,
+    award,
+    cost_of_card,
+    ended_stakes,
+    most_claimed,
+    stakes,
+)
+from pipelines.recycling.dispute_tables import awarded_fen, awards_of, change, disputes, newest
 from pipelines.recycling.flow import Facts, Flow, Runner
 from pipelines.recycling.flow_pay import order_payout, payout_id_of
 from pipelines.recycling.ledger_model import Overdraft
@@ -38,13 +45,13 @@ OVERDUE = "dispute_overdue"
 @dataclass(frozen=True)
 class Complained:
     """What somebody complains about. buyer_ref: whose deposit stands behind a buyer's complaint. claim_fen: what a
-    seller says is still owed; 0: the whole payout."""
+    seller says is still owed; None: of a payout that did not come, all of it; of others: nothing is claimed."""
 
     kind: Complaint
     reason: str
     complainant: Complainant = "buyer"
     buyer_ref: str = ""
-    claim_fen: int = 0
+    claim_fen: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ class Disputes:
         def work(connection: sa.Connection) -> Row:
             row = self._read(connection, submission_id, "paid")
             policy, before = flow.policy(row), newest(connection, submission_id)
-            dispute = _opened(row, said, by=by, now=now) | {
+            claim = _claim(row, said, awards_of(connection, submission_id))
+            dispute = _opened(row, said, claim_fen=claim, by=by, now=now) | {
                 "number": 1 if before is None else before["number"] + 1,
                 "answer_by": now + timedelta(days=policy.answer_days),
                 "decide_by": now + timedelta(days=policy.decide_days),
@@ -136,7 +144,7 @@ class Disputes:
             row = self._read(connection, submission_id, "disputed")
             dispute = _newest(connection, submission_id)
             judged = Judged(verdict, _award(dispute, verdict, award_fen), by, reason)
-            if _needs_two(self.flow, row, dispute):
+            if _needs_two(self.flow, connection, row, dispute):
                 same = (verdict, judged.award_fen) == (dispute["proposed"], dispute["proposed_fen"])
                 if not same:
                     return self._propose(connection, row, dispute, judged)
@@ -189,7 +197,7 @@ def _ruled(flow: Flow, connection: sa.Connection, submission_id: str) -> Facts:
     if row["state"] != "disputed" or row["due_at"] is None or row["due_at"] > now:
         return {"state": row["state"]}
     dispute = _newest(connection, submission_id)
-    if _needs_two(flow, row, dispute):
+    if _needs_two(flow, connection, row, dispute):
         flow.book.change(connection, row, {"due_at": None, "trouble": OVERDUE})
         return {"state": row["state"], "trouble": OVERDUE}
     by_seller = dispute["complainant"] == "seller"
@@ -247,14 +255,24 @@ def _keep(connection: sa.Connection, dispute: Row, judged: Judged, *, cost_fen: 
     )
 
 
-def _opened(row: Row, said: Complained, *, by: str, now: datetime) -> Facts:
-    """The row of a new dispute without its deadlines. Raises DecisionRefused ``bad_claim``."""
-    claim = 0
-    if said.complainant == "seller":
-        claim = said.claim_fen or row["payout_fen"]
-    most = row["asked"]["card"]["face_value"]["amount_fen"]
-    if (said.claim_fen and not claim) or claim > most:
-        raise DecisionRefused("bad_claim", "a seller claims at most the card's face value; others nothing")
+def _claim(row: Row, said: Complained, awards: Mapping[str, int]) -> int:
+    """What a complaint claims, in fen; nothing where it is not a seller's. awards: of the trade so far, by kind. Raises
+    DecisionRefused ``bad_claim``."""
+    if said.complainant != "seller":
+        if said.claim_fen is not None:
+            raise DecisionRefused("bad_claim", "only a seller claims money")
+        return 0
+    most = most_claimed(row, said.kind, awards)
+    claim = most if said.claim_fen is None and said.kind == NOT_RECEIVED else said.claim_fen
+    if claim is None or not 0 < claim <= most:
+        raise DecisionRefused(
+            "bad_claim", f"a seller claims 1 fen at least, and here {max(most, 0)} fen at most"
+        )
+    return claim
+
+
+def _opened(row: Row, said: Complained, *, claim_fen: int, by: str, now: datetime) -> Facts:
+    """The row of a new dispute without its deadlines."""
     empty = {"answered_at": None, "decided_at": None, "award_fen": 0, "cost_fen": 0, "proposed_fen": 0}
     empty |= dict.fromkeys(("answered_by", "proposed", "proposed_by", "verdict", "decided_by", "rule"), "")
     return empty | {
@@ -263,14 +281,16 @@ def _opened(row: Row, said: Complained, *, by: str, now: datetime) -> Facts:
         "kind": said.kind,
         "complainant": said.complainant,
         "buyer_ref": said.buyer_ref,
-        "claim_fen": claim,
+        "claim_fen": claim_fen,
         "opened_by": by,
         "opened_at": now,
     }
 
 
-def _needs_two(flow: Flow, row: Row, dispute: Row) -> bool:
-    return max(row["payout_fen"], dispute["claim_fen"]) >= flow.policy(row).second_person_fen
+def _needs_two(flow: Flow, connection: sa.Connection, row: Row, dispute: Row) -> bool:
+    """Whether all that the trade has paid, and what is claimed, is too much for one person: slices add up."""
+    so_far = row["payout_fen"] + awarded_fen(connection, row)
+    return so_far + dispute["claim_fen"] >= flow.policy(row).second_person_fen
 
 
 def _award(dispute: Row, verdict: Verdict, award_fen: int | None) -> int:

@@ -177,7 +177,7 @@ def payout_id_of(row: Row, *, number: int | None = None) -> str:
 
 def sent_fen(row: Row) -> int:
     """What the newest payout of a trade sends: its quote's payout, or what a dispute found to be owed."""
-    return row["facts"].get("award_fen") or row["payout_fen"]
+    return row["facts"].get("award_fen", row["payout_fen"])
 
 
 def order_payout(flow: Flow, connection: sa.Connection, row: Row, *, payout_id: str) -> None:

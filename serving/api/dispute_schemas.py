@@ -15,7 +15,8 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 class ComplaintMade(Body):
     """A complaint about a paid trade. ``complainant``: who complains. ``buyer_ref``: the buyer whose deposit stands
-    behind it. ``claim``: of a seller, what is still owed; the whole payout where it is left out."""
+    behind it. ``claim``: of a seller, what is still owed, 1 fen at least; left out with ``not_received``: all of the
+    payout; left out by the others, who claim nothing."""
 
     kind: Literal["already_redeemed", "wrong_value", "not_received", "stolen_card"]
     reason: Reason

@@ -47,7 +47,8 @@ STAFF = frozenset({Role.RISK_ANALYST, Role.OPERATOR, Role.ADMIN})
 )
 def complain(submission_id: str, asked: ComplaintMade, flow: TheFlow, asker: TheAsker) -> Response:
     """A buyer, an issuer, the platform or the seller says that something is wrong. From here on deadlines run, and a
-    share of both parties' deposits is held."""
+    share of both parties' deposits is held. What a trade can pay is bounded: for ``not_received`` the payout once more;
+    for the rest, payout and awards up to the card's face value."""
     check_own(flow, asker, submission_id)
     if asked.buyer_ref and not asker.client.roles & STAFF:
         raise Problem(403, "not_allowed", "whose deposit stands behind a complaint is for analysts to say")
@@ -56,7 +57,7 @@ def complain(submission_id: str, asked: ComplaintMade, flow: TheFlow, asker: The
         reason=asked.reason,
         complainant=asked.complainant,
         buyer_ref=asked.buyer_ref,
-        claim_fen=asked.claim.amount_fen if asked.claim else 0,
+        claim_fen=asked.claim.amount_fen if asked.claim else None,
     )
     return answered(flow, lambda: flow.disputes.complain(submission_id, said, by=asker.client.id))
 

@@ -90,7 +90,7 @@ CODES: dict[str, tuple[int, str]] = {
     "wallet_ref_missing": (422, "a wallet balance, and nothing else, is sold by naming its wallet"),
     "no_wallet": (422, "a wallet balance, and nothing else, is sold by naming its wallet"),
     "secret_in_reason": (422, "the reason holds the number or the secret itself"),
-    "bad_claim": (422, "a seller claims at most the card's face value; others nothing"),
+    "bad_claim": (422, "a seller claims 1 fen at least, and no more than the trade can still pay"),
     "bad_target": (422, "money that is still here is no loss"),
     "bad_award": (422, "an award is for a seller who is right, of at most what was claimed"),
     "balance_above_face_value": (422, "a card cannot hold more than its face value"),

@@ -41,6 +41,7 @@ SUBMISSION: dict[str, Any] = {
     "state_en": "quoted",
     "quote_id": "q-0123456789abcdef0123456789abcdef",
     "payout": {"amount_fen": 45_245, "currency": "CNY"},
+    "awarded": {"amount_fen": 0, "currency": "CNY"},
     "price": {"amount_fen": 45_245, "currency": "CNY"},
     "fee": {"amount_fen": 0, "currency": "CNY"},
     "postage": {"amount_fen": 0, "currency": "CNY"},

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from pipelines.recycling.charges import charges_of_trade
+from pipelines.recycling.dispute_tables import awarded_fen
 from pipelines.recycling.intake import IntakeRefused, Offered
 from pipelines.recycling.lots import LotRefused, read_lot
 from pipelines.recycling.opening import Recycling
@@ -348,6 +349,7 @@ def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
         "state_en": state.en,
         "quote_id": row["quote_id"],
         "payout": money(row["payout_fen"]),
+        "awarded": money(awarded_fen(connection, row)),
         "price": money(charges.price_fen),
         "fee": money(charges.fee_fen),
         "postage": money(charges.postage_fen),

@@ -103,6 +103,7 @@ def test_every_move_is_told_once_and_in_order(world, sender, partner):
         "state",
         "quote_id",
         "payout_fen",
+        "awarded_fen",
         "at",
     }
     assert {body["submission_id"] for body in partner.bodies()} == {one}

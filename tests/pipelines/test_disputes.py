@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.recycling import bookings, ledger
 from pipelines.recycling.accounts import LOSSES, STOCK, Party, cash, deposit, seller
-from pipelines.recycling.dispute_tables import newest
-from pipelines.recycling.disputes import OVERDUE, Complained
+from pipelines.recycling.dispute_tables import awarded_fen, newest
+from pipelines.recycling.disputes import OVERDUE, Complained, Complaint
 from pipelines.recycling.ledger import balance
 from pipelines.recycling.people import DecisionRefused
 from tests.pipelines.recycling_world import FUNDS_FEN, World, open_world
@@ -144,11 +144,17 @@ def test_a_seller_who_is_right_is_paid_what_is_missing(world, silent):
 
 
 def test_what_cannot_be_claimed_or_awarded_is_refused(world):
-    """A claim above face value or of a buyer, and an award above the claim: each by name, and nothing is changed."""
+    """A claim of nothing, of more than the trade can still pay or of a buyer, and an award above the claim: each by
+    name, and nothing is changed."""
     one = paid(world)
     wrong = [
-        Complained("not_received", "all of it", complainant="seller", claim_fen=50_001),
+        Complained("not_received", "all of it", complainant="seller", claim_fen=45_001),
+        Complained("not_received", "nothing of it", complainant="seller", claim_fen=0),
+        Complained("wrong_value", "it held more", complainant="seller", claim_fen=5_001),
+        Complained("wrong_value", "nothing of it", complainant="seller", claim_fen=0),
+        Complained("wrong_value", "who knows", complainant="seller"),
         Complained("not_received", "all of it", complainant="buyer", claim_fen=1),
+        Complained("not_received", "nothing of it", complainant="buyer", claim_fen=0),
     ]
     for said in wrong:
         with pytest.raises(DecisionRefused) as refused:
@@ -160,3 +166,57 @@ def test_what_cannot_be_claimed_or_awarded_is_refused(world):
             world.disputes.judge(one, verdict="against_trade", by="a", reason="r", award_fen=award)
         assert refused.value.code == "bad_award"
     assert world.state(one) == "disputed"
+
+
+def awarded(world: World, one: str, kind: Complaint, claim_fen: int | None) -> str:
+    """What comes of a seller's complaint that the platform finds right; the code where it is refused."""
+    said = Complained(kind, "so it is", complainant="seller", claim_fen=claim_fen)
+    try:
+        world.disputes.complain(one, said, by="seller-app")
+    except DecisionRefused as refusal:
+        return refusal.code
+    for analyst in ("analyst-1", "analyst-2"):
+        if world.state(one) == "disputed":
+            world.disputes.judge(one, verdict="against_trade", by=analyst, reason="so it was")
+    world.work()
+    return world.state(one)
+
+
+def test_a_seller_is_not_paid_without_end(world):
+    """However often a seller complains: what did not come is paid once more, and payout and whatever else is found come
+    to the face value at most. Nothing beyond is taken up, and the books agree with the provider."""
+    one = paid(world)
+    assert awarded(world, one, "not_received", None) == "paid"
+    assert awarded(world, one, "not_received", None) == "bad_claim"
+    assert awarded(world, one, "not_received", 1) == "bad_claim"
+    assert awarded(world, one, "wrong_value", 3_000) == "paid"
+    assert awarded(world, one, "stolen_card", 2_001) == "bad_claim"
+    assert awarded(world, one, "already_redeemed", 2_000) == "paid"
+    assert awarded(world, one, "wrong_value", 1) == "bad_claim"
+    assert world.state(one) == "paid"
+    assert sorted(world.provider.paid.values()) == [2_000, 3_000, 45_000, 45_000]
+    with world.engine.connect() as connection:
+        assert awarded_fen(connection, world.trade(one)) == 50_000
+    assert_books(world)
+
+
+def test_slices_of_a_large_claim_need_two_people(world):
+    """Payout, earlier awards and claim count together: a small claim is decided by no rule and by two people once the
+    trade has paid enough."""
+    one = paid(world, face_fen=60_000)  # pays 54,000
+    assert awarded(world, one, "not_received", 40_000) == "paid"
+    said = Complained("not_received", "the rest", complainant="seller")
+    world.disputes.complain(one, said, by="seller-app")
+    assert dispute_of(world, one)["claim_fen"] == 14_000
+    world.clock.forward(days=30)
+    world.work()
+    assert (world.state(one), world.trade(one)["trouble"]) == ("disputed", OVERDUE)
+    world.disputes.judge(one, verdict="against_trade", by="analyst-1", reason="so it was")
+    assert world.state(one) == "disputed"
+    with pytest.raises(DecisionRefused) as refused:
+        world.disputes.judge(one, verdict="against_trade", by="analyst-1", reason="so it was")
+    assert refused.value.code == "second_person"
+    world.disputes.judge(one, verdict="against_trade", by="analyst-2", reason="so it was")
+    world.work()
+    assert sum(world.provider.paid.values()) == 2 * 54_000
+    assert_books(world)

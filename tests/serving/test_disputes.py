@@ -60,11 +60,14 @@ def test_a_dispute_is_answered_and_decided(seller, paid, clock):
 
 
 def test_a_seller_claims_what_is_missing(seller, paid, clock, provider):
-    """The seller's own complaint is the platform's to answer; found right it is paid, once more and once."""
+    """The seller's own complaint is the platform's to answer; found right it is paid, once more and once, and the trade
+    tells so. A claim of nothing is refused."""
     path = f"/v1/submissions/{paid}"
     claim = examples.COMPLAINTS["by a seller"]
     too_much = claim | {"claim": {"amount_fen": 60_000}}
     assert seller.post(f"{path}/complaints", json=too_much, headers=OWN).json()["code"] == "bad_claim"
+    nothing = claim | {"claim": {"amount_fen": 0}}
+    assert seller.post(f"{path}/complaints", json=nothing, headers=OWN).json()["code"] == "bad_claim"
     pledged = claim | {"buyer_ref": "b-1"}
     assert seller.post(f"{path}/complaints", json=pledged, headers=OWN).status_code == 403
     assert seller.post(f"{path}/complaints", json=claim, headers=OWN).json()["state"] == "disputed"
@@ -75,5 +78,6 @@ def test_a_seller_claims_what_is_missing(seller, paid, clock, provider):
     assert seller.post(f"{path}/judgement", json=above).json()["code"] == "bad_award"
     assert seller.post(f"{path}/judgement", json=verdict).json()["state"] == "paying"
     work(seller, clock)
-    assert seller.get(path).json()["state"] == "paid"
-    assert provider.paid[f"{paid}-payout-2"] == 1_800
+    trade = seller.get(path, headers=OWN).json()
+    assert (trade["state"], trade["awarded"]["amount_fen"]) == ("paid", 1_800)
+    assert sum(provider.paid.values()) == trade["payout"]["amount_fen"] + 1_800
