@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,36 +20,70 @@ from serving.client import HuikaClient, HuikaProblem, HuikaUnreachable
 if TYPE_CHECKING:
     from serving.api.desk import Desk
 
+log = logging.getLogger("huika")
+
+Value = TypeVar("Value")
+SAY_AGAIN_SECONDS = 60.0
+"""Between two lines in the log about a service that cannot be reached."""
 ABOUT_THE_QUESTION = frozenset({400, 404, 409, 422})
 """Statuses that would be the same for whoever asks, and whenever."""
 
 _EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 
 
-class HttpPricing:
-    """:class:`pipelines.recycling.ports.Pricing` over a client of the service."""
+class _Reach:
+    """Says in the log that the service cannot be reached, every ``SAY_AGAIN_SECONDS`` while it lasts, and when it ends.
+    Trades are asked about from many threads."""
 
-    def __init__(self, client: HuikaClient) -> None:
+    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+        self._url, self._clock = url, clock
+        self._lock = threading.Lock()
+        self._said_at = -math.inf
+        self._is_lost = False
+
+    def lost(self) -> None:
+        with self._lock:
+            now = self._clock()
+            if now - self._said_at < SAY_AGAIN_SECONDS:
+                return
+            self._said_at, self._is_lost = now, True
+        log.error("the pricing service cannot be reached at %s: trades wait (--url names another)", self._url)
+
+    def found(self) -> None:
+        with self._lock:
+            was_lost, self._is_lost = self._is_lost, False
+        if was_lost:
+            log.warning("the pricing service answers again at %s", self._url)
+
+
+class HttpPricing:
+    """:class:`pipelines.recycling.ports.Pricing` over a client of the service. clock: seconds, for what is said in the
+    log while the service cannot be reached."""
+
+    def __init__(self, client: HuikaClient, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
+        self._reach = _Reach(client.base_url, clock)
 
     def quote(self, submission: Mapping[str, Any], *, key: str) -> Outcome[Priced]:
         """A quote; the same one for the same key."""
-        try:
-            quote = self._client.quote(Submission.model_validate(submission), idempotency_key=key)
-        except HuikaUnreachable:
-            return Outcome("unreachable", maybe_done=True)
-        except HuikaProblem as problem:
-            return _refused(problem)
-        return Outcome("ok", _priced(quote))
+        asked = Submission.model_validate(submission)
+        return self._asked(lambda: _priced(self._client.quote(asked, idempotency_key=key)))
 
     def tell(self, event: Mapping[str, Any]) -> Outcome[str]:
         """Tell what happened; once for each ``event_id``."""
+        told = _EVENT.validate_python(event)
+        return self._asked(lambda: self._client.tell(told).status)
+
+    def _asked(self, work: Callable[[], Value]) -> Outcome[Value]:
         try:
-            return Outcome("ok", self._client.tell(_EVENT.validate_python(event)).status)
+            answer = Outcome("ok", work())
         except HuikaUnreachable:
+            self._reach.lost()
             return Outcome("unreachable", maybe_done=True)
         except HuikaProblem as problem:
-            return _refused(problem)
+            answer = _refused(problem)
+        self._reach.found()
+        return answer
 
 
 class DeskPricing:

@@ -63,7 +63,9 @@ class Decided(StrEnum):
 
 @recycling.command("run")
 def run(
-    url: Annotated[str, typer.Option(help="The pricing service.")] = "http://127.0.0.1:8700",
+    url: Annotated[
+        str, typer.Option(help="Where `huika serve` listens: it prices.")
+    ] = "http://127.0.0.1:8700",
     once: Annotated[bool, typer.Option("--once", help="Stop when nothing is due.")] = False,
     home: Home = DEFAULT_HOME,
 ) -> None:
@@ -104,7 +106,7 @@ def run(
                 target=_keep_evidence, args=(workspace, opened, worker.stopping), name="evidence"
             ),
         ]
-        print("the worker runs; stop it with Ctrl-C", flush=True)
+        print(f"the worker runs, priced by {url}; stop it with Ctrl-C", flush=True)
         try:
             if once:
                 worker.run(until_idle=True)

@@ -50,3 +50,28 @@ def test_no_answer_may_have_been_one():
     """Without an answer the quote may exist; asking with the same key finds it."""
     found = pricing(httpx.ConnectError("away")).quote(ASKED, key="k")
     assert (found.state, found.maybe_done) == ("unreachable", True)
+
+
+def test_a_service_that_cannot_be_reached_is_named_in_the_log(caplog):
+    """Once at first, again a minute later while it lasts, and when it ends: with the address that was asked, however
+    many trades ask."""
+    now, there = [0.0], [False]
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if not there[0]:
+            raise httpx.ConnectError("away")
+        return httpx.Response(503, json={})
+
+    http = httpx.Client(base_url="http://test:8700", transport=httpx.MockTransport(handle))
+    client = HuikaClient("http://test:8700", http=http, sleep=lambda seconds: None)
+    asked = HttpPricing(client, clock=lambda: now[0])
+    counts = []
+    for moment, is_there in ((0.0, False), (59.0, False), (60.0, False), (61.0, True), (62.0, True)):
+        now[0], there[0] = moment, is_there
+        for number in range(3):
+            asked.quote(ASKED, key=f"k-{moment}-{number}")
+        counts.append(len(caplog.messages))
+    assert counts == [1, 1, 2, 3, 3]
+    assert all("http://test:8700" in message for message in caplog.messages)
+    assert "cannot be reached" in caplog.messages[0]
+    assert "answers again" in caplog.messages[-1]
