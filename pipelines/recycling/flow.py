@@ -128,7 +128,7 @@ def freeze(flow: Flow, run: Runner, submission_id: str) -> Facts:
     row = as_found(flow, run, submission_id, states=("accepted",))
     if row is None:
         return {"state": "moved"}
-    known_as = priced_as(row, value_fen=value_fen(row))
+    known_as = priced_as(row, value_fen=value_fen(row), expires_on=expires_on(row))
     run.step("tell_accepted", lambda: _tell(flow, known_as, kind="accepted"))
     label, logistics = {}, flow.logistics
     if must_be_sent(row) and logistics is not None:
@@ -168,11 +168,21 @@ def value_fen(row: Row) -> int:
     return face if balance is None else min(balance, face)
 
 
-def priced_as(row: Row, *, value_fen: int) -> str:
-    """The trade_id under which the pricing API knows a card that holds this value: one trade there is one card with one
-    value, and a card found to hold another is quoted as another."""
-    face = row["asked"]["card"]["face_value"]["amount_fen"]
-    return row["submission_id"] if value_fen == face else f"{row['submission_id']}-{value_fen}"
+def expires_on(row: Row) -> str | None:
+    """The last valid day that the card is known to have: its issuer's where it told one, else what its seller said."""
+    return row["facts"].get("expires_on", row["asked"]["card"].get("expires_on"))
+
+
+def priced_as(row: Row, *, value_fen: int, expires_on: str | None) -> str:
+    """The trade_id under which the pricing API knows a card that holds this value until this day: one trade there is
+    one card with one value and day, and a card found to have another than at its first quote (``facts["first_day"]``)
+    is quoted as another."""
+    named = [row["submission_id"]]
+    if value_fen != row["asked"]["card"]["face_value"]["amount_fen"]:
+        named.append(str(value_fen))
+    if expires_on != row["facts"].get("first_day", expires_on):
+        named.append(str(expires_on))
+    return "-".join(named)
 
 
 def is_physical(row: Row) -> bool:
@@ -197,7 +207,7 @@ def label(flow: Flow, run: Runner, submission_id: str) -> Facts:
         told = {"told": "ok"}
     else:
         kind = "fraud_confirmed" if found["state"] == "reversed" else "fraud_cleared"
-        known_as = priced_as(found, value_fen=value_fen(found))
+        known_as = priced_as(found, value_fen=value_fen(found), expires_on=expires_on(found))
         told = run.step("tell_label", lambda: _tell(flow, known_as, kind=kind, source="analyst"))
 
     def end(connection: sa.Connection) -> Facts:

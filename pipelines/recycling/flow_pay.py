@@ -9,23 +9,24 @@ from pipelines.recycling.adapters.issuer import NEVER_HEARD, PresentedCard, Rede
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.charges import charges_of_trade, settlement
 from pipelines.recycling.flow import (
-    DEAD,
-    SECRET_GONE,
     Facts,
     Flow,
     Row,
     Runner,
     as_found,
     channel_of,
+    expires_on,
     frozen_id,
     presented,
     unfreeze,
     value_fen,
 )
-from pipelines.recycling.flow_review import NOT_CONNECTED, look, price, quote_columns
+from pipelines.recycling.flow_review import NOT_CONNECTED, found_of, look, price, quote_columns
 from pipelines.recycling.payouts import Errand, NotSent, Payout, Unknown, create_payout
 from pipelines.recycling.trades import Step
 
+ALIVE = ("active", "expired")
+"""How a card may stand that can be bought; an expired one among them can be re-activated."""
 TAKEN_DIFFERS = "taken_differs"
 """Trouble of a card of which another amount was taken than was quoted: a person must decide. Nothing is paid."""
 TAKEN_AFTER_ALL = "taken_after_all"
@@ -37,13 +38,13 @@ BY_HAND = "look_by_hand"
 
 
 def verify(flow: Flow, run: Runner, submission_id: str) -> Facts:
-    """Take the card over if it is what was said; quote it again if it holds another value; send it back if dead."""
+    """Take the card over if it is what was said; quote it again if it is worth another; send it back if dead."""
     row = as_found(flow, run, submission_id, states=("frozen", "received"))
     if row is None:
         return {"state": "moved"}
     looked = run.step("take_over", lambda: _take_over(flow, row))
     requoted: Facts = {}
-    if _holds_other(looked, row):
+    if _is_another(looked, row):
         requoted = run.step("price_again", lambda: price(flow, row, looked))
     done = run.transaction("conclude", lambda c: _verified(flow, c, row, looked, requoted))
     return _sent(flow, run, done)
@@ -53,9 +54,8 @@ def _take_over(flow: Flow, row: Row) -> Facts:
     """Look at the card once more, and take it if it is what was said. A card that is not may be one that we took
     ourselves, before a process died or an answer was lost: the issuer is asked for that redemption."""
     card = presented(flow, row, step="take_over")
-    looked = look(flow, card)
-    is_well = looked["standing"] in ("active", "expired") and looked["balance_fen"] in (None, value_fen(row))
-    if card is not None and is_well:
+    looked = look(flow, row, card)
+    if card is not None and looked["standing"] in ALIVE and _is_as_quoted(looked, row):
         return _take(flow, row, card)
     if looked.get("trouble") or looked["standing"] == NOT_CONNECTED:
         return looked
@@ -78,11 +78,17 @@ def redemption_id_of(submission_id: str) -> str:
     return f"{submission_id}-take"
 
 
-def _holds_other(looked: Facts, row: Row) -> bool:
-    """Whether a living card holds another value than was quoted."""
-    balance = looked.get("balance_fen")
-    alive = looked["standing"] in ("active", "expired") and not looked.get("trouble")
-    return alive and balance not in (None, 0) and balance != value_fen(row) and not looked.get("taken")
+def _is_as_quoted(looked: Facts, row: Row) -> bool:
+    """Whether the issuer says of a living card what it was quoted as: value, last day, and whether that is past."""
+    same_day = looked["expires_on"] == expires_on(row)
+    same_standing = (looked["standing"] == "expired") == (row["facts"].get("card") == "expired")
+    return looked["balance_fen"] in (None, value_fen(row)) and same_day and same_standing
+
+
+def _is_another(looked: Facts, row: Row) -> bool:
+    """Whether a living card is worth another sum than was quoted. What a redemption came to is no look at it."""
+    is_seen = looked["standing"] in ALIVE and "taken" not in looked
+    return is_seen and not _is_as_quoted(looked, row)
 
 
 def _take(flow: Flow, row: Row, card: PresentedCard) -> Facts:
@@ -130,8 +136,8 @@ def _verified(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, r
         return settle(flow, connection, row["submission_id"]) if due <= now else moved
     unfreeze(flow, connection, row)
     if requoted and not requoted["no_offer"] and requoted["payout_fen"] > 0:
-        facts = dict(row["facts"]) | {"balance_fen": looked["balance_fen"], "requoted": True}
-        facts["charges"] = requoted["charges"]
+        facts = dict(row["facts"]) | found_of(row, looked)
+        facts |= {"requoted": True, "charges": requoted["charges"]}
         columns = quote_columns(requoted)
         return flow.moved(
             connection,
@@ -143,8 +149,7 @@ def _verified(flow: Flow, connection: sa.Connection, seen: Row, looked: Facts, r
             due_at=columns["valid_until"],
             **columns,
         )
-    is_dead = looked["standing"] in (*DEAD, SECRET_GONE) or looked.get("refused")
-    why = "no_offer" if requoted else f"card_{looked['standing']}" if is_dead else "card_empty"
+    why = "no_offer" if requoted else f"card_{looked['standing']}"
     return flow.moved(connection, row, "returned", why, told=looked)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines.recycling.adapters.issuer import PresentedCard
+from pipelines.recycling.adapters.issuer import CardCheck, PresentedCard
 from pipelines.recycling.charges import charged, charges_of
 from pipelines.recycling.flow import (
     DEAD,
@@ -17,14 +17,19 @@ from pipelines.recycling.flow import (
     Row,
     Runner,
     as_found,
+    expires_on,
     is_physical,
     presented,
     priced_as,
 )
+from pipelines.recycling.reconciling import CHINA
 
 NOT_CONNECTED = "not_connected"
-STAYS_TRUE = ("here", "shipment", "requoted")
-"""What an earlier round found out about a physical card and a new quote does not change."""
+STAYS_TRUE = ("here", "shipment", "requoted", "first_day")
+"""What an earlier round found out about a card and a new quote does not change."""
+EXPIRED_FOR_GOOD = "expired_for_good"
+EXPIRY_UNCLEAR = "expiry_unclear"
+"""How a card stands that its issuer calls expired while no past day is known: it would be priced as valid."""
 EMPTY = "empty"
 """How a card stands that is valid and holds nothing."""
 
@@ -34,35 +39,45 @@ def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
     row = as_found(flow, run, submission_id, states=("submitted",))
     if row is None:
         return {"state": "moved"}
-    looked = run.step("look", lambda: look(flow, presented(flow, row, step="look")))
+    looked = run.step("look", lambda: look(flow, row, presented(flow, row, step="look")))
     vouched = run.step("vouch", lambda: _vouch(flow, row))
     trouble = looked.get("trouble") or vouched.get("trouble")
-    if trouble or looked["standing"] in (*DEAD, EMPTY, SECRET_GONE, "expired_for_good"):
+    if trouble or looked["standing"] in (*DEAD, EMPTY, SECRET_GONE, EXPIRED_FOR_GOOD, EXPIRY_UNCLEAR):
         return run.transaction("turn_down", lambda c: _without_quote(flow, c, row, looked, vouched))
     priced = run.step("price", lambda: price(flow, row, looked))
     return run.transaction("conclude", lambda c: _conclude(flow, c, row, looked, vouched, priced))
 
 
-def look(flow: Flow, card: PresentedCard | None) -> Facts:
-    """What the issuer says of a card now: ``standing`` and ``balance_fen``, or the trouble of asking."""
+def look(flow: Flow, row: Row, card: PresentedCard | None) -> Facts:
+    """How a trade's card stands now: the issuer's ``standing`` and ``balance_fen`` (None: it does not say), and
+    ``expires_on``, its day or the one known so far; or the trouble of asking."""
+    silent: Facts = {"balance_fen": None, "expires_on": expires_on(row)}
     if card is None:
-        return {"standing": SECRET_GONE, "balance_fen": None}
+        return silent | {"standing": SECRET_GONE}
     outcome = flow.issuer.check(card)
     if outcome.state == NOT_CONNECTED:
-        return {"standing": NOT_CONNECTED, "balance_fen": None}
+        return silent | {"standing": NOT_CONNECTED}
     if outcome.state == "refused" and outcome.code in DEAD:
-        return {"standing": outcome.code, "balance_fen": None}
+        return silent | {"standing": outcome.code}
     if outcome.value is None:
         return {"trouble": f"issuer_{outcome.state}", "wait": outcome.retry_after_seconds, "standing": ""}
     found = outcome.value
-    if found.balance_fen == 0 and found.standing in ("active", "expired"):
-        return {"standing": EMPTY, "balance_fen": 0}
     if found.standing == "in_process":
         return {"trouble": "card_in_process", "wait": None, "standing": ""}
-    standing = (
-        "expired_for_good" if found.standing == "expired" and found.reactivatable is False else found.standing
-    )
-    return {"standing": standing, "balance_fen": found.balance_fen}
+    day = expires_on(row) if found.expires_on is None else found.expires_on.isoformat()
+    standing = _standing(found, day, today=flow.clock().astimezone(CHINA).date())
+    return {"standing": standing, "balance_fen": found.balance_fen, "expires_on": day}
+
+
+def _standing(found: CardCheck, day: str | None, *, today: date) -> str:
+    """How a card with this last valid day stands for whoever would buy it."""
+    if found.balance_fen == 0 and found.standing in ("active", "expired"):
+        return EMPTY
+    if found.standing != "expired":
+        return found.standing
+    if found.reactivatable is False:
+        return EXPIRED_FOR_GOOD
+    return found.standing if day is not None and date.fromisoformat(day) < today else EXPIRY_UNCLEAR
 
 
 def _vouch(flow: Flow, row: Row) -> Facts:
@@ -76,11 +91,13 @@ def _vouch(flow: Flow, row: Row) -> Facts:
 
 
 def price(flow: Flow, row: Row, looked: Facts) -> Facts:
-    """A quote of the pricing API for the card with the balance that was found, as plain values."""
+    """A quote of the pricing API for the card with the balance and the last day that were found, as plain values."""
     asked: dict[str, Any] = dict(row["asked"])
     face = asked["card"]["face_value"]["amount_fen"]
     value = face if looked["balance_fen"] is None else min(looked["balance_fen"], face)
-    asked["trade_id"] = priced_as(row, value_fen=value)
+    asked["trade_id"] = priced_as(row, value_fen=value, expires_on=looked["expires_on"])
+    if looked["expires_on"] is not None:
+        asked["card"] = asked["card"] | {"expires_on": looked["expires_on"]}
     if value < face:
         asked["card"] = asked["card"] | {"balance": {"amount_fen": value}}
     outcome = flow.pricing.quote(asked, key=f"{row['submission_id']}-{row['version']}")
@@ -121,6 +138,13 @@ def _without_quote(flow: Flow, connection: sa.Connection, seen: Row, looked: Fac
     return flow.moved(connection, row, "rejected", f"card_{looked['standing']}", told=facts, facts=facts)
 
 
+def found_of(row: Row, looked: Facts) -> Facts:
+    """What a trade keeps of the look at its card that a quote rests on."""
+    kept = {name: looked[name] for name in ("balance_fen", "expires_on")}
+    first_day = row["facts"].get("first_day", looked["expires_on"])
+    return kept | {"card": looked["standing"], "first_day": first_day}
+
+
 def quote_columns(priced: Facts) -> Facts:
     """The columns of a trade that a quote sets."""
     return {
@@ -145,7 +169,7 @@ def _conclude(
     target, why = _verdict(flow, row, looked, vouched, priced)
     columns = quote_columns(priced)
     facts = {name: row["facts"][name] for name in STAYS_TRUE if name in row["facts"]}
-    facts |= {"card": looked["standing"], "balance_fen": looked["balance_fen"], **vouched}
+    facts |= found_of(row, looked) | vouched
     facts |= {"reasons": priced["reasons"], "degraded": priced["degraded"]}
     facts["charges"] = priced["charges"]
     due = columns["valid_until"] if target == "quoted" else None

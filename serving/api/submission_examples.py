@@ -40,6 +40,7 @@ SUBMISSION: dict[str, Any] = {
     "state_zh": "已报价",
     "state_en": "quoted",
     "quote_id": "q-0123456789abcdef0123456789abcdef",
+    "expires_on": "2028-12-31",
     "payout": {"amount_fen": 45_245, "currency": "CNY"},
     "awarded": {"amount_fen": 0, "currency": "CNY"},
     "price": {"amount_fen": 45_245, "currency": "CNY"},

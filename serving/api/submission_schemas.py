@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
@@ -70,8 +70,9 @@ class ParcelView(Body):
 
 
 class SubmissionView(Body):
-    """A trade as it stands. ``quote_id``: read it at ``/v1/quotes/{quote_id}``; ``payout``: what the seller gets:
-    ``price`` less ``fee``, ``postage`` (of a physical card's label) and ``tax`` (set aside).
+    """A trade as it stands. ``quote_id``: read it at ``/v1/quotes/{quote_id}``; ``expires_on``: the
+    last valid day that the quote rests on, its issuer's where it tells one, else the seller's. ``payout``: what the
+    seller gets: ``price`` less ``fee``, ``postage`` (of a physical card's label) and ``tax`` (set aside).
     ``awarded``: what disputes gave the seller beside ``payout``; it is paid, too, once the trade is ``paid`` again.
     ``parcel``: of a physical card on its way here; ``return_parcel``: on its way back, free of charge.
     ``trouble``: why the machine could not go on yet, empty where it could; it tries again by itself at ``due_at``."""
@@ -81,6 +82,7 @@ class SubmissionView(Body):
     state_zh: str
     state_en: str
     quote_id: str
+    expires_on: date | None
     payout: Money
     awarded: Money
     price: Money

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pipelines.recycling.charges import charges_of_trade
 from pipelines.recycling.dispute_tables import awarded_fen
+from pipelines.recycling.flow import expires_on
 from pipelines.recycling.intake import IntakeRefused, Offered
 from pipelines.recycling.lots import LotRefused, read_lot
 from pipelines.recycling.opening import Recycling
@@ -348,6 +349,7 @@ def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
         "state_zh": state.zh,
         "state_en": state.en,
         "quote_id": row["quote_id"],
+        "expires_on": expires_on(row),
         "payout": money(row["payout_fen"]),
         "awarded": money(awarded_fen(connection, row)),
         "price": money(charges.price_fen),

@@ -19,8 +19,9 @@ STANDINGS = {
     "87": "fake",
     "88": "wrong_secret",
 }
-HALF, EMPTY, SNATCHED = "80", "89", "99"
-"""Half of the balance is left; nothing is left; somebody else redeems it between check and redemption."""
+HALF, FOR_GOOD, EMPTY, SNATCHED = "80", "85", "89", "99"
+"""Half of the balance is left; expired for good; nothing is left; somebody else redeems it between check and
+redemption."""
 DEFAULT_FACE_FEN, STEP_FEN = 500_00, 100_00
 
 
@@ -34,6 +35,10 @@ class SandboxCard:
     expires_on: str
     secret: str = ""
     ending: str = ""
+
+    @property
+    def reactivatable(self) -> bool:
+        return self.standing == "expired" and self.ending != FOR_GOOD
 
 
 @dataclass
@@ -67,11 +72,12 @@ class SandboxIssuer:
             "balance_fen": card.balance_fen,
             "face_value_fen": card.face_value_fen,
             "expires_on": card.expires_on,
-            "reactivatable": card.standing == "expired" and card.ending != "85",
+            "reactivatable": card.reactivatable,
         }
 
     def redeem(self, body: Mapping[str, Any]) -> Answer:
-        """Once for each id: the same request again gets the same answer, another one with that id is refused."""
+        """Once for each id: the same request again gets the same answer, another one with that id is refused. A card
+        that can be re-activated is, by being taken over."""
         redemption_id, amount = text_in(body, "redemption_id"), fen_in(body, "amount_fen")
         earlier = self.redemptions.get(redemption_id)
         if earlier is not None:
@@ -82,9 +88,9 @@ class SandboxIssuer:
         answer: Answer = {"redemption_id": redemption_id, "state": "refused", "amount_fen": 0}
         if card.ending == SNATCHED:
             card = replace(card, standing="used", balance_fen=0)
-        elif card.standing == "active" and amount <= card.balance_fen:
+        elif (card.standing == "active" or card.reactivatable) and amount <= card.balance_fen:
             left = card.balance_fen - amount
-            card = replace(card, balance_fen=left, standing="active" if left else "used")
+            card = replace(card, balance_fen=left, standing=card.standing if left else "used")
             answer |= {"state": "done", "amount_fen": amount}
         self.cards[number] = card if card.standing != "wrong_secret" else self._kept(number)
         answer["standing"] = card.standing

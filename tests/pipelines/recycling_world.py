@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Clock:
 
 @dataclass
 class FakePricing:
-    """Quotes 90 % of what is sold. ``decision`` and ``trouble`` are for the test to set."""
+    """Quotes 90 % of what is sold, 1 % where it has expired. ``decision`` and ``trouble`` are for the test to set."""
 
     clock: Clock
     decision: str = "pay"
@@ -68,9 +68,10 @@ class FakePricing:
         ):  # as the service: one trade is one card with one value
             return Outcome("refused", code="trade_id_reused")
         value = card.get("balance", card["face_value"])["amount_fen"]
+        is_expired = card.get("expires_on", "9999") < self.clock.now.date().isoformat()
         priced = Priced(
             quote_id=f"q-{len(self.quotes)}",
-            payout_fen=value * 9 // 10,
+            payout_fen=value // 100 if is_expired else value * 9 // 10,
             decision=self.decision,
             no_offer=False,
             valid_until=self.clock.now + timedelta(minutes=30),
@@ -92,6 +93,8 @@ class FakeIssuer:
     balance_fen: int = 50_000
     standing: str = "active"
     trouble: str = ""
+    expires_on: date | None = None
+    reactivatable: bool | None = None
     taken: dict[str, int] = field(default_factory=dict)
     emptied: set[str] = field(default_factory=set)
 
@@ -100,7 +103,13 @@ class FakeIssuer:
             return Outcome(self.trouble)  # pyright: ignore[reportArgumentType]
         if card.number.open() in self.emptied:
             return Outcome("ok", CardCheck("used", balance_fen=0))
-        return Outcome("ok", CardCheck(self.standing, balance_fen=self.balance_fen))  # pyright: ignore[reportArgumentType]
+        found = CardCheck(
+            self.standing,  # pyright: ignore[reportArgumentType]
+            balance_fen=self.balance_fen,
+            expires_on=self.expires_on,
+            reactivatable=self.reactivatable,
+        )
+        return Outcome("ok", found)
 
     def redeem(self, card: PresentedCard, *, redemption_id: str, amount_fen: int) -> Outcome[Redemption]:
         if self.trouble:

@@ -54,7 +54,7 @@ class PresentedCard:
 @dataclass(frozen=True)
 class CardCheck:
     """What the issuer says; amounts in fen, None where it does not say. ``reactivatable``: an expired card's balance
-    can be had again."""
+    can be had again; redeeming does it. ``expires_on``: the last valid day."""
 
     standing: Standing
     balance_fen: int | None = None
@@ -81,8 +81,8 @@ class Issuer(Protocol):
         ...
 
     def redeem(self, card: PresentedCard, *, redemption_id: str, amount_fen: int) -> Outcome[Redemption]:
-        """Take ``amount_fen`` over, once for each ``redemption_id``. After an outcome with ``maybe_done`` ask
-        :meth:`redemption`, or redeem again with the same id."""
+        """Take ``amount_fen`` over, once for each ``redemption_id``, also of an expired card that is reactivatable.
+        After an outcome with ``maybe_done`` ask :meth:`redemption`, or redeem again with the same id."""
         ...
 
     def redemption(self, redemption_id: str, *, card_type: str) -> Outcome[Redemption]:
