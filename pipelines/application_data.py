@@ -101,6 +101,9 @@ replies = sa.Table(
     sa.Column("body", sa.JSON, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
 )
+"""Answers given under idempotency keys. ``status`` 0: somebody works on it and was alive at ``created_at``."""
+
+UNDER_WAY = 0
 board_prices = sa.Table(
     "board_prices",
     metadata,
@@ -130,7 +133,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer already given under an idempotency key."""
+    """An answer given under an idempotency key, or, while its status is ``UNDER_WAY``, one to come."""
 
     request_sha256: str
     status: int
@@ -284,7 +287,8 @@ def make_missing_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
             tables.create_all(connection, tables=missing, checkfirst=False)
 
 
-def insert_once(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> None:
-    """Insert a row, unless one with the same key is there already."""
+def insert_once(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row, unless one with the same key is there already; whether it was inserted."""
     insert = postgres_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    connection.execute(insert(table).values(dict(row)).on_conflict_do_nothing())
+    statement = insert(table).values(dict(row)).on_conflict_do_nothing()
+    return connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount > 0

@@ -45,7 +45,7 @@ Answer = TypeVar("Answer", bound=BaseModel)
 TRIES = 4
 FIRST_WAIT_SECONDS, MOST_WAIT_SECONDS = 0.2, 5.0
 LATER = frozenset({429, 503})
-"""Statuses of a request that was not taken and may be sent again."""
+"""Statuses of a request that was not taken and may be sent again, as whatever says ``Retry-After`` may."""
 
 
 class HuikaProblem(Exception):
@@ -198,7 +198,8 @@ class HuikaClient:
                 asked = 0.0
             else:
                 asked = _asked_wait(response)
-                if last or response.status_code not in LATER or asked > MOST_WAIT_SECONDS:
+                later = response.status_code in LATER or asked > 0
+                if last or not later or asked > MOST_WAIT_SECONDS:
                     return response
             backoff = min(MOST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**number)
             self._sleep(max(asked, backoff * random.uniform(0.5, 1)))

@@ -10,10 +10,16 @@ import msgspec
 from fastapi import Response
 from sqlalchemy.exc import IntegrityError
 
+from pipelines.application_data import UNDER_WAY
+from serving.api.claims import Claim, ClaimHeld
 from serving.api.desk import Desk, Receipt
-from serving.api.problems import Problem
+from serving.api.problems import RETRY_SECONDS, Problem
 
 Body = dict[str, Any]
+
+STILL_UNDER_WAY = (
+    "the first request with this Idempotency-Key is still being answered; ask again with the same key"
+)
 
 
 class Json(Response):
@@ -44,7 +50,7 @@ def once(desk: Desk, receipt: Receipt | None, work: Callable[[datetime], Body]) 
 
 
 async def once_awaited(desk: Desk, receipt: Receipt | None, work: Callable[[], Awaitable[Body]]) -> Response:
-    """As :func:`once`, for work that waits, and keeps its answer under the key itself."""
+    """As :func:`once`, for work that waits, and keeps its answer under the key in the transaction that does it."""
     repeated = _repeated(desk, receipt)
     if repeated is not None:
         return repeated
@@ -52,6 +58,29 @@ async def once_awaited(desk: Desk, receipt: Receipt | None, work: Callable[[], A
         return Json(await work())
     except IntegrityError:
         return _answered_meanwhile(desk, receipt)
+
+
+async def once_claimed(
+    desk: Desk, receipt: Receipt | None, work: Callable[[Callable[[], None]], Awaitable[Body]]
+) -> Response:
+    """As :func:`once`, for work of several transactions, which one worker alone may begin. The work is handed what it
+    calls between them to show that it goes on. Raises Problem ``still_under_way`` while another one does."""
+    repeated = _repeated(desk, receipt)
+    if repeated is not None:
+        return repeated
+    try:
+        if receipt is None:
+            return Json(await work(lambda: None))
+        with Claim.take(desk, receipt) as claim:
+            return Json(claim.keep(await work(claim.go_on)))
+    except IntegrityError:
+        return _answered_meanwhile(desk, receipt)
+    except ClaimHeld:
+        repeated = _repeated(desk, receipt)  # it may have ended since the first look
+        if repeated is None:
+            headers = {"Retry-After": RETRY_SECONDS}
+            raise Problem(409, "still_under_way", STILL_UNDER_WAY, headers=headers) from None
+        return repeated
 
 
 def _answered_meanwhile(desk: Desk, receipt: Receipt | None) -> Response:
@@ -69,4 +98,6 @@ def _repeated(desk: Desk, receipt: Receipt | None) -> Response | None:
         return None
     if found.request_sha256 != receipt.request_sha256:
         raise Problem(409, "idempotency_key_reused", "this Idempotency-Key came with another body before")
+    if found.status == UNDER_WAY:
+        return None
     return Json(found.body, status_code=found.status, headers={"Idempotent-Replay": "true"})

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -17,7 +17,7 @@ from pipelines.explaining import NothingToExplain
 from serving.api import examples, schemas
 from serving.api.access.asking import asker_of
 from serving.api.access.middleware import Guard
-from serving.api.answers import Json, once, once_awaited
+from serving.api.answers import Json, once, once_awaited, once_claimed
 from serving.api.batch import answer_batch
 from serving.api.board import PriceBoards
 from serving.api.breaks import router as break_routes
@@ -137,7 +137,7 @@ def _add_quote_routes(app: FastAPI) -> None:
         "/v1/quotes/batch",
         response_model=schemas.QuoteBatchAnswer,
         summary="Price several cards",
-        responses=answer(examples.BATCH, *POSTED),
+        responses=answer(examples.BATCH, *POSTED, "still_under_way"),
         openapi_extra=asked(examples.BATCHES),
         tags=["quotes"],
     )
@@ -149,9 +149,10 @@ def _add_quote_routes(app: FastAPI) -> None:
         asker = asker_of(request)
         asker.takes_as_many_as(len(batch.submissions))
 
-        return await once_awaited(
-            desk, receipt, lambda: answer_batch(desk, batch.submissions, asker=asker, receipt=receipt)
-        )
+        async def work(go_on: Callable[[], None]) -> dict[str, Any]:
+            return await answer_batch(desk, batch.submissions, asker=asker, go_on=go_on)
+
+        return await once_claimed(desk, receipt, work)
 
     @app.get(
         "/v1/quotes/{quote_id}",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from serving.api.access.asking import Asker
-from serving.api.desk import Asking, Desk, Receipt
+from serving.api.desk import Asking, Desk
 from serving.api.problems import Problem, invalid_body
 from serving.api.schemas import Submission
 from serving.api.swaps import swaps_of
@@ -22,17 +22,17 @@ in between waits for no more than these."""
 
 
 async def answer_batch(
-    desk: Desk, items: Sequence[Mapping[str, Any]], *, asker: Asker, receipt: Receipt | None
+    desk: Desk, items: Sequence[Mapping[str, Any]], *, asker: Asker, go_on: Callable[[], None]
 ) -> dict[str, Any]:
-    """Body of :class:`serving.api.schemas.QuoteBatchAnswer`, kept under the receipt's key. Each submission sees those
-    that stand before it. Raises Problem where something fails that is not one submission's fault."""
-    now = desk.clock()
+    """Body of :class:`serving.api.schemas.QuoteBatchAnswer`. Each submission sees those that stand before it; ``go_on``
+    is called after each ``AT_ONCE`` of them. Raises Problem where something fails that is not one
+    submission's fault."""
     results: list[Result] = []
     for start in range(0, len(items), AT_ONCE):
         results += _answered(desk, items[start : start + AT_ONCE], asker=asker)
         await asyncio.sleep(0)
-    body = {"results": results, "swaps": swaps_of(items, results, engine=desk.engine)}
-    return body if receipt is None else desk.remembered(receipt, body, now=now)
+        go_on()
+    return {"results": results, "swaps": swaps_of(items, results, engine=desk.engine)}
 
 
 def _answered(desk: Desk, items: Sequence[Mapping[str, Any]], *, asker: Asker) -> list[Result]:

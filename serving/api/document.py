@@ -19,9 +19,11 @@ PATH = "/docs.json"
 DESCRIPTION = """What a gift card is worth now, and whether to pay for it.
 
 Money is integer fen, a rate is a fraction of face value with 4 decimals, a moment is ISO 8601 with its offset.
-Errors are RFC 9457 problem details; `code` is stable and is what a program should read. Every POST takes an
-`Idempotency-Key`: the same key with the same body gives the answer already given, marked by the header
-`Idempotent-Replay`.
+Errors are RFC 9457 problem details; `code` is stable and is what a program should read. Quotes, batches of them, fraud
+scores and events take an `Idempotency-Key`: the same key with the same body gives the answer already given, marked by
+the header `Idempotent-Replay`, or, while a batch is still being answered, 409 `still_under_way` with `Retry-After`. The
+recycling flow's POSTs need none: sent again they are the same submission by its `submission_id`, or find that the trade
+has moved.
 
 `GET /livez` and `GET /readyz` answer 200 while the service lives and once it is ready. The request examples can be
 pasted as they are, in the order they stand here.
@@ -76,6 +78,10 @@ CODES: dict[str, tuple[int, str]] = {
     "books_refuse": (409, "an account has not enough for the correction"),
     "not_yours_to_answer": (409, "this complaint is answered by the platform"),
     "no_funds": (409, "the channel's cash does not cover the award"),
+    "still_under_way": (
+        409,
+        "the first request with this Idempotency-Key is still being answered; ask again with the same key",
+    ),
     "trade_id_reused": (409, "this trade_id belongs to another card"),
     "body_too_large": (413, "the body is larger than this service takes"),
     "invalid_request": (422, "a field is missing or has a wrong value"),

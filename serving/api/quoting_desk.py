@@ -190,7 +190,7 @@ class QuotingDesk:
             (Submitted(item.trade), f"submitted:{item.trade['trade_id']}") for item in taken if item.is_new
         ]
         replies_given = [
-            _reply(item.receipt, as_told(body), now) for item, body in pairs if item.receipt is not None
+            reply_row(item.receipt, as_told(body), now) for item, body in pairs if item.receipt is not None
         ]
         if not read.degraded:
             self.features.prepare()
@@ -219,10 +219,9 @@ class QuotingDesk:
         return as_told(found["answer"])
 
     def remembered(self, receipt: Receipt, body: dict[str, Any], *, now: datetime) -> dict[str, Any]:
-        """The answer, kept under its idempotency key."""
-        if self.data.reply(receipt.key, receipt.route) is None:
-            with self.data.transaction() as connection:
-                connection.execute(sa.insert(replies).values(**_reply(receipt, body, now)))
+        """The answer, kept under its idempotency key. Raises IntegrityError where another one was kept meanwhile."""
+        with self.data.transaction() as connection:
+            connection.execute(_INSERT_REPLIES, [reply_row(receipt, body, now)])
         return body
 
 
@@ -258,12 +257,13 @@ def _quote_row(item: _Taken, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _reply(receipt: Receipt, body: dict[str, Any], now: datetime) -> dict[str, Any]:
+def reply_row(receipt: Receipt, body: dict[str, Any], now: datetime, *, status: int = 200) -> dict[str, Any]:
+    """What is kept under an idempotency key."""
     return {
         "idempotency_key": receipt.key,
         "route": receipt.route,
         "request_sha256": receipt.request_sha256,
-        "status": 200,
+        "status": status,
         "body": body,
         "created_at": now,
     }

@@ -110,7 +110,14 @@ def test_the_key_goes_with_every_request():
 
 
 @pytest.mark.parametrize(
-    "first", [httpx.Response(503), httpx.Response(429), httpx.ConnectError("down"), httpx.ReadTimeout("slow")]
+    "first",
+    [
+        httpx.Response(503),
+        httpx.Response(429),
+        httpx.Response(409, headers={"Retry-After": "1"}),
+        httpx.ConnectError("down"),
+        httpx.ReadTimeout("slow"),
+    ],
 )
 def test_what_was_not_answered_is_asked_again_under_the_same_key(first):
     """A lost or postponed request is sent again, as the same request to the service."""
