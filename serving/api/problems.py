@@ -26,6 +26,15 @@ NOT_RECORDED = (
     "this could not be recorded now and is no promise; ask again with the same key",
 )
 STORAGE_AWAY = ("storage_unavailable", "this cannot be read now; ask again")
+RAISED_ELSEWHERE = {
+    400: (
+        "malformed_json",
+        "the body is not JSON in UTF-8, uncompressed, with integers of at most 4,300 digits",
+    ),
+    404: ("not_found", "there is nothing here"),
+    405: ("method_not_allowed", "this method is not allowed here"),
+}
+"""What FastAPI and Starlette refuse by themselves: a body they cannot read, a path they do not know."""
 INTERNAL_ERROR = "something went wrong here; it is in our log"
 
 
@@ -81,8 +90,8 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request_refused")
-        return _response(error.status_code, problem_body(error.status_code, code, str(error.detail)))
+        code, detail = RAISED_ELSEWHERE[error.status_code]
+        return _response(error.status_code, problem_body(error.status_code, code, detail))
 
     async def on_away(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, DBAPIError | PoolTimeout)

@@ -164,6 +164,14 @@ def test_unknown_places_are_not_found(client):
     assert client.delete("/v1/quotes").json()["code"] == "method_not_allowed"
 
 
+@pytest.mark.parametrize("route", ["/v1/quotes", "/v1/quotes/batch", "/v1/fraud-scores", "/v1/events"])
+def test_an_endless_integer_is_no_json(client, route):
+    """A number of more digits than are read is refused as a body that cannot be read, wherever it stands."""
+    for body in ('{"card": ' + "9" * 5_000 + "}", '{"kind": "resold", "rate": ' + "9" * 5_000 + "}"):
+        told = client.post(route, content=body, headers={"Content-Type": "application/json"})
+        assert (told.status_code, told.json()["code"]) == (400, "malformed_json")
+
+
 @pytest.mark.both_storages
 def test_batch_items_succeed_or_fail_alone(client):
     """A bad card in a batch has its own problem; the others are quoted."""

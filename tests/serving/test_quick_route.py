@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -36,6 +37,9 @@ def test_both_ways_give_the_same_quote(client):
         ("[]", ""),
         ('{"card": {}}', ""),
         ("\ud800".encode("utf-8", "surrogatepass"), ""),
+        (gzip.compress(json.dumps(SUBMISSION).encode()), ""),
+        (json.dumps(SUBMISSION).replace("50000", "9" * 5_000), ""),
+        (json.dumps(SUBMISSION)[:-1] + ', "extras": {"a": ' + "9" * 5_000 + "}}", ""),
         (None, "k" * 201),
     ],
 )
