@@ -22,6 +22,7 @@ from serving.api.answers import Json
 from serving.api.bodies import money
 from serving.api.document import POSTED, answer
 from serving.api.document import asked as asked_as
+from serving.api.field_types import NO_NUL, Words
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
 from serving.api.schemas import Body, Money
@@ -65,9 +66,9 @@ class BreakList(Body):
 class Settlement(Body):
     """How to settle a break. ``to``: where the difference goes until it is explained, or since it is lost."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
     to: Literal["suspense", "losses"]
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Words
 
 
 class Settled(Body):

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from serving.api.field_types import Words
 from serving.api.schemas import Body, Money
 
-Reason = Annotated[str, Field(min_length=1, max_length=500)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -19,7 +19,7 @@ class ComplaintMade(Body):
     payout; left out by the others, who claim nothing."""
 
     kind: Literal["already_redeemed", "wrong_value", "not_received", "stolen_card"]
-    reason: Reason
+    reason: Words
     complainant: Literal["buyer", "issuer", "seller", "platform"] = "buyer"
     buyer_ref: str = Field(default="", max_length=128, pattern=r"^[\x21-\x7e]*$")
     claim: Money | None = None
@@ -28,7 +28,7 @@ class ComplaintMade(Body):
 class ComplaintAnswered(Body):
     """What the party that must answer says. ``attachments_sha256``: of what it shows; kept with it in the evidence."""
 
-    reason: Reason
+    reason: Words
     attachments_sha256: list[Sha256] = Field(default_factory=list, max_length=20)
 
 
@@ -37,7 +37,7 @@ class Judgement(Body):
     who complained and is right; what was claimed where it is left out."""
 
     verdict: Literal["for_trade", "against_trade"]
-    reason: Reason
+    reason: Words
     award: Money | None = None
 
 

@@ -7,6 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
+NO_NUL = r"^[^\x00]*$"
+"""Texts that PostgreSQL takes."""
+Words = Annotated[str, Field(min_length=1, max_length=500, pattern=NO_NUL)]
+"""What a person writes."""
 Text = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
 
 

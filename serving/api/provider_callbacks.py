@@ -21,6 +21,7 @@ from pipelines.recycling.provider_signature import SIGNATURE, TIMESTAMP, check_s
 from pipelines.signing import SignatureRefused
 from serving.api.answers import Json
 from serving.api.document import answer
+from serving.api.field_types import NO_NUL
 from serving.api.metrics import Metrics
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheFlow
@@ -28,8 +29,6 @@ from serving.api.schemas import Body
 
 router = APIRouter(prefix="/v1/provider-callbacks", tags=["recycling"])
 
-NO_NUL = r"^[^\x00]*$"
-"""Texts that PostgreSQL takes."""
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=NO_NUL)]
 SUBJECTS: dict[Partner, str] = {"payout": "payout_id", "wallet": "collection_id"}
 CALLED: dict[str, Any] = {"result": "noted"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -18,6 +18,7 @@ from serving.api import reveal_examples as examples
 from serving.api.answers import Json
 from serving.api.document import POSTED, answer
 from serving.api.document import asked as asked_as
+from serving.api.field_types import Words
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
 from serving.api.schemas import Body
@@ -31,7 +32,7 @@ NOT_NOW = ("own_request", "not_yours", "not_approved", "already_shown", "already
 class RevealAsked(Body):
     """Why somebody must see the secret. Neither number nor secret may stand in it."""
 
-    reason: str = Field(min_length=5, max_length=500)
+    reason: Annotated[Words, Field(min_length=5)]
 
 
 class RevealView(Body):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from serving.api.field_types import Words
 from serving.api.schemas import Body, Card, Money, Seller, Text
 
 Channel = Literal["bank", "alipay", "wechat", "ecny"]
@@ -46,7 +47,7 @@ class Decision(Body):
     hand, with its tracking number. stop: a payout that is still held. pay_again: a payout that failed."""
 
     decision: Literal["approve", "reject", "good", "bad", "unpacked", "sent_back", "stop", "pay_again"]
-    reason: str = Field(min_length=1, max_length=500)
+    reason: Words
     film_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     tracking_number: Text | None = None
 
@@ -109,6 +110,14 @@ class SubmissionList(Body):
     """Trades in one state, those that wait longest first."""
 
     submissions: list[SubmissionView]
+
+
+class LotQuery(Body):
+    """Of all cards of a lot: who sells them and whom to pay, as in a submission."""
+
+    seller_id: Text
+    payee_ref: Text
+    channel: Channel = "bank"
 
 
 class LotLine(Body):

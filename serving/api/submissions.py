@@ -35,6 +35,7 @@ from serving.api.submission_schemas import (
     Decision,
     Listed,
     LotAnswer,
+    LotQuery,
     NewSubmission,
     SubmissionList,
     SubmissionView,
@@ -49,16 +50,6 @@ LOT_BODY = {
         "required": True,
         "content": {"text/csv": {"schema": {"type": "string"}}},
     },
-    "parameters": [
-        {"name": "seller_id", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}},
-        {"name": "payee_ref", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}},
-        {
-            "name": "channel",
-            "in": "query",
-            "required": False,
-            "schema": {"enum": ["bank", "alipay", "wechat", "ecny"]},
-        },
-    ],
 }
 
 router = APIRouter(prefix="/v1/submissions", tags=["recycling"])
@@ -85,18 +76,11 @@ def submit(asked: NewSubmission, flow: TheFlow, asker: TheAsker) -> Response:
     responses=answer(examples.LOT, "invalid_request", "body_too_large", "not_recorded"),
     openapi_extra=LOT_BODY,
 )
-async def submit_lot(request: Request, flow: TheFlow, asker: TheAsker) -> Response:
-    """Up to 500 cards as CSV (UTF-8 or GB18030); each line succeeds or fails alone. Seller, payee and channel are
-    query parameters ``seller_id``, ``payee_ref`` and ``channel``."""
-    content = await request.body()
-    wanted = {name: request.query_params.get(name, "") for name in ("seller_id", "payee_ref")}
-    missing = [name for name, value in wanted.items() if not value]
-    if missing:
-        raise Problem(422, "invalid_request", "a query parameter is missing", field=missing[0])
-    channel = request.query_params.get("channel", "bank")
-    if channel not in ("bank", "alipay", "wechat", "ecny"):
-        raise Problem(422, "invalid_request", "channel is bank, alipay, wechat or ecny", field="channel")
-    take = partial(_take_lot, flow, content, channel=channel, by=asker.client.id, **wanted)
+async def submit_lot(
+    request: Request, flow: TheFlow, asker: TheAsker, lot: Annotated[LotQuery, Query()]
+) -> Response:
+    """Up to 500 cards as CSV (UTF-8 or GB18030); each line succeeds or fails alone."""
+    take = partial(_take_lot, flow, await request.body(), lot, by=asker.client.id)
     return Json(await run_in_threadpool(take))
 
 
@@ -273,9 +257,7 @@ def _decided(flow: Recycling, submission_id: str, asked: Decision, *, by: str) -
             return people.sent_back(submission_id, by=by, tracking_number=asked.tracking_number)
 
 
-def _take_lot(
-    flow: Recycling, content: bytes, *, seller_id: str, payee_ref: str, channel: Any, by: str
-) -> dict[str, Any]:
+def _take_lot(flow: Recycling, content: bytes, asked_for: LotQuery, *, by: str) -> dict[str, Any]:
     try:
         lot = read_lot(content, catalogue=flow.intake.catalogue)
     except LotRefused as refusal:
@@ -284,11 +266,11 @@ def _take_lot(
     for card in lot.cards:
         asked = {
             "card": {"card_type": card.card_type, "face_value": money(card.face_value_fen)},
-            "seller": {"seller_id": seller_id},
+            "seller": {"seller_id": asked_for.seller_id},
         }
         if card.expires_on is not None:
             asked["card"]["expires_on"] = card.expires_on.isoformat()
-        offered = Offered(card.number, card.secret, asked, payee_ref, channel)
+        offered = Offered(card.number, card.secret, asked, asked_for.payee_ref, asked_for.channel)
         try:
             row = flow.intake.submit(offered, by=by)
         except IntakeRefused as refusal:

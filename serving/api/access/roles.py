@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -128,8 +129,12 @@ PROBES = frozenset({"/livez", "/healthz", "/readyz"})
 """Asked by machines that watch the service: no limit of requests."""
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 class RouteTable:
-    """Finds the row of a request as quickly as a dictionary can."""
+    """Finds the row of a request as quickly as a dictionary can. Nothing has a control character in its id: such a
+    path has no row, and no database is asked for it."""
 
     def __init__(self, rows: Iterable[Row] = TABLE) -> None:
         self._exact: dict[str, dict[str, Row]] = {}
@@ -159,6 +164,8 @@ class RouteTable:
         return sorted(found.union(*(methods for methods, _ in self._shaped(path))))
 
     def _shaped(self, path: str) -> Iterable[tuple[dict[str, Row], str]]:
+        if _CONTROL.search(path):
+            return
         parts = path[1:].split("/")
         for pattern, methods in self._patterns.get(len(parts), ()):
             pairs = list(zip(pattern, parts, strict=True))
