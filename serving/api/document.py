@@ -18,7 +18,8 @@ PATH = "/docs.json"
 
 DESCRIPTION = """What a gift card is worth now, and whether to pay for it.
 
-Money is integer fen, a rate is a fraction of face value with 4 decimals, a moment is ISO 8601 with its offset.
+Money is integer fen, a rate is a fraction of face value with 4 decimals, a moment is ISO 8601 with its offset. Numbers
+are JSON numbers: `true`, `"50000"`, `NaN` and `Infinity` are refused, and `50000.0` is where an integer is asked for.
 Errors are RFC 9457 problem details; `code` is stable and is what a program should read. Quotes, batches of them, fraud
 scores and events take an `Idempotency-Key`: the same key with the same body gives the answer already given, marked by
 the header `Idempotent-Replay`, or, while a batch is still being answered, 409 `still_under_way` with `Retry-After`. The

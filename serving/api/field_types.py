@@ -7,6 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A JSON number: no boolean, no text, and neither infinite nor none."""
+Rate = Annotated[Number, Field(ge=0, le=1.5)]
+Fen = Annotated[int, Field(strict=True)]
+"""A JSON number without a fraction, also not ``.0``."""
 NO_NUL = r"^[^\x00]*$"
 """Texts that PostgreSQL takes."""
 Words = Annotated[str, Field(min_length=1, max_length=500, pattern=NO_NUL)]

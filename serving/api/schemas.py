@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from features.extras import MOST_EXTRAS
 from features.tables import MAX_FACE_CNY
 from models.fraud.labels import DEFAULT_SOURCE
-from serving.api.field_types import Day, Moment, Text
+from serving.api.field_types import Day, Fen, Moment, Number, Rate, Text
 from serving.api.problem_schema import ProblemDetails
 
 MAX_FACE_FEN = MAX_FACE_CNY * 100
@@ -25,14 +25,14 @@ class Body(BaseModel):
 class Money(Body):
     """An amount in fen (1/100 yuan)."""
 
-    amount_fen: int = Field(ge=0, le=10**14)
+    amount_fen: Annotated[Fen, Field(ge=0, le=10**14)]
     currency: Literal["CNY"] = "CNY"
 
 
 class FaceValue(Body):
     """The face value in fen."""
 
-    amount_fen: int = Field(gt=0, le=MAX_FACE_FEN)
+    amount_fen: Annotated[Fen, Field(gt=0, le=MAX_FACE_FEN)]
     currency: Literal["CNY"] = "CNY"
 
 
@@ -72,14 +72,8 @@ class Submission(Body):
     trade_id: Text | None = None
     lot_id: Text | None = None
     submitted_at: Moment | None = None
-    asked_rate: float | None = Field(
-        default=None,
-        ge=0,
-        le=1.5,
-        allow_inf_nan=False,
-        description="rate of face value that the seller asks for",
-    )
-    extras: dict[str, float | Annotated[str, Field(max_length=4_000)] | None] | None = Field(
+    asked_rate: Rate | None = Field(default=None, description="rate of face value that the seller asks for")
+    extras: dict[str, Number | Annotated[str, Field(max_length=4_000)] | None] | None = Field(
         default=None, max_length=MOST_EXTRAS, description="what else is known of it; never the card's number"
     )
 
@@ -317,7 +311,7 @@ class Resold(TradeEvent):
     """The card was resold at ``rate``, net of fees."""
 
     kind: Literal["resold"]
-    rate: float = Field(ge=0, le=1.5, allow_inf_nan=False)
+    rate: Rate
 
 
 class FraudConfirmed(TradeEvent):
@@ -345,7 +339,7 @@ class MarketObserved(Body):
     card_type: Text
     source: Text
     side: Literal["competitor_bid", "buyer_bid", "ask"]
-    rate: float = Field(ge=0, le=1.5, allow_inf_nan=False)
+    rate: Rate
     volume: Money | None = None
 
 

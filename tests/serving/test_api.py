@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -162,6 +163,31 @@ def test_unknown_places_are_not_found(client):
     assert client.get("/v1/prices/nothing/history").json()["code"] == "unknown_card_type"
     assert client.get("/v1/nothing").json()["code"] == "not_found"
     assert client.delete("/v1/quotes").json()["code"] == "method_not_allowed"
+
+
+NO_NUMBERS = ("true", '"1"', "NaN", "Infinity", "-Infinity", "1e400", "[1]")
+
+
+@pytest.mark.parametrize("written", [*NO_NUMBERS, "1.0", "null"])
+def test_money_is_a_json_integer(client, written):
+    """Neither a boolean nor a text nor a fraction is an amount, also not one that is whole."""
+    content = json.dumps(submission()).replace("50000", written)
+    told = client.post("/v1/quotes", content=content, headers={"Content-Type": "application/json"})
+    assert (told.status_code, told.json()["code"]) == (422, "invalid_request")
+    assert told.json()["errors"][0]["field"] == "card.face_value.amount_fen"
+
+
+@pytest.mark.parametrize("written", NO_NUMBERS)
+def test_rates_and_extras_are_json_numbers(client, written):
+    """A rate is a finite number that is written as one; so is an extra, where it is no text."""
+    start, headers = json.dumps(submission())[:-1], {"Content-Type": "application/json"}
+    asked = [("/v1/quotes", f'{start}, "asked_rate": {written}}}')]
+    if written != '"1"':
+        asked.append(("/v1/quotes", f'{start}, "extras": {{"a": {written}}}}}'))
+    asked.append(("/v1/events", f'{{"kind": "resold", "event_id": "e", "trade_id": "t", "rate": {written}}}'))
+    for route, content in asked:
+        told = client.post(route, content=content, headers=headers)
+        assert (told.status_code, told.json()["code"]) == (422, "invalid_request"), content
 
 
 @pytest.mark.parametrize("route", ["/v1/quotes", "/v1/quotes/batch", "/v1/fraud-scores", "/v1/events"])
