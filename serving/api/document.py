@@ -84,6 +84,7 @@ CODES: dict[str, tuple[int, str]] = {
         "the first request with this Idempotency-Key is still being answered; ask again with the same key",
     ),
     "trade_id_reused": (409, "this trade_id belongs to another card"),
+    "body_too_slow": (408, "the body did not come within 10 seconds"),
     "body_too_large": (413, "the body is larger than this service takes"),
     "invalid_request": (422, "a field is missing or has a wrong value"),
     "photo_empty": (422, "照片为空 the photo is empty"),
@@ -108,6 +109,7 @@ CODES: dict[str, tuple[int, str]] = {
     "not_traded_in_region": (422, "Shell Fuel Card is not traded in this region"),
     "unknown_state": (422, "a state is one of submitted, quoted, paid"),
     "unknown_card_type": (422, "this card type is not in the catalogue; close to it: jd_ecard"),
+    "client_gone": (499, "the client hung up before its request had come"),
     "too_many_requests": (429, "too many requests; slow down"),
     "card_asked_too_often": (429, "this card was asked about too often; wait before asking again"),
     "internal_error": (500, "something went wrong here; it is in our log"),
@@ -149,7 +151,6 @@ POSTED = (
     "invalid_request",
     "idempotency_key_reused",
     "contradiction",
-    "body_too_large",
     "not_recorded",
 )
 """What can be wrong with any POST."""
@@ -172,6 +173,7 @@ _STATUS = {
     404: "There is no such thing",
     405: "This method is not allowed here",
     409: "The request contradicts an earlier one",
+    408: "The request came too slowly",
     413: "The request is too large",
     422: "The request cannot be answered",
     429: "Too much was asked; `Retry-After` says for how many seconds to wait",
@@ -268,6 +270,8 @@ def _tell_access(operation: Part, row: Row) -> None:
             f"; for everybody while `{row.opened}` is on." if row.opened else "."
         )
         codes += ["not_authenticated", "not_allowed"]
+    if row.method == "POST":
+        codes += ["body_too_large", "body_too_slow"]
     if row.audit:
         codes.append("audit_unavailable")
     for code in codes:

@@ -72,7 +72,6 @@ class _InMemory(MultiPartParser):
     responses=answer(
         examples.PHOTO,
         "invalid_request",
-        "body_too_large",
         "not_recorded",
         "photos_busy",
         *REFUSED.values(),

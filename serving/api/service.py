@@ -10,6 +10,7 @@ import os
 
 import bentoml
 
+from serving.api.access.body import LAST_RESORT_SECONDS
 from serving.api.access.middleware import OuterGuard
 from serving.api.app import create_app
 from serving.api.direct import Direct
@@ -21,7 +22,7 @@ app = create_app(lifespan)
 @bentoml.service(
     name="huika",
     workers=int(os.environ.get("HUIKA_WORKERS", "1")),
-    traffic={"timeout": 10, "max_concurrency": 256},
+    traffic={"timeout": LAST_RESORT_SECONDS, "max_concurrency": 256},
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
     tracing={"excluded_urls": ".*"},

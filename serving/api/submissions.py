@@ -73,7 +73,7 @@ def submit(asked: NewSubmission, flow: TheFlow, asker: TheAsker) -> Response:
     "/lots",
     response_model=LotAnswer,
     summary="Submit a lot of cards",
-    responses=answer(examples.LOT, "invalid_request", "body_too_large", "not_recorded"),
+    responses=answer(examples.LOT, "invalid_request", "not_recorded"),
     openapi_extra=LOT_BODY,
 )
 async def submit_lot(

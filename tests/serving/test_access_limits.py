@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 from collections.abc import Iterator
+from typing import Any
 
+import pytest
+from fastapi import FastAPI
+
+from pipelines.recycling.photo_readers import FIRST_SECONDS, READ_SECONDS
+from serving.api.access import middleware
+from serving.api.access.body import LAST_RESORT_SECONDS
 from serving.api.access.control import AccessControl
 from serving.api.access.limits import Buckets
-from serving.api.access.roles import Role
+from serving.api.access.roles import TABLE, Role
 from serving.api.desk import Desk
-from tests.serving.clients import UNLIMITED, asking, code, headers_of, one_of_each_role, send
+from serving.api.metrics import Metrics
+from tests.serving.clients import UNLIMITED, app_of, asking, code, headers_of, one_of_each_role, send
 from tests.serving.conftest import client_of
 from tests.serving.test_api import submission
 
@@ -123,3 +134,61 @@ def test_a_body_beyond_the_limit_is_refused_however_it_comes():
         for content in (b" " * 10_240, in_parts(10_000)):
             assert client.post("/v1/quotes", content=content, headers=headers).status_code in (400, 422)
         assert client.post("/v1/quotes", content=in_parts(200_000)).status_code == 401
+
+
+class Sent:
+    """A request to the app whose body comes as the test says, and what is answered."""
+
+    def __init__(self, *messages: dict[str, Any] | float, path: str = "/v1/quotes") -> None:
+        self._coming = iter(messages)
+        told = headers_of(P) | {"Content-Type": "application/json"}
+        headers = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+        self.scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
+        self.answer: list[Any] = []
+
+    async def receive(self) -> Any:
+        coming = next(self._coming, {"type": "http.disconnect"})
+        if isinstance(coming, float):
+            await asyncio.sleep(coming)
+            return await self.receive()
+        return coming
+
+    async def send(self, message: Any) -> None:
+        self.answer.append(message)
+
+    def to(self, app: FastAPI) -> tuple[int, str]:
+        """Status and code of the answer."""
+        asyncio.run(app(self.scope, self.receive, self.send))
+        return self.answer[0]["status"], json.loads(self.answer[1]["body"])["code"]
+
+
+def part(more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": b"{", "more_body": more}
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    app = app_of(access := one_of_each_role())
+    app.state.access, app.state.metrics, app.state.desk = access, Metrics(category_of=str), None
+    return app
+
+
+def test_a_body_that_comes_too_slowly_is_refused_with_a_code(app, monkeypatch):
+    """Also one that goes on coming: what counts is when all of it is there. A photo has longer."""
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.1)
+    for slow in (Sent(part(), 9.0), Sent(9.0), Sent(*[part(), 0.06] * 9)):
+        assert slow.to(app) == (408, "body_too_slow")
+        assert (b"connection", b"close") in slow.answer[0]["headers"]
+    assert Sent(part(), 0.05, part(more=False)).to(app) == (400, "malformed_json")
+    photos = next(row for row in TABLE if row.path == "/v1/submissions/photos")
+    assert photos.body_seconds == 60
+    assert photos.body_seconds + FIRST_SECONDS + 4 * READ_SECONDS < LAST_RESORT_SECONDS
+
+
+def test_a_client_that_hangs_up_while_sending_is_no_failure_of_ours(app, caplog):
+    """It is counted and logged as status 499, at level info, and never as an error."""
+    with caplog.at_level(logging.DEBUG, "huika"):
+        for gone in (Sent(part()), Sent()):
+            assert gone.to(app) == (499, "client_gone")
+    assert {record.levelno for record in caplog.records} == {logging.INFO}
+    assert b'status="499"' in app.state.metrics.text()

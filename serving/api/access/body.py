@@ -1,32 +1,49 @@
-"""No request may send more than it needs to, whether it says how much comes or not."""
+"""No request may send more than it needs to, nor take longer over it, whether it says how much comes or not."""
 
 from __future__ import annotations
+
+import asyncio
 
 from starlette.types import Message, Receive, Scope
 
 from serving.api.problems import Problem
 
 MOST_DIGITS = 18
-_TOO_LARGE = "the body is larger than this service takes"
+BODY_SECONDS = 10.0
+"""Within which a request's body must have come, where its route does not say otherwise."""
+LAST_RESORT_SECONDS = 600
+"""After which Bento gives a request up, in words of its own. Nothing takes so long: a photo may come for a minute, wait
+for four others and be read for a minute, the first one for three; every other wait is shorter."""
 
 
-async def bounded(scope: Scope, receive: Receive, *, most_bytes: int) -> Receive:
-    """Read the body, at most so many bytes, and give it to the app as one message; what comes after it is handed
-    through. Raises Problem ``body_too_large``; the rest of such a body is not read."""
+async def bounded(scope: Scope, receive: Receive, *, most_bytes: int, seconds: float) -> Receive:
+    """Read the body, at most so many bytes in at most so many seconds, and give it to the app as one message; what
+    comes after it is handed through. Raises Problem ``body_too_large`` or ``body_too_slow``, where the rest of the body
+    is not read, and ``client_gone``, which nobody hears."""
     if _told_length(scope) > most_bytes:
-        raise Problem(413, "body_too_large", _TOO_LARGE, headers={"Connection": "close"})
-    message = await receive()
-    if message["type"] != "http.request" or not message.get("more_body", False):
-        return _first(_checked(message, most_bytes), receive)
-    parts, size = [message.get("body", b"")], len(message.get("body", b""))
-    while message.get("more_body", False) and size <= most_bytes:
+        raise _too_large()
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _read(receive, most_bytes)
+    except TimeoutError:
+        detail = f"the body did not come within {seconds:g} seconds"
+        raise Problem(408, "body_too_slow", detail, headers={"Connection": "close"}) from None
+    return _first({"type": "http.request", "body": body, "more_body": False}, receive)
+
+
+async def _read(receive: Receive, most_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
         message = await receive()
-        if message["type"] != "http.request":  # the client has gone
-            return _first(message, receive)
+        if message["type"] != "http.request":
+            raise Problem(499, "client_gone", "the client hung up before its request had come")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-    whole: Message = {"type": "http.request", "body": b"".join(parts), "more_body": False}
-    return _first(_checked(whole, most_bytes), receive)
+        more = message.get("more_body", False)
+        if size > most_bytes:
+            raise _too_large()
+    return b"".join(parts)
 
 
 def _told_length(scope: Scope) -> int:
@@ -36,10 +53,9 @@ def _told_length(scope: Scope) -> int:
     return 0
 
 
-def _checked(message: Message, most_bytes: int) -> Message:
-    if len(message.get("body", b"")) > most_bytes:
-        raise Problem(413, "body_too_large", _TOO_LARGE, headers={"Connection": "close"})
-    return message
+def _too_large() -> Problem:
+    detail = "the body is larger than this service takes"
+    return Problem(413, "body_too_large", detail, headers={"Connection": "close"})
 
 
 def _first(message: Message, receive: Receive) -> Receive:

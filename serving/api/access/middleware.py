@@ -15,7 +15,7 @@ from starlette.datastructures import State
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api.access.body import bounded
+from serving.api.access.body import BODY_SECONDS, bounded
 from serving.api.access.control import AccessControl
 from serving.api.access.keys import PREFIX
 from serving.api.access.roles import PROBES, Client, Row
@@ -63,7 +63,8 @@ class Guard:
             held[CLIENT] = await _admitted(access, answer, scope)
             if scope["method"] in _WITH_BODY:
                 most_kb = answer.body_kb or access.settings.max_body_kb
-                receive = await bounded(scope, receive, most_bytes=most_kb * KIB)
+                seconds = answer.body_seconds or BODY_SECONDS
+                receive = await bounded(scope, receive, most_bytes=most_kb * KIB, seconds=seconds)
             await self._app(scope, receive, answer.send)
         except Problem as problem:
             await _refuse(problem, answer, scope, receive)
@@ -113,6 +114,7 @@ class _Answer:
         "began",
         "begun",
         "body_kb",
+        "body_seconds",
         "client_id",
         "private",
         "request_id",
@@ -126,6 +128,7 @@ class _Answer:
         self.began = time.perf_counter()
         self.begun = False
         self.body_kb = 0
+        self.body_seconds = 0.0
         self.client_id = ""
         self.private = True
         self.route = NO_ROUTE
@@ -152,6 +155,7 @@ async def _admitted(access: AccessControl, answer: _Answer, scope: Scope) -> Cli
     is_open = row is not None and access.is_open(row)
     if row is not None:
         answer.route, answer.private, answer.body_kb = row.path, not is_open, row.body_kb
+        answer.body_seconds = row.body_seconds
         if row.path in PROBES:
             return None
     client, refused = await _known(access, scope)
