@@ -57,9 +57,10 @@ class Desk(QuotingDesk):
         body = event.model_dump(mode="json")
         if self._is_known(event.event_id, body):
             return {"event_id": event.event_id, "status": "known"}
-        trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event, now=now)
+        trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event)
         _check_time(event, trade, now=now)
         self._check_card_type(event)
+        self._check_order(event, now=now)
         known_at = self._known_at(event, now=now if trade is None else max(now, trade["submitted_at"]))
         record = self._live_event(event, trade, known_at=known_at)
         try:
@@ -118,17 +119,20 @@ class Desk(QuotingDesk):
             return None
         return Labelled(trade, told.fraud, known_at, None if old is None else (old.known_at, old.fraud))
 
-    def _trade_of(self, event: TradeEvent, *, now: datetime) -> Trade:
+    def _trade_of(self, event: TradeEvent) -> Trade:
         trade = self.trades.find(event.trade_id)
         if trade is None:
             raise Problem(404, "trade_not_found", "there is no trade with this id", field="trade_id")
+        return trade
+
+    def _check_order(self, event: Told, *, now: datetime) -> None:
+        """Only what was offered is accepted, and a trade is accepted and resold once. Raises Problem."""
         if isinstance(event, schemas.Accepted | schemas.Declined) and self._bought_at(event.trade_id):
             raise Problem(409, "already_accepted", "this trade was accepted before", field="trade_id")
         if isinstance(event, schemas.Accepted):
             self._check_promise(event, now=now)
         if isinstance(event, schemas.Resold) and self._is_resold(event.trade_id):
             raise Problem(409, "already_resold", "this trade was resold before", field="trade_id")
-        return trade
 
     def _is_resold(self, trade_id: str) -> bool:
         told = any(row["kind"] == "resold" for row in self.data.events_of(trade_id))
@@ -143,7 +147,14 @@ class Desk(QuotingDesk):
         return self.trades.stored_outcome(trade_id, "decided_at") if accepted else None
 
     def _check_promise(self, event: schemas.Accepted, *, now: datetime) -> None:
-        """Only a quote that was an offer and has not expired can be accepted."""
+        """Only a quote of the trade that was an offer and has not expired can be accepted."""
+        if event.quote_id is not None:
+            named = self.data.quote(event.quote_id)
+            if named is None:
+                raise Problem(404, "quote_not_found", "there is no quote with this id", field="quote_id")
+            if named["trade_id"] != event.trade_id:
+                detail = "this quote was given for another trade"
+                raise Problem(409, "quote_of_another_trade", detail, field="quote_id")
         promised = self.data.last_quote_of(event.trade_id)
         if promised is None:
             return

@@ -54,6 +54,7 @@ CODES: dict[str, tuple[int, str]] = {
     "no_offer": (409, "no offer was made for this card; there is nothing to accept"),
     "quote_expired": (409, "the quote is no longer valid; ask for a new one"),
     "quote_refused": (409, "this trade was refused; there is no offer to accept"),
+    "quote_of_another_trade": (409, "this quote was given for another trade"),
     "quote_replaced": (409, "a newer quote was given for this trade"),
     "card_known": (409, "this card is in another trade"),
     "callback_waiting": (409, "this callback waits to be sent already"),
@@ -134,6 +135,8 @@ CARD = (
 
 EVENT = (
     "trade_not_found",
+    "quote_not_found",
+    "quote_of_another_trade",
     "impossible_time",
     "unknown_card_type",
     "event_id_reused",

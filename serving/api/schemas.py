@@ -71,7 +71,13 @@ class Submission(Body):
     seller: Seller
     trade_id: Text | None = None
     lot_id: Text | None = None
-    submitted_at: Moment | None = None
+    submitted_at: Moment | None = Field(
+        default=None,
+        description="when it was offered; without it, now. More than 5 minutes from now it is refused "
+        "(`moment_out_of_range`); one that lies ahead counts as now, and one that lies behind the last thing told of "
+        "this seller, device, address, account or card type is moved up to just after it. The quote's `submitted_at` "
+        "says which moment it was answered for.",
+    )
     asked_rate: Rate | None = Field(default=None, description="rate of face value that the seller asks for")
     extras: dict[str, Number | Annotated[str, Field(max_length=4_000)] | None] | None = Field(
         default=None, max_length=MOST_EXTRAS, description="what else is known of it; never the card's number"

@@ -299,6 +299,37 @@ def test_events_at_impossible_times_are_refused(client, clock):
     assert client.post("/v1/events", json=event("accepted", quote, clock)).json()["code"] == "quote_expired"
 
 
+def accepted(trade_id: str, quote_id: str | None = None, **more: str) -> dict:
+    body = {"kind": "accepted", "event_id": f"e-{trade_id}-{quote_id}-{len(more)}", "trade_id": trade_id}
+    return body | ({} if quote_id is None else {"quote_id": quote_id}) | more
+
+
+@pytest.mark.both_storages
+def test_accepting_what_was_not_offered_says_what_is_wrong(client, clock):
+    """No such quote, another trade's, or a former one of this trade: three codes. Nothing is recorded by them."""
+    first = ask(client, submission())
+    clock.forward(seconds=1)
+    newest = ask(client, submission() | {"trade_id": first["trade_id"]})
+    other = ask(client, submission())
+    told = {"q-none": (404, "quote_not_found"), other["quote_id"]: (409, "quote_of_another_trade")}
+    told[first["quote_id"]] = (409, "quote_replaced")
+    for quote_id, refusal in told.items():
+        answer = client.post("/v1/events", json=accepted(first["trade_id"], quote_id))
+        assert (answer.status_code, answer.json()["code"]) == refusal
+        assert answer.json()["errors"][0]["field"] == "quote_id"
+    done = client.post("/v1/events", json=accepted(first["trade_id"], newest["quote_id"]))
+    assert done.json()["status"] == "recorded"
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=365 * 7_900)])
+def test_a_future_acceptance_is_an_impossible_time_and_not_a_late_one(client, clock, ahead):
+    """While the quote is open, a moment that cannot be is what is wrong."""
+    quote = ask(client, submission())
+    asked = accepted(quote["trade_id"], happened_at=(clock.now + ahead).isoformat())
+    answer = client.post("/v1/events", json=asked)
+    assert (answer.status_code, answer.json()["code"]) == (422, "impossible_time")
+
+
 def test_a_clock_that_was_fast_refuses_no_outcome(client, clock):
     """A quote given under a clock ten minutes fast is accepted when the clock is right, at its own moment or now."""
     clock.forward(minutes=10)
