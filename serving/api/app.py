@@ -41,7 +41,7 @@ from serving.api.submissions import router as submission_routes
 from serving.api.trade_numbers import router as trade_number_routes
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-IdempotencyKey = Annotated[str | None, Header(alias=KEY_HEADER, max_length=MOST_KEY)]
+IdempotencyKey = Annotated[str | None, Header(alias=KEY_HEADER, min_length=1, max_length=MOST_KEY)]
 
 
 def create_app(lifespan: Lifespan) -> FastAPI:
@@ -105,10 +105,14 @@ TheBoards = Annotated[PriceBoards, Depends(_boards)]
 
 async def _quoted(submission: schemas.Submission, key: str | None, request: Request) -> Response:
     """The answer of ``POST /v1/quotes``. Raises Problem."""
-    asker_of(request).may_ask_about(submission)
     desk, receipt = request.app.state.desk, await _receipt(request, key)
     queue: QuoteQueue = request.app.state.queue
-    return await once_awaited(desk, receipt, lambda: queue.quote(desk, Asking(submission, receipt)))
+
+    async def work() -> dict[str, Any]:
+        asker_of(request).may_ask_about(submission)
+        return await queue.quote(desk, Asking(submission, receipt))
+
+    return await once_awaited(desk, receipt, work)
 
 
 def _add_quote_routes(app: FastAPI) -> None:
@@ -147,9 +151,9 @@ def _add_quote_routes(app: FastAPI) -> None:
         """Price up to 500 cards; each succeeds or fails alone, in the order given. Expired cards of one seller that are
         worth more as one are proposed as a swap."""
         asker = asker_of(request)
-        asker.takes_as_many_as(len(batch.submissions))
 
         async def work(go_on: Callable[[], None]) -> dict[str, Any]:
+            asker.takes_as_many_as(len(batch.submissions))
             return await answer_batch(desk, batch.submissions, asker=asker, go_on=go_on)
 
         return await once_claimed(desk, receipt, work)
@@ -198,8 +202,12 @@ def _add_fraud_routes(app: FastAPI) -> None:
         submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt, request: Request
     ) -> Response:
         """Score a submission for fraud without a price. It is not counted as a submission."""
-        asker_of(request).may_ask_about(submission)
-        return once(desk, receipt, lambda now: desk.score(submission, now=now))
+
+        def work(now: datetime) -> dict[str, Any]:
+            asker_of(request).may_ask_about(submission)
+            return desk.score(submission, now=now)
+
+        return once(desk, receipt, work)
 
 
 def _add_event_route(app: FastAPI) -> None:

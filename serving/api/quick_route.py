@@ -27,7 +27,7 @@ def quick_route(
 
             async def handle(request: Request) -> Response:
                 found, key = await _ordinary(body, request), request.headers.get(KEY_HEADER)
-                if found is None or (key is not None and len(key) > MOST_KEY):
+                if found is None or (key is not None and not 0 < len(key) <= MOST_KEY):
                     return await careful(request)
                 return await work(found, key, request)
 

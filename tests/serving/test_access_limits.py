@@ -104,6 +104,23 @@ def test_a_card_that_is_asked_about_again_and_again_is_refused(desk: Desk):
         assert client.post("/v1/quotes", json=submission(card_fingerprint="f-2")).status_code == 200
 
 
+def test_an_answer_given_again_is_no_question_about_the_card(desk: Desk):
+    """A repeated key gets its answer however often it comes, and the card is asked about as often as before."""
+    with client_of(desk) as client:
+        client.app.state.access = limited(card_quotes_per_hour=3)  # type: ignore[attr-defined]
+        probe = submission(card_fingerprint="f-1")
+        for route, body in (
+            ("/v1/quotes", probe),
+            ("/v1/fraud-scores", probe),
+            ("/v1/quotes/batch", {"submissions": [probe]}),
+        ):
+            told = [client.post(route, json=body, headers={"Idempotency-Key": "k"}) for _ in range(3)]
+            assert [answer.status_code for answer in told] == [200] * 3
+            assert len({answer.text for answer in told}) == 1
+            assert "card_asked_too_often" not in told[0].text
+        assert client.post("/v1/quotes", json=probe).status_code == 429
+
+
 def test_an_idempotency_key_is_its_clients_own(desk: Desk):
     """Another client with the same key and body gets an answer of its own, not the first one's."""
     with client_of(desk) as client:
