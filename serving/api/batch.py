@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,7 +22,7 @@ in between waits for no more than these."""
 
 
 async def answer_batch(
-    desk: Desk, items: Sequence[Mapping[str, Any]], *, asker: Asker, go_on: Callable[[], None]
+    desk: Desk, items: Sequence[Any], *, asker: Asker, go_on: Callable[[], None]
 ) -> dict[str, Any]:
     """Body of :class:`serving.api.schemas.QuoteBatchAnswer`. Each submission sees those that stand before it; ``go_on``
     is called after each ``AT_ONCE`` of them. Raises Problem where something fails that is not one
@@ -35,14 +35,14 @@ async def answer_batch(
     return {"results": results, "swaps": swaps_of(items, results, engine=desk.engine)}
 
 
-def _answered(desk: Desk, items: Sequence[Mapping[str, Any]], *, asker: Asker) -> list[Result]:
+def _answered(desk: Desk, items: Sequence[Any], *, asker: Asker) -> list[Result]:
     read = [_read(item, asker) for item in items]
     asked = [Asking(found) for found in read if isinstance(found, Submission)]
     answers = iter(desk.quote_all(asked, now=desk.clock()))
     return [_result(next(answers)) if isinstance(found, Submission) else found for found in read]
 
 
-def _read(item: Mapping[str, Any], asker: Asker) -> Submission | Result:
+def _read(item: Any, asker: Asker) -> Submission | Result:
     """The submission, or why it is none."""
     try:
         submission = Submission.model_validate(item)

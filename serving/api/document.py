@@ -9,6 +9,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from pipelines.recycling import formats
+from pipelines.recycling.lots import FILE_WORDS
 from serving.api.access.roles import RouteTable, Row
 from serving.api.problems import MEDIA_TYPE, problem_body
 
@@ -87,6 +89,7 @@ CODES: dict[str, tuple[int, str]] = {
     "trade_id_reused": (409, "this trade_id belongs to another card"),
     "body_too_slow": (408, "the body did not come within 10 seconds"),
     "body_too_large": (413, "the body is larger than this service takes"),
+    "not_json": (415, "send the body as JSON, with Content-Type: application/json"),
     "invalid_request": (422, "a field is missing or has a wrong value"),
     "photo_empty": (422, "照片为空 the photo is empty"),
     "photo_too_large": (422, "照片超过 12 MB the photo is larger than 12 MB"),
@@ -95,6 +98,12 @@ CODES: dict[str, tuple[int, str]] = {
     "photo_too_small": (422, "照片太小，短边至少 200 像素 the photo is too small: 200 pixels at least"),
     "photo_animated": (422, "不接受动图 moving pictures are not read"),
     "photo_damaged": (422, "照片已损坏或不完整 the photo is damaged or incomplete"),
+    **{
+        f"{name}_{problem}": (422, f"the {name} cannot be one of this card type: {words[1]}")
+        for name in ("number", "secret")
+        for problem, words in formats.WORDS.items()
+    },
+    **{code: (422, " ".join(words)) for code, words in FILE_WORDS.items()},
     "not_confirmed": (422, "number: wrong format"),
     "wallet_ref_missing": (422, "a wallet balance, and nothing else, is sold by naming its wallet"),
     "no_wallet": (422, "a wallet balance, and nothing else, is sold by naming its wallet"),
@@ -149,8 +158,12 @@ EVENT = (
 )
 """What can be wrong with an event beyond its form."""
 
+CODES_OF_CARD = tuple(f"{name}_{problem}" for name in ("number", "secret") for problem in formats.WORDS)
+"""What can be wrong with a card's number and secret."""
+
 POSTED = (
     "malformed_json",
+    "not_json",
     "invalid_request",
     "idempotency_key_reused",
     "contradiction",
@@ -178,6 +191,7 @@ _STATUS = {
     409: "The request contradicts an earlier one",
     408: "The request came too slowly",
     413: "The request is too large",
+    415: "The request is of another kind",
     422: "The request cannot be answered",
     429: "Too much was asked; `Retry-After` says for how many seconds to wait",
     500: "Something went wrong here",

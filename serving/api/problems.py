@@ -35,6 +35,8 @@ RAISED_ELSEWHERE = {
     405: ("method_not_allowed", "this method is not allowed here"),
 }
 """What FastAPI and Starlette refuse by themselves: a body they cannot read, a path they do not know."""
+NOT_JSON = "send the body as JSON, with Content-Type: application/json"
+UNKNOWN_FIELD = "there is no such field here; what it was called is not repeated, for it may be a secret"
 INTERNAL_ERROR = "something went wrong here; it is in our log"
 
 
@@ -84,6 +86,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
+        if (
+            isinstance(error.body, bytes) and error.body
+        ):  # FastAPI has read it as JSON where it was said to be
+            return _response(415, problem_body(415, "not_json", NOT_JSON))
         if any(item["type"] == "json_invalid" for item in error.errors()):
             return _response(400, problem_body(400, "malformed_json", "the body is not valid JSON"))
         return _response(422, invalid_body(error.errors()))
@@ -120,12 +126,14 @@ def _field(item: Any) -> str:
     parts = [str(part) for part in item["loc"] if part != "body"]
     if item["type"] == "extra_forbidden":
         parts[-1:] = ["(unknown field)"]
-    return ".".join(parts)
+    return ".".join(parts) or "(body)"
 
 
 def _reason(item: Any) -> str:
     if item["type"].startswith("union_tag"):
         return "kind must be one of " + item["ctx"].get("expected_tags", "the known kinds")
+    if item["type"] == "extra_forbidden":
+        return UNKNOWN_FIELD
     return item["msg"]
 
 

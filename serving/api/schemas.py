@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from features.extras import MOST_EXTRAS
 from features.tables import MAX_FACE_CNY
@@ -223,7 +223,7 @@ class Quote(Body):
 class QuoteBatch(Body):
     """Up to 500 submissions; each succeeds or fails alone."""
 
-    submissions: list[dict] = Field(
+    submissions: list[Annotated[Any, WithJsonSchema({"type": "object"})]] = Field(
         min_length=1, max_length=500, description="each as the body of POST /v1/quotes"
     )
 

@@ -114,6 +114,7 @@ CALLBACKS: dict[str, Any] = {
         }
     ]
 }
+LOT_FILE = f"card_type,number,secret,face_value_cny\njd_ecard,{_CARD['number']},{_CARD['secret']},500.00\n"
 LOT: dict[str, Any] = {
     "taken": 1,
     "lines": [

@@ -14,7 +14,7 @@ from pipelines.recycling.charges import charges_of_trade
 from pipelines.recycling.dispute_tables import awarded_fen
 from pipelines.recycling.flow import expires_on
 from pipelines.recycling.intake import IntakeRefused, Offered
-from pipelines.recycling.lots import LotRefused, read_lot
+from pipelines.recycling.lots import FILE_WORDS, LotRefused, read_lot
 from pipelines.recycling.opening import Recycling
 from pipelines.recycling.people import DecisionRefused
 from pipelines.recycling.secret import Secret
@@ -26,7 +26,7 @@ from serving.api.access.asking import Asker
 from serving.api.access.roles import Role
 from serving.api.answers import Json
 from serving.api.bodies import money
-from serving.api.document import POSTED, answer
+from serving.api.document import CODES_OF_CARD, POSTED, answer
 from serving.api.document import asked as asked_as
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
@@ -48,7 +48,7 @@ STATUS |= {"bad_claim": 422, "bad_award": 422, "sent_back": 409}
 LOT_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"text/csv": {"schema": {"type": "string"}}},
+        "content": {"text/csv": {"schema": {"type": "string"}, "example": examples.LOT_FILE}},
     },
 }
 
@@ -61,7 +61,16 @@ Row = Mapping[str, Any]
     "",
     response_model=SubmissionView,
     summary="Submit a card",
-    responses=answer(examples.SUBMISSION, *POSTED, "card_known", "submission_reused", "unknown_card_type"),
+    responses=answer(
+        examples.SUBMISSION,
+        *POSTED,
+        *CODES_OF_CARD,
+        "card_known",
+        "submission_reused",
+        "unknown_card_type",
+        "wallet_ref_missing",
+        "no_wallet",
+    ),
     openapi_extra=asked_as(examples.NEW),
 )
 def submit(asked: NewSubmission, flow: TheFlow, asker: TheAsker) -> Response:
@@ -73,13 +82,15 @@ def submit(asked: NewSubmission, flow: TheFlow, asker: TheAsker) -> Response:
     "/lots",
     response_model=LotAnswer,
     summary="Submit a lot of cards",
-    responses=answer(examples.LOT, "invalid_request", "not_recorded"),
+    responses=answer(examples.LOT, "invalid_request", "not_recorded", *FILE_WORDS),
     openapi_extra=LOT_BODY,
 )
 async def submit_lot(
     request: Request, flow: TheFlow, asker: TheAsker, lot: Annotated[LotQuery, Query()]
 ) -> Response:
-    """Up to 500 cards as CSV (UTF-8 or GB18030); each line succeeds or fails alone."""
+    """Up to 500 cards as CSV (UTF-8 or GB18030); each line succeeds or fails alone. The first line names the columns,
+    in any order: ``card_type`` 卡种 (our id or the Chinese name), ``number`` 卡号, ``secret`` 卡密, ``face_value_cny``
+    面值 (yuan, as 500 or 500.00) and, where known, ``expires_on`` 有效期 (as 2028-12-31)."""
     take = partial(_take_lot, flow, await request.body(), lot, by=asker.client.id)
     return Json(await run_in_threadpool(take))
 

@@ -13,7 +13,7 @@ from serving.api.engine import Engine
 
 
 def swaps_of(
-    submissions: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]], *, engine: Engine
+    submissions: Sequence[Any], results: Sequence[Mapping[str, Any]], *, engine: Engine
 ) -> list[dict[str, Any]]:
     """Bodies of :class:`serving.api.schemas.Swap` for the submissions of a batch and their results."""
     pairs = zip(submissions, results, strict=True)

@@ -165,6 +165,30 @@ def test_unknown_places_are_not_found(client):
     assert client.delete("/v1/quotes").json()["code"] == "method_not_allowed"
 
 
+@pytest.mark.parametrize("route", ["/v1/quotes", "/v1/quotes/batch", "/v1/events", "/v1/submissions"])
+def test_a_body_of_another_kind_is_refused_as_such(client, route):
+    """What is not said to be JSON is 415 with what to send; JSON that is no object says that the body is wrong."""
+    for headers in (
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {},
+    ):
+        told = client.post(route, content=json.dumps(submission()), headers=headers)
+        assert (told.status_code, told.json()["code"]) == (415, "not_json")
+        assert "Content-Type: application/json" in told.json()["detail"]
+    told = client.post(route, json=[])
+    assert (told.status_code, told.json()["errors"][0]["field"]) == (422, "(body)")
+
+
+def test_an_unknown_field_is_named_by_its_place_alone(client):
+    """Its name may be a card's secret typed into the wrong place, and the refusal says so."""
+    told = client.post("/v1/quotes", json=submission(SECRET_MARKER=1))
+    assert "SECRET_MARKER" not in told.text
+    (error,) = told.json()["errors"]
+    assert error["field"] == "card.(unknown field)"
+    assert "may be a secret" in error["reason"]
+
+
 NO_NUMBERS = ("true", '"1"', "NaN", "Infinity", "-Infinity", "1e400", "[1]")
 
 
@@ -202,8 +226,10 @@ def test_an_endless_integer_is_no_json(client, route):
 def test_batch_items_succeed_or_fail_alone(client):
     """A bad card in a batch has its own problem; the others are quoted."""
     items = [submission(), submission(card_type="nothing"), {"card": 1}, submission(expires_on="2026-03-10")]
-    results = client.post("/v1/quotes/batch", json={"submissions": items}).json()["results"]
-    assert [next(iter(result)) for result in results] == ["quote", "problem", "problem", "quote"]
+    results = client.post("/v1/quotes/batch", json={"submissions": [*items, "str", None]}).json()["results"]
+    kinds = ["quote", "problem", "problem", "quote", "problem", "problem"]
+    assert [next(iter(result)) for result in results] == kinds
+    assert [result["problem"]["errors"][0]["field"] for result in results[4:]] == ["(body)"] * 2
     assert results[1]["problem"]["code"] == "unknown_card_type"
     too_many = client.post("/v1/quotes/batch", json={"submissions": [submission()] * 501})
     assert too_many.status_code == 422

@@ -117,6 +117,22 @@ def test_a_lot_takes_each_line_alone(seller):
     assert lines[4]["code"] == "same_card_twice"
 
 
+def test_the_example_of_a_lot_is_taken_and_what_refuses_one_is_told(seller):
+    """The document shows the columns, and every code by which a file or a card's codes can be refused."""
+    path = "/v1/submissions/lots"
+    described = seller.get("/docs.json").json()["paths"]
+    example = described[path]["post"]["requestBody"]["content"]["text/csv"]["example"]
+    told = seller.post(f"{path}?seller_id=s-1&payee_ref=p-1", content=example)
+    assert told.json()["taken"] == 1, told.text
+    for file, code in ((b"", "empty_file"), (b"a,b\n1,2\n", "wrong_header")):
+        refused = seller.post(f"{path}?seller_id=s-1&payee_ref=p-1", content=file)
+        shown = described[path]["post"]["responses"]["422"]["content"]["application/problem+json"]["examples"]
+        assert refused.json()["code"] == code
+        assert refused.json()["detail"] == shown[code]["value"]["detail"]
+    shown = described["/v1/submissions"]["post"]["responses"]["422"]["content"]["application/problem+json"]
+    assert {"number_wrong_format", "secret_wrong_format", "number_checksum"} <= set(shown["examples"])
+
+
 WRONG = {
     "not the card's form": (
         {"card": examples.NEW["a JD e-card"]["card"] | {"number": "12"}},
