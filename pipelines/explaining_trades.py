@@ -26,10 +26,10 @@ from pipelines.workspace import Workspace
 
 def explain_trade(workspace: Workspace, trade_id: str) -> Explained:
     """Explain a trade's newest quote, or, for a trade that only the tables know, what the champions say of it as of
-    its own moment. Raises NothingToExplain."""
+    its own moment. A quote's id stands for that quote. Raises NothingToExplain."""
     data = ApplicationData(workspace.application_url)
     registry = model_registry(workspace)
-    newest = data.last_quote_of(trade_id)
+    newest = data.last_quote_of(trade_id) or data.quote(trade_id)
     if newest is not None:
         return Explainer(data=data, registry=registry).quote(newest["quote_id"])
     trade = StoredTrades(workspace.tables).find(trade_id)

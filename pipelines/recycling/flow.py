@@ -38,6 +38,11 @@ DEAD = frozenset({"used", "fake", "wrong_secret", "format_error", "frozen", "uns
 """How a card may stand with its issuer so that nobody can buy it."""
 
 
+PRICED_APART = "/"
+"""Stands in a trade_id of the pricing API between the submission and the end that nobody outside knows."""
+UNKNOWN_CHARACTERS = 12
+
+
 class Runner(Protocol):
     """Runs the parts of a phase. What a transaction returns is on disk."""
 
@@ -176,13 +181,14 @@ def expires_on(row: Row) -> str | None:
 def priced_as(row: Row, *, value_fen: int, expires_on: str | None) -> str:
     """The trade_id under which the pricing API knows a card that holds this value until this day: one trade there is
     one card with one value and day, and a card found to have another than at its first quote (``facts["first_day"]``)
-    is quoted as another."""
+    is quoted as another. It ends with what nobody outside knows, since clients choose trade_ids there, too, and may
+    have asked for a price under the very id that they submit the card with."""
     named = [row["submission_id"]]
     if value_fen != row["asked"]["card"]["face_value"]["amount_fen"]:
         named.append(str(value_fen))
     if expires_on != row["facts"].get("first_day", expires_on):
         named.append(str(expires_on))
-    return "-".join(named)
+    return f"{'-'.join(named)}{PRICED_APART}{row['card_id'][-UNKNOWN_CHARACTERS:]}"
 
 
 def is_physical(row: Row) -> bool:

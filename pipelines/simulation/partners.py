@@ -20,6 +20,7 @@ from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.checks import Verified
 from pipelines.recycling.adapters.issuer import CardCheck, PresentedCard, Redemption, Standing
 from pipelines.recycling.adapters.outcomes import Outcome
+from pipelines.recycling.flow import PRICED_APART
 from pipelines.recycling.payouts import Accepted, Found, NeverHeard, Refused, Submission
 from pipelines.recycling.ports import Priced
 from pipelines.recycling.statements import StatementLine
@@ -169,7 +170,7 @@ class StatedPricing:
         return Priced(
             quote_id=f"q-{hashlib.sha256(key.encode()).hexdigest()[:32]}",
             payout_fen=value * (3 if is_expired else RATE_PERCENT) // 100,
-            decision=self.alarms.get(submission["trade_id"], "pay"),
+            decision=self.alarms.get(submission["trade_id"].partition(PRICED_APART)[0], "pay"),
             no_offer=False,
             valid_until=now + timedelta(minutes=QUOTE_MINUTES),
             law_version="simulated",

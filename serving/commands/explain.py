@@ -21,7 +21,7 @@ ALL_FAMILIES = 99
 
 
 def explain(
-    trade_id: Annotated[str, typer.Argument(help="The trade's id, of a quote or of an imported trade.")],
+    trade_id: Annotated[str, typer.Argument(help="The id of a trade, quoted or imported, or of a quote.")],
     every: Annotated[
         bool, typer.Option("--all", help="Every family of features, also those that hardly matter.")
     ] = False,

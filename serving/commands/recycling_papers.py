@@ -53,12 +53,11 @@ def suspicious(
     if out.suffix not in (".json", ".html"):
         raise Refusal("the draft is written as .json or .html")
     workspace, opened = _opened(home)
-    explained = _explained(workspace, submission_id)
+    book = opened.flow.book
     with opened.engine.connect() as connection:
         try:
-            draft = draft_report(
-                connection, opened.flow.book, submission_id, explained=explained, now=datetime.now(UTC)
-            )
+            explained = _explained(workspace, book.read(connection, submission_id)["quote_id"])
+            draft = draft_report(connection, book, submission_id, explained=explained, now=datetime.now(UTC))
         except UnknownSubmission:
             raise Refusal(f"there is no submission {submission_id}") from None
     text = (
@@ -99,12 +98,12 @@ def purge(
     )
 
 
-def _explained(workspace: Workspace, submission_id: str) -> Explained | None:
+def _explained(workspace: Workspace, quote_id: str) -> Explained | None:
     from pipelines.explaining import NothingToExplain
     from pipelines.explaining_trades import explain_trade
 
     try:
-        return explain_trade(workspace, submission_id)
+        return explain_trade(workspace, quote_id)
     except NothingToExplain:
         return None
 

@@ -19,7 +19,7 @@ from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.blind_index import BlindIndex
 from pipelines.recycling.disputes import Disputes
 from pipelines.recycling.evidence import EvidenceLog
-from pipelines.recycling.flow import Flow
+from pipelines.recycling.flow import Flow, priced_as, value_fen
 from pipelines.recycling.intake import Intake, Offered
 from pipelines.recycling.payouts import Accepted, NeverHeard, NotSent, PayoutDesk, Refused, Unknown
 from pipelines.recycling.people import People
@@ -207,6 +207,11 @@ class World:
 
     def state(self, submission_id: str) -> str:
         return self.trade(submission_id)["state"]
+
+    def known_as(self, submission_id: str) -> str:
+        """The trade_id that the pricing API knows it under."""
+        row = self.trade(submission_id)
+        return priced_as(row, value_fen=value_fen(row))
 
     def accept(self, submission_id: str) -> None:
         self.intake.accept(submission_id, quote_id=self.trade(submission_id)["quote_id"], by="seller-app")

@@ -81,7 +81,7 @@ def test_who_does_not_answer_is_decided_against(world):
     world.clock.forward(hours=1)
     world.work()
     assert (world.state(one), dispute_of(world, one)["rule"]) == ("reversed", "no_answer")
-    assert f"{one}-fraud_confirmed" in world.pricing.told
+    assert f"{world.known_as(one)}-fraud_confirmed" in world.pricing.told
     assert_books(world)
 
 

@@ -53,7 +53,7 @@ def test_a_card_becomes_money(world):
     world.work()
     assert world.state(one) == "closed"
     assert_books(world)
-    assert list(world.pricing.told) == [f"{one}-accepted"]
+    assert list(world.pricing.told) == [f"{world.known_as(one)}-accepted"]
 
 
 @pytest.mark.parametrize("standing", ["used", "fake", "wrong_secret", "frozen", "unsupported"])
@@ -369,7 +369,7 @@ def test_a_large_complaint_needs_two_people(world):
     world.disputes.judge(one, verdict="against_trade", by="analyst-2", reason="agreed")
     assert world.state(one) == "reversed"
     world.work()
-    assert f"{one}-fraud_confirmed" in world.pricing.told
+    assert f"{world.known_as(one)}-fraud_confirmed" in world.pricing.told
     assert_books(world)
 
 

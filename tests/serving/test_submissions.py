@@ -96,6 +96,20 @@ def test_a_card_is_sold_over_http(seller, clock, provider):
     assert SECRET not in done.text
 
 
+def test_a_price_may_be_asked_for_under_the_same_order_id_before(seller, clock):
+    """A card that was priced at /v1/quotes under an order id is submitted under it, and quoted as its own trade."""
+    new = examples.NEW["a JD e-card"]
+    card = {name: value for name, value in new["card"].items() if name not in ("number", "secret")}
+    asked = {"card": card | {"card_fingerprint": "ours"}, "seller": new["seller"], "trade_id": "order-1"}
+    assert seller.post("/v1/quotes", json=asked).status_code == 200
+    submitted(seller, submission_id="order-1")
+    clock.forward(seconds=1)
+    work(seller, clock)
+    found = seller.get("/v1/submissions/order-1").json()
+    assert found["state"] in ("quoted", "person_needed"), found
+    assert seller.get(f"/v1/quotes/{found['quote_id']}").json()["trade_id"].startswith("order-1/")
+
+
 def test_a_lot_takes_each_line_alone(seller):
     """Of a file with a good line, a wrong number and the same card twice, one is taken and the others say why."""
     content = (
