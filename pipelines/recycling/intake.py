@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,18 +10,20 @@ from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from features.catalogue import Catalogue
 from pipelines.databases import reading
 from pipelines.group_commit import GroupCommit
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.adapters.wallets import WALLET, wallet_number
+from pipelines.recycling.card_again import decide_alone, is_held, rests_until
 from pipelines.recycling.formats import check_number, check_secret
 from pipelines.recycling.policy import Name
 from pipelines.recycling.secret import Secret
 from pipelines.recycling.trade_tables import submissions
 from pipelines.recycling.trades import Step, TradeBook, UnknownSubmission
-from pipelines.recycling.vault import DuplicateCard, SecretDiffers, Vault
+from pipelines.recycling.vault import SecretDiffers, Vault
 
 Row = Mapping[str, Any]
 
@@ -29,12 +32,18 @@ BY_TRANSFER = "by transfer"
 
 
 class IntakeRefused(ValueError):
-    """A submission or a wish of the seller cannot be taken; ``code`` is stable, ``field`` names what is wrong."""
+    """A submission or a wish of the seller cannot be taken; ``code`` is stable, ``field`` names what is wrong.
+    wait_seconds: after how long it could be, 0 where waiting changes nothing."""
 
-    def __init__(self, code: str, message: str, *, field: str = "") -> None:
+    def __init__(self, code: str, message: str, *, field: str = "", wait_seconds: int = 0) -> None:
         super().__init__(message)
         self.code = code
         self.field = field
+        self.wait_seconds = wait_seconds
+
+
+def _reused() -> IntakeRefused:
+    return IntakeRefused("submission_reused", "this submission_id came with another content before")
 
 
 @dataclass(frozen=True)
@@ -80,12 +89,25 @@ class Intake:
         the same submission. Raises IntakeRefused."""
         submission_id = offered.submission_id or f"r-{uuid4().hex}"
         self._check_format(offered)
-        known = self._known(submission_id)
-        if known is not None:
-            return self._same(known, offered)
-        card_type = offered.asked["card"]["card_type"]
-        now = self.clock()
         number, secret = offered.codes(submission_id)
+        card_type = offered.asked["card"]["card_type"]
+        index = self.vault.blind_index(card_type, number.open())
+        row = {
+            "submission_id": submission_id,
+            "profile": self.profile,
+            "client_id": by,
+            "seller_id": offered.asked["seller"]["seller_id"],
+            "fingerprint": index,
+            "channel": offered.channel,
+            "payee_ref": offered.payee_ref,
+            "asked": {**offered.asked, "card": {**offered.asked["card"], "card_fingerprint": index}},
+        }
+        now = self.clock()
+        with self._reader.connect() as connection:
+            known = self._known(connection, row, secret)
+            if known is not None:
+                return known
+            self._check_free(connection, index, submission_id, now=now)
         try:
             ref = self.vault.store(
                 trade_id=submission_id,
@@ -95,57 +117,66 @@ class Intake:
                 face_value_fen=offered.asked["card"]["face_value"]["amount_fen"],
                 actor=by,
                 now=now,
-                accepted_duplicates=self._over(card_type, number),
             )
-        except DuplicateCard:
-            raise IntakeRefused("card_known", "this card is in another trade", field="number") from None
         except SecretDiffers:
-            raise IntakeRefused(
-                "submission_reused", "this submission holds the card with another secret"
-            ) from None
-        card = {**offered.asked["card"], "card_fingerprint": ref.blind_index}
-        row = {
-            "submission_id": submission_id,
-            "profile": self.profile,
-            "client_id": by,
-            "seller_id": offered.asked["seller"]["seller_id"],
-            "card_id": ref.card_id,
-            "fingerprint": ref.blind_index,
-            "channel": offered.channel,
-            "payee_ref": offered.payee_ref,
-            "asked": {**offered.asked, "card": card},
-        }
+            raise _reused() from None
+        try:
+            return self._add(row | {"card_id": ref.card_id}, secret, now=now)
+        except IntakeRefused:  # somebody was quicker
+            if not self._is_used(submission_id, ref.card_id):
+                self.vault.shred(ref.card_id, actor=by, now=now)
+            raise
+
+    def _is_used(self, submission_id: str, card_id: str) -> bool:
+        """Whether the trade has this card of the vault: of two requests that differ in the payee alone one may have
+        been taken."""
+        chosen = sa.select(submissions.c.card_id).where(submissions.c.submission_id == submission_id)
+        with self._reader.connect() as connection:
+            return connection.execute(chosen).scalar() == card_id
+
+    def _add(self, row: Row, secret: Secret, *, now: datetime) -> Row:
+        """The new trade, or the same one that came at the same time. Raises IntakeRefused."""
 
         def add(connection: sa.Connection) -> Row:
-            self.book.add(connection, row, by=by, now=now)
-            return self.book.read(connection, submission_id)
+            decide_alone(connection, row["fingerprint"])
+            self._check_free(connection, row["fingerprint"], row["submission_id"], now=now)
+            self.book.add(connection, row, by=row["client_id"], now=now)
+            return self.book.read(connection, row["submission_id"])
 
-        return self._commits.run(add)
+        try:
+            return self._commits.run(add)
+        except IntegrityError:
+            with self._reader.connect() as connection:
+                known = self._known(connection, row, secret)
+            if known is None:
+                raise
+            return known
 
-    def _known(self, submission_id: str) -> Row | None:
-        with self._reader.connect() as connection:
-            try:
-                return self.book.read(connection, submission_id)
-            except UnknownSubmission:
-                return None
-
-    def _same(self, known: Row, offered: Offered) -> Row:
-        number, _ = offered.codes(known["submission_id"])
-        index = self.vault.blind_index(offered.asked["card"]["card_type"], number.open())
-        card = {**offered.asked["card"], "card_fingerprint": index}
-        if known["asked"] != {**offered.asked, "card": card} or known["payee_ref"] != offered.payee_ref:
-            raise IntakeRefused("submission_reused", "this submission_id came with another card before")
+    def _known(self, connection: sa.Connection, row: Row, secret: Secret) -> Row | None:
+        """The trade that has this id, None where none has. Raises IntakeRefused where anything in it is another."""
+        try:
+            known = self.book.read(connection, row["submission_id"])
+        except UnknownSubmission:
+            return None
+        names = ("client_id", "fingerprint", "channel", "payee_ref", "asked")
+        if any(known[name] != row[name] for name in names) or not self.vault.holds(known["card_id"], secret):
+            raise _reused()
         return known
 
-    def _over(self, card_type: str, number: Secret) -> list[str]:
-        """Trades of the same card that ended without buying it: it may be offered again."""
-        index = self.vault.blind_index(card_type, number.open())
-        ended = ("declined", "lapsed", "cancelled")
-        chosen = sa.select(submissions.c.submission_id).where(
-            submissions.c.fingerprint == index, submissions.c.state.in_(ended)
-        )
-        with self._reader.connect() as connection:
-            return list(connection.execute(chosen).scalars())
+    def _check_free(
+        self, connection: sa.Connection, fingerprint: str, submission_id: str, *, now: datetime
+    ) -> None:
+        """Raises IntakeRefused where this submission cannot have the card."""
+        if is_held(connection, fingerprint, apart_from=submission_id):
+            raise IntakeRefused("card_known", "this card is in another trade", field="number")
+        until = rests_until(connection, fingerprint, now=now)
+        if until is not None:
+            raise IntakeRefused(
+                "too_many_wrong_secrets",
+                "this card came with a wrong secret too often; it rests for a day",
+                field="secret",
+                wait_seconds=math.ceil((until - now).total_seconds()),
+            )
 
     def _check_format(self, offered: Offered) -> None:
         card_type = self.catalogue.types.get(offered.asked["card"]["card_type"])
@@ -176,7 +207,7 @@ class Intake:
     def accept(self, submission_id: str, *, quote_id: str, by: str) -> Row:
         """Accept the quote. Raises IntakeRefused where it is another one or no longer valid."""
 
-        def check(row: Row) -> dict[str, Any]:
+        def check(connection: sa.Connection, row: Row) -> dict[str, Any]:
             if row["quote_id"] != quote_id:
                 raise IntakeRefused(
                     "quote_replaced", "a newer quote was given for this card", field="quote_id"
@@ -198,11 +229,11 @@ class Intake:
 
     def ask_again(self, submission_id: str, *, by: str) -> Row:
         """A new quote in place of one that lapsed."""
-        return self._wish(submission_id, "submitted", "asks_again", by=by, check=_still_here)
+        return self._wish(submission_id, "submitted", "asks_again", by=by, check=self._still_here)
 
     def ask_person(self, submission_id: str, *, by: str) -> Row:
         """A person's review of a refusal."""
-        return self._wish(submission_id, "person_needed", "asks_for_review", by=by, check=_still_here)
+        return self._wish(submission_id, "person_needed", "asks_for_review", by=by, check=self._still_here)
 
     def _wish(
         self,
@@ -211,21 +242,23 @@ class Intake:
         why: str,
         *,
         by: str,
-        check: Callable[[Row], dict[str, Any]] = lambda row: {},
+        check: Callable[[sa.Connection, Row], dict[str, Any]] = lambda connection, row: {},
         repeats: tuple[str, ...] = (),
     ) -> Row:
         def wish(connection: sa.Connection) -> Row:
             row = self.book.read(connection, submission_id)
             if row["state"] == target or row["state"] in repeats:
                 return row
-            step = Step(target, "seller", by, why, check(row), {"quote_id": row["quote_id"]})
+            step = Step(target, "seller", by, why, check(connection, row), {"quote_id": row["quote_id"]})
             return self.book.move(connection, row, step, now=self.clock())
 
         return self._commits.run(wish)
 
-
-def _still_here(row: Row) -> dict[str, Any]:
-    """Raises IntakeRefused for a card that is on its way back to its seller."""
-    if row["facts"].get("return"):
-        raise IntakeRefused("sent_back", "the card is on its way back; submit it anew")
-    return {}
+    def _still_here(self, connection: sa.Connection, row: Row) -> dict[str, Any]:
+        """Raises IntakeRefused for a card that is on its way back to its seller, or was offered anew meanwhile."""
+        if row["facts"].get("return"):
+            raise IntakeRefused("sent_back", "the card is on its way back; submit it anew")
+        decide_alone(connection, row["fingerprint"])
+        if is_held(connection, row["fingerprint"], apart_from=row["submission_id"]):
+            raise IntakeRefused("card_known", "this card is in another trade")
+        return {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
@@ -44,14 +44,6 @@ FLOW_ROLE = "flow"
 
 class VaultRefusal(Exception):
     """The vault cannot do what was asked; the message says why and shows nothing of a card."""
-
-
-class DuplicateCard(VaultRefusal):
-    """The same card was offered before; ``trade_ids`` says in which trades."""
-
-    def __init__(self, trade_ids: Collection[str]) -> None:
-        self.trade_ids = tuple(sorted(trade_ids))
-        super().__init__(f"the same card stands in {len(self.trade_ids)} other trade(s)")
 
 
 class SecretDiffers(VaultRefusal):
@@ -137,12 +129,11 @@ class Vault:
         face_value_fen: int,
         actor: str,
         now: datetime,
-        accepted_duplicates: Collection[str] = (),
     ) -> CardRef:
-        """Keep a card. Done again for the same trade it is the same card. accepted_duplicates: trades known to hold the
-        same card, such as one that was cancelled.
+        """Keep a card. Done again for the same trade it is the same card; whether another trade may have it is for the
+        book of trades to say (:mod:`pipelines.recycling.card_again`).
 
-        Raises NotACard, VaultRefusal, DuplicateCard, SecretDiffers, VaultKeyError.
+        Raises NotACard, VaultRefusal, SecretDiffers, VaultKeyError.
         """
         _check_lengths(trade_id=trade_id, actor=actor, number=number, secret=secret)
         ref = CardRef(f"card-{secrets.token_hex(16)}", trade_id, self.blind_index(brand, number))
@@ -153,16 +144,14 @@ class Vault:
             connection.execute(
                 sa.insert(tables.cards).values(row)
             )  # first: SQLite lets nobody else write now
-            alike = _alike(connection, ref)
-            others = {row["trade_id"] for row in alike} - {trade_id, *accepted_duplicates}
-            if others:
-                raise DuplicateCard(others)
-            own = [row for row in alike if row["trade_id"] == trade_id and row["shredded_at"] is None]
-            if not own:
+            before = _stored_before(connection, ref)
+            if before is None:
                 _note(connection, _change("stored", ref, actor, now))
                 return ref
             transaction.rollback()
-        return self._stored_before(own[0], secret)
+        if not self._has(before, Secret(secret)):
+            raise SecretDiffers("the trade holds this card with another secret: shred that one first")
+        return CardRef(before["card_id"], before["trade_id"], before["blind_index"])
 
     def _sealed(self, ref: CardRef, *, number: str, secret: str, face_value_fen: int) -> dict[str, Any]:
         data_key, nonce = AESGCM.generate_key(256), secrets.token_bytes(NONCE_BYTES)
@@ -177,10 +166,16 @@ class Vault:
             "wrapped_key": wrapped.value,
         }
 
-    def _stored_before(self, row: Mapping[str, Any], secret: str) -> CardRef:
-        if self._opened(row).secret != Secret(secret):
-            raise SecretDiffers("the trade holds this card with another secret: shred that one first")
-        return CardRef(row["card_id"], row["trade_id"], row["blind_index"])
+    def holds(self, card_id: str, secret: Secret) -> bool:
+        """Whether a card was kept with this secret; True where it was destroyed, since nobody can tell any more. It
+        shows nothing and leaves no trail. Raises NoSuchCard, CardDamaged, VaultKeyError."""
+        row = self._row(card_id)
+        if row is None:
+            raise NoSuchCard("there is no such card in the vault")
+        return row["shredded_at"] is not None or self._has(row, secret)
+
+    def _has(self, row: Mapping[str, Any], secret: Secret) -> bool:
+        return self._opened(row).secret == secret
 
     # --- seeing
 
@@ -338,12 +333,17 @@ def _check_lengths(*, trade_id: str, actor: str, number: str, secret: str) -> No
         raise VaultRefusal(f"number and secret have at most {MOST_CHARACTERS} characters")
 
 
-def _alike(connection: sa.Connection, ref: CardRef) -> list[Mapping[str, Any]]:
-    """All other rows of the same card."""
+def _stored_before(connection: sa.Connection, ref: CardRef) -> Mapping[str, Any] | None:
+    """The same card of the same trade, where it is kept already."""
+    cards = tables.cards.c
     chosen = sa.select(tables.cards).where(
-        tables.cards.c.blind_index == ref.blind_index, tables.cards.c.card_id != ref.card_id
+        cards.blind_index == ref.blind_index,
+        cards.trade_id == ref.trade_id,
+        cards.card_id != ref.card_id,
+        cards.shredded_at.is_(None),
     )
-    return [dict(row) for row in connection.execute(chosen).mappings()]
+    row = connection.execute(chosen).mappings().first()
+    return None if row is None else dict(row)
 
 
 def _note(connection: sa.Connection, row: Mapping[str, Any]) -> None:

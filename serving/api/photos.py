@@ -26,7 +26,7 @@ from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
 from serving.api.submission_examples import SUBMISSION
 from serving.api.submission_schemas import SubmissionView
-from serving.api.submissions import answered
+from serving.api.submissions import OFFERED, answered
 
 router = APIRouter(prefix="/v1/submissions/photos", tags=["recycling"])
 
@@ -98,9 +98,7 @@ async def read_photo(request: Request, flow: TheFlow, asker: TheAsker) -> Respon
     "/{photo_id}/confirmation",
     response_model=SubmissionView,
     summary="Confirm a card that was read",
-    responses=answer(
-        SUBMISSION, *POSTED, "photo_not_found", "not_confirmed", "card_known", "submission_reused"
-    ),
+    responses=answer(SUBMISSION, *POSTED, "photo_not_found", "not_confirmed", *OFFERED),
     openapi_extra=asked_as(examples.CONFIRMATIONS),
 )
 def confirm_photo(photo_id: str, asked: PhotoConfirmation, flow: TheFlow, asker: TheAsker) -> Response:

@@ -42,8 +42,12 @@ from serving.api.submission_schemas import (
 )
 
 MOST_LISTED = 200
+OFFERED = ("card_known", "submission_reused", "too_many_wrong_secrets")
+"""Why a card that is well formed is not taken."""
+ABOUT_ONE = ("submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded")
+"""Why a wish about one trade is refused."""
 STATUS = {"submission_reused": 409, "card_known": 409, "quote_replaced": 409, "quote_expired": 409}
-STATUS |= {"bad_claim": 422, "bad_award": 422, "sent_back": 409}
+STATUS |= {"bad_claim": 422, "bad_award": 422, "sent_back": 409, "too_many_wrong_secrets": 429}
 
 LOT_BODY = {
     "requestBody": {
@@ -61,20 +65,13 @@ Row = Mapping[str, Any]
     "",
     response_model=SubmissionView,
     summary="Submit a card",
-    responses=answer(
-        examples.SUBMISSION,
-        *POSTED,
-        *CODES_OF_CARD,
-        "card_known",
-        "submission_reused",
-        "unknown_card_type",
-        "wallet_ref_missing",
-        "no_wallet",
-    ),
+    responses=answer(examples.SUBMISSION, *POSTED, *CODES_OF_CARD, *OFFERED, "unknown_card_type"),
     openapi_extra=asked_as(examples.NEW),
 )
 def submit(asked: NewSubmission, flow: TheFlow, asker: TheAsker) -> Response:
-    """Take a card for sale. It is checked and quoted in the background; read it until it is ``quoted``."""
+    """Take a card for sale. It is checked and quoted in the background; read it until it is ``quoted``. A card whose
+    trade ended without its being bought may be submitted anew, corrected; one that was refused waits for a person
+    (``/review``)."""
     return answered(flow, lambda: flow.intake.submit(_offered(asked), by=asker.client.id))
 
 
@@ -153,9 +150,7 @@ def accept(submission_id: str, asked: Acceptance, flow: TheFlow, asker: TheAsker
     "/{submission_id}/refusal",
     response_model=SubmissionView,
     summary="Decline the quote",
-    responses=answer(
-        examples.SUBMISSION, "submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded"
-    ),
+    responses=answer(examples.SUBMISSION, *ABOUT_ONE),
 )
 def decline(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """The seller does not want the quote."""
@@ -167,9 +162,7 @@ def decline(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     "/{submission_id}/cancellation",
     response_model=SubmissionView,
     summary="Take the card back",
-    responses=answer(
-        examples.SUBMISSION, "submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded"
-    ),
+    responses=answer(examples.SUBMISSION, *ABOUT_ONE),
 )
 def cancel(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """Before it was accepted."""
@@ -181,9 +174,7 @@ def cancel(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     "/{submission_id}/renewal",
     response_model=SubmissionView,
     summary="Ask for a new quote",
-    responses=answer(
-        examples.SUBMISSION, "submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded"
-    ),
+    responses=answer(examples.SUBMISSION, *ABOUT_ONE, "card_known", "sent_back"),
 )
 def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """In place of a quote that lapsed."""
@@ -195,9 +186,7 @@ def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     "/{submission_id}/review",
     response_model=SubmissionView,
     summary="Ask for a person",
-    responses=answer(
-        examples.SUBMISSION, "submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded"
-    ),
+    responses=answer(examples.SUBMISSION, *ABOUT_ONE, "card_known", "sent_back"),
 )
 def ask_person(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """A person's look at a refusal."""
@@ -319,7 +308,11 @@ def answered(flow: Recycling, work: Callable[[], Row]) -> Response:
         row = work()
     except IntakeRefused as refusal:
         raise Problem(
-            STATUS.get(refusal.code, 422), refusal.code, str(refusal), field=refusal.field or None
+            STATUS.get(refusal.code, 422),
+            refusal.code,
+            str(refusal),
+            field=refusal.field or None,
+            headers={"Retry-After": str(refusal.wait_seconds)} if refusal.wait_seconds else None,
         ) from None
     except DecisionRefused as refusal:
         raise Problem(STATUS.get(refusal.code, 409), refusal.code, str(refusal)) from None

@@ -19,7 +19,7 @@ from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.blind_index import BlindIndex
 from pipelines.recycling.disputes import Disputes
 from pipelines.recycling.evidence import EvidenceLog
-from pipelines.recycling.flow import Flow, priced_as, value_fen
+from pipelines.recycling.flow import Flow, expires_on, priced_as, value_fen
 from pipelines.recycling.intake import Intake, Offered
 from pipelines.recycling.payouts import Accepted, NeverHeard, NotSent, PayoutDesk, Refused, Unknown
 from pipelines.recycling.people import People
@@ -97,10 +97,13 @@ class FakeIssuer:
     reactivatable: bool | None = None
     taken: dict[str, int] = field(default_factory=dict)
     emptied: set[str] = field(default_factory=set)
+    wrong_secrets: set[str] = field(default_factory=set)
 
     def check(self, card: PresentedCard) -> Outcome[CardCheck]:
         if self.trouble:
             return Outcome(self.trouble)  # pyright: ignore[reportArgumentType]
+        if card.secret.open() in self.wrong_secrets:
+            return Outcome("refused", code="wrong_secret")
         if card.number.open() in self.emptied:
             return Outcome("ok", CardCheck("used", balance_fen=0))
         found = CardCheck(
@@ -211,7 +214,7 @@ class World:
     def known_as(self, submission_id: str) -> str:
         """The trade_id that the pricing API knows it under."""
         row = self.trade(submission_id)
-        return priced_as(row, value_fen=value_fen(row))
+        return priced_as(row, value_fen=value_fen(row), expires_on=expires_on(row))
 
     def accept(self, submission_id: str) -> None:
         self.intake.accept(submission_id, quote_id=self.trade(submission_id)["quote_id"], by="seller-app")

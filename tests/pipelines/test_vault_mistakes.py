@@ -56,8 +56,8 @@ def _numbers_are_taken_as_written(patch: Patch) -> None:
     patch.setattr("pipelines.recycling.blind_index.normalised_number", lambda number: number)
 
 
-def _duplicates_pass(patch: Patch) -> None:
-    patch.setattr(vaults, "_alike", lambda connection, ref: [])
+def _each_request_keeps_a_card(patch: Patch) -> None:
+    patch.setattr(vaults, "_stored_before", lambda connection, ref: None)
 
 
 def _every_role_may_look(patch: Patch) -> None:
@@ -152,9 +152,12 @@ MISTAKES: dict[str, tuple[Callable[[Patch], None], Claim]] = {
     ),
     "numbers are taken as written": (
         _numbers_are_taken_as_written,
-        _of(claims.test_a_duplicate_is_refused_with_the_other_trades),
+        _of(claims.test_storing_again_for_the_same_trade_is_the_same_card),
     ),
-    "duplicates pass": (_duplicates_pass, _of(claims.test_a_duplicate_is_refused_with_the_other_trades)),
+    "each request keeps a card": (
+        _each_request_keeps_a_card,
+        _of(claims.test_storing_again_for_the_same_trade_is_the_same_card),
+    ),
     "copies stay on the disk": (
         _copies_stay_on_the_disk,
         _with_folder(claims.test_a_shredded_card_is_gone_for_ever),
