@@ -95,7 +95,7 @@ replies = sa.Table(
     "replies",
     metadata,
     sa.Column("idempotency_key", sa.String(255), primary_key=True),
-    sa.Column("route", sa.String(64), primary_key=True),
+    sa.Column("route", sa.String(128), primary_key=True),
     sa.Column("request_sha256", sa.String(64), nullable=False),
     sa.Column("status", sa.Integer, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),

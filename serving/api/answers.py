@@ -38,9 +38,9 @@ def once(desk: Desk, receipt: Receipt | None, work: Callable[[datetime], Body]) 
 
     Raises Problem ``idempotency_key_reused`` where the key came with another body.
     """
-    repeated = _repeated(desk, receipt)
-    if repeated is not None:
-        return repeated
+    found = repeated(desk, receipt)
+    if found is not None:
+        return found
     now = desk.clock()
     try:
         body = work(now)
@@ -51,9 +51,9 @@ def once(desk: Desk, receipt: Receipt | None, work: Callable[[datetime], Body]) 
 
 async def once_awaited(desk: Desk, receipt: Receipt | None, work: Callable[[], Awaitable[Body]]) -> Response:
     """As :func:`once`, for work that waits, and keeps its answer under the key in the transaction that does it."""
-    repeated = _repeated(desk, receipt)
-    if repeated is not None:
-        return repeated
+    found = repeated(desk, receipt)
+    if found is not None:
+        return found
     try:
         return Json(await work())
     except IntegrityError:
@@ -65,9 +65,9 @@ async def once_claimed(
 ) -> Response:
     """As :func:`once`, for work of several transactions, which one worker alone may begin. The work is handed what it
     calls between them to show that it goes on. Raises Problem ``still_under_way`` while another one does."""
-    repeated = _repeated(desk, receipt)
-    if repeated is not None:
-        return repeated
+    found = repeated(desk, receipt)
+    if found is not None:
+        return found
     try:
         if receipt is None:
             return Json(await work(lambda: None))
@@ -76,28 +76,34 @@ async def once_claimed(
     except IntegrityError:
         return _answered_meanwhile(desk, receipt)
     except ClaimHeld:
-        repeated = _repeated(desk, receipt)  # it may have ended since the first look
-        if repeated is None:
+        found = repeated(desk, receipt)  # it may have ended since the first look
+        if found is None:
             headers = {"Retry-After": RETRY_SECONDS}
             raise Problem(409, "still_under_way", STILL_UNDER_WAY, headers=headers) from None
-        return repeated
+        return found
 
 
 def _answered_meanwhile(desk: Desk, receipt: Receipt | None) -> Response:
     """What another request or worker answered under the same key in between; its answer stands. Raises Problem
     ``contradiction`` where none did."""
-    repeated = _repeated(desk, receipt)
-    if repeated is None:
+    found = repeated(desk, receipt)
+    if found is None:
         raise Problem(409, "contradiction", "this contradicts what was recorded a moment ago; ask again")
-    return repeated
+    return found
 
 
-def _repeated(desk: Desk, receipt: Receipt | None) -> Response | None:
+def repeated(desk: Desk, receipt: Receipt | None) -> Response | None:
+    """The answer already given under an idempotency key, None where none was. Raises Problem
+    ``idempotency_key_reused``."""
     found = None if receipt is None else desk.data.reply(receipt.key, receipt.route)
     if found is None or receipt is None:
         return None
     if found.request_sha256 != receipt.request_sha256:
-        raise Problem(409, "idempotency_key_reused", "this Idempotency-Key came with another body before")
+        raise key_reused()
     if found.status == UNDER_WAY:
         return None
     return Json(found.body, status_code=found.status, headers={"Idempotent-Replay": "true"})
+
+
+def key_reused() -> Problem:
+    return Problem(409, "idempotency_key_reused", "this Idempotency-Key came with another body before")

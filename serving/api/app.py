@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match
@@ -26,22 +26,25 @@ from serving.api.desk import Asking, Desk, Receipt, Told
 from serving.api.disputes import router as dispute_routes
 from serving.api.document import CARD, EVENT, PATH, POSTED, answer, asked, install_document
 from serving.api.explanations import QuoteExplanation, explanation_body
+from serving.api.lots import router as lot_routes
 from serving.api.metrics import MEDIA_TYPE as METRICS_TYPE
 from serving.api.model_routes import router as model_routes
 from serving.api.observing import Observing
+from serving.api.photos import confirmation_router as confirmation_routes
 from serving.api.photos import router as photo_routes
 from serving.api.problems import Problem, install_problem_handlers
 from serving.api.provider_callbacks import router as provider_routes
-from serving.api.quick_route import KEY_HEADER, MOST_KEY, quick_route
+from serving.api.quick_route import quick_route
 from serving.api.quote_queue import QuoteQueue
 from serving.api.receipts import router as receipt_routes
+from serving.api.repeating import IdempotencyKey
+from serving.api.reveals import look_router as look_routes
 from serving.api.reveals import router as reveal_routes
 from serving.api.signatures import router as signature_routes
 from serving.api.submissions import router as submission_routes
 from serving.api.trade_numbers import router as trade_number_routes
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-IdempotencyKey = Annotated[str | None, Header(alias=KEY_HEADER, min_length=1, max_length=MOST_KEY)]
 
 
 def create_app(lifespan: Lifespan) -> FastAPI:
@@ -64,10 +67,13 @@ def create_app(lifespan: Lifespan) -> FastAPI:
     _add_price_routes(app)
     app.include_router(signature_routes)
     app.include_router(photo_routes)
+    app.include_router(confirmation_routes)
     app.include_router(submission_routes)
+    app.include_router(lot_routes)
     app.include_router(receipt_routes)
     app.include_router(dispute_routes)
     app.include_router(reveal_routes)
+    app.include_router(look_routes)
     app.include_router(break_routes)
     app.include_router(callback_routes)
     app.include_router(provider_routes)

@@ -25,9 +25,10 @@ from serving.api.document import asked as asked_as
 from serving.api.field_types import NO_NUL, Words
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
+from serving.api.repeating import Repeatable
 from serving.api.schemas import Body, Money
 
-router = APIRouter(prefix="/v1/books/breaks", tags=["recycling"])
+router = APIRouter(prefix="/v1/books/breaks", tags=["recycling"], route_class=Repeatable)
 
 NAME = "alipay/2026-10-03/duplicate/r-0123456789abcdef0123456789abcdef-payout-1"
 BREAK: dict[str, Any] = {

@@ -14,12 +14,13 @@ from serving.api import submission_examples as examples
 from serving.api.access.asking import Asker
 from serving.api.access.roles import Role
 from serving.api.answers import Json
-from serving.api.document import answer
+from serving.api.document import KEYED, answer
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
+from serving.api.repeating import Repeatable
 from serving.api.schemas import Body
 
-router = APIRouter(prefix="/v1/callbacks", tags=["recycling"])
+router = APIRouter(prefix="/v1/callbacks", tags=["recycling"], route_class=Repeatable)
 
 
 class CallbackView(Body):
@@ -62,7 +63,11 @@ def list_callbacks(flow: TheFlow, asker: TheAsker, state: CallbackState | None =
     response_model=CallbackView,
     summary="Send a callback again",
     responses=answer(
-        examples.CALLBACKS["callbacks"][0], "callback_not_found", "callback_waiting", "not_recorded"
+        examples.CALLBACKS["callbacks"][0],
+        "callback_not_found",
+        "callback_waiting",
+        *KEYED,
+        "not_recorded",
     ),
 )
 def replay_callback(callback_id: str, flow: TheFlow, asker: TheAsker) -> Response:

@@ -28,11 +28,12 @@ from serving.api.document import POSTED, answer
 from serving.api.document import asked as asked_as
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
+from serving.api.repeating import Repeatable
 from serving.api.submission_examples import SUBMISSION
 from serving.api.submission_schemas import SubmissionView
 from serving.api.submissions import answered, check_own, told_time
 
-router = APIRouter(tags=["recycling"])
+router = APIRouter(tags=["recycling"], route_class=Repeatable)
 
 ABOUT_ONE = (*POSTED, "submission_not_found", "wrong_state", "moved_meanwhile")
 STAFF = frozenset({Role.RISK_ANALYST, Role.OPERATOR, Role.ADMIN})

@@ -22,11 +22,11 @@ DESCRIPTION = """What a gift card is worth now, and whether to pay for it.
 
 Money is integer fen, a rate is a fraction of face value with 4 decimals, a moment is ISO 8601 with its offset. Numbers
 are JSON numbers: `true`, `"50000"`, `NaN` and `Infinity` are refused, and `50000.0` is where an integer is asked for.
-Errors are RFC 9457 problem details; `code` is stable and is what a program should read. Quotes, batches of them, fraud
-scores and events take an `Idempotency-Key`: the same key with the same body gives the answer already given, marked by
-the header `Idempotent-Replay`, or, while a batch is still being answered, 409 `still_under_way` with `Retry-After`. The
-recycling flow's POSTs need none: sent again they are the same submission by its `submission_id`, or find that the trade
-has moved.
+Errors are RFC 9457 problem details; `code` is stable and is what a program should read. Every POST takes an
+`Idempotency-Key`: the same key with the same body gives the answer already given, marked by the header
+`Idempotent-Replay`, or, while a batch is still being answered, 409 `still_under_way` with `Retry-After`; with another
+body it is refused (`idempotency_key_reused`). Not kept are answers that show a card's secret (`…/photos`, `…/look`),
+and providers' calls, which have an `event_id`.
 
 `GET /livez` and `GET /readyz` answer 200 while the service lives and once it is ready. The request examples can be
 pasted as they are, in the order they stand here.
@@ -162,11 +162,13 @@ EVENT = (
 CODES_OF_CARD = tuple(f"{name}_{problem}" for name in ("number", "secret") for problem in formats.WORDS)
 """What can be wrong with a card's number and secret."""
 
+KEYED = ("invalid_request", "idempotency_key_reused")
+"""What can be wrong with an idempotency key: it is empty, too long, or came with another request."""
+
 POSTED = (
     "malformed_json",
     "not_json",
-    "invalid_request",
-    "idempotency_key_reused",
+    *KEYED,
     "contradiction",
     "not_recorded",
 )

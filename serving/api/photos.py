@@ -24,11 +24,14 @@ from serving.api.document import asked as asked_as
 from serving.api.photo_schemas import PhotoConfirmation, PhotoView
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
+from serving.api.repeating import Repeatable
 from serving.api.submission_examples import SUBMISSION
 from serving.api.submission_schemas import SubmissionView
 from serving.api.submissions import OFFERED, answered
 
 router = APIRouter(prefix="/v1/submissions/photos", tags=["recycling"])
+"""Of readings, whose answers show the secret and are kept nowhere."""
+confirmation_router = APIRouter(prefix="/v1/submissions/photos", tags=["recycling"], route_class=Repeatable)
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 PHOTO_BODY = {
@@ -94,7 +97,7 @@ async def read_photo(request: Request, flow: TheFlow, asker: TheAsker) -> Respon
     return Json(_view(found, flow.intake.catalogue))
 
 
-@router.post(
+@confirmation_router.post(
     "/{photo_id}/confirmation",
     response_model=SubmissionView,
     summary="Confirm a card that was read",

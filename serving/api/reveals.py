@@ -16,14 +16,17 @@ from pipelines.recycling.vault import VaultRefusal
 from pipelines.recycling.vault_rules import RevealRefused
 from serving.api import reveal_examples as examples
 from serving.api.answers import Json
-from serving.api.document import POSTED, answer
+from serving.api.document import KEYED, POSTED, answer
 from serving.api.document import asked as asked_as
 from serving.api.field_types import Words
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
+from serving.api.repeating import Repeatable
 from serving.api.schemas import Body
 
-router = APIRouter(tags=["recycling"])
+router = APIRouter(tags=["recycling"], route_class=Repeatable)
+look_router = APIRouter(tags=["recycling"])
+"""Of the answer that shows the secret, which is kept nowhere."""
 
 T = TypeVar("T")
 NOT_NOW = ("own_request", "not_yours", "not_approved", "already_shown", "already_approved", "reveal_expired")
@@ -93,6 +96,7 @@ def list_reveals(flow: TheFlow, asker: TheAsker) -> Response:
     summary="Agree that a secret is seen",
     responses=answer(
         examples.REVEAL | {"state": "approved", "approved_by": "hk_2"},
+        *KEYED,
         "not_recorded",
         "reveal_not_found",
         "own_request",
@@ -106,7 +110,7 @@ def approve_reveal(reveal_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     return Json(_view(flow, refused(lambda: flow.reveals.approve(reveal_id, by=asker.client.id))))
 
 
-@router.post(
+@look_router.post(
     "/v1/reveals/{reveal_id}/look",
     response_model=RevealedCard,
     summary="See a card's secret",

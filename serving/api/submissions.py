@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from pipelines.recycling.charges import charges_of_trade
 from pipelines.recycling.dispute_tables import awarded_fen
 from pipelines.recycling.flow import expires_on
 from pipelines.recycling.intake import IntakeRefused, Offered
-from pipelines.recycling.lots import FILE_WORDS, LotRefused, read_lot
 from pipelines.recycling.opening import Recycling
 from pipelines.recycling.people import DecisionRefused
 from pipelines.recycling.secret import Secret
@@ -24,18 +21,17 @@ from pipelines.recycling.trades import MovedMeanwhile, UnknownSubmission, steps_
 from serving.api import submission_examples as examples
 from serving.api.access.asking import Asker
 from serving.api.access.roles import Role
-from serving.api.answers import Json
+from serving.api.answers import Json, key_reused
 from serving.api.bodies import money
-from serving.api.document import CODES_OF_CARD, POSTED, answer
+from serving.api.document import CODES_OF_CARD, KEYED, POSTED, answer
 from serving.api.document import asked as asked_as
 from serving.api.problems import Problem
 from serving.api.recycling_parts import TheAsker, TheFlow
+from serving.api.repeating import Repeatable, id_by_key
 from serving.api.submission_schemas import (
     Acceptance,
     Decision,
     Listed,
-    LotAnswer,
-    LotQuery,
     NewSubmission,
     SubmissionList,
     SubmissionView,
@@ -44,19 +40,12 @@ from serving.api.submission_schemas import (
 MOST_LISTED = 200
 OFFERED = ("card_known", "submission_reused", "too_many_wrong_secrets")
 """Why a card that is well formed is not taken."""
-ABOUT_ONE = ("submission_not_found", "wrong_state", "moved_meanwhile", "not_recorded")
+ABOUT_ONE = ("submission_not_found", "wrong_state", "moved_meanwhile", *KEYED, "not_recorded")
 """Why a wish about one trade is refused."""
 STATUS = {"submission_reused": 409, "card_known": 409, "quote_replaced": 409, "quote_expired": 409}
 STATUS |= {"bad_claim": 422, "bad_award": 422, "sent_back": 409, "too_many_wrong_secrets": 429}
 
-LOT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"text/csv": {"schema": {"type": "string"}, "example": examples.LOT_FILE}},
-    },
-}
-
-router = APIRouter(prefix="/v1/submissions", tags=["recycling"])
+router = APIRouter(prefix="/v1/submissions", tags=["recycling"], route_class=Repeatable)
 
 Row = Mapping[str, Any]
 
@@ -68,28 +57,17 @@ Row = Mapping[str, Any]
     responses=answer(examples.SUBMISSION, *POSTED, *CODES_OF_CARD, *OFFERED, "unknown_card_type"),
     openapi_extra=asked_as(examples.NEW),
 )
-def submit(asked: NewSubmission, flow: TheFlow, asker: TheAsker) -> Response:
+def submit(asked: NewSubmission, request: Request, flow: TheFlow, asker: TheAsker) -> Response:
     """Take a card for sale. It is checked and quoted in the background; read it until it is ``quoted``. A card whose
     trade ended without its being bought may be submitted anew, corrected; one that was refused waits for a person
     (``/review``)."""
-    return answered(flow, lambda: flow.intake.submit(_offered(asked), by=asker.client.id))
-
-
-@router.post(
-    "/lots",
-    response_model=LotAnswer,
-    summary="Submit a lot of cards",
-    responses=answer(examples.LOT, "invalid_request", "not_recorded", *FILE_WORDS),
-    openapi_extra=LOT_BODY,
-)
-async def submit_lot(
-    request: Request, flow: TheFlow, asker: TheAsker, lot: Annotated[LotQuery, Query()]
-) -> Response:
-    """Up to 500 cards as CSV (UTF-8 or GB18030); each line succeeds or fails alone. The first line names the columns,
-    in any order: ``card_type`` 卡种 (our id or the Chinese name), ``number`` 卡号, ``secret`` 卡密, ``face_value_cny``
-    面值 (yuan, as 500 or 500.00) and, where known, ``expires_on`` 有效期 (as 2028-12-31)."""
-    take = partial(_take_lot, flow, await request.body(), lot, by=asker.client.id)
-    return Json(await run_in_threadpool(take))
+    offered = _offered(asked, submission_id=asked.submission_id or id_by_key(request))
+    try:
+        return answered(flow, lambda: flow.intake.submit(offered, by=asker.client.id))
+    except Problem as problem:
+        if problem.code == "submission_reused" and asked.submission_id is None:
+            raise key_reused() from None
+        raise
 
 
 @router.get(
@@ -174,7 +152,12 @@ def cancel(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     "/{submission_id}/renewal",
     response_model=SubmissionView,
     summary="Ask for a new quote",
-    responses=answer(examples.SUBMISSION, *ABOUT_ONE, "card_known", "sent_back"),
+    responses=answer(
+        examples.SUBMISSION,
+        *ABOUT_ONE,
+        "card_known",
+        "sent_back",
+    ),
 )
 def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """In place of a quote that lapsed."""
@@ -186,7 +169,12 @@ def ask_again(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     "/{submission_id}/review",
     response_model=SubmissionView,
     summary="Ask for a person",
-    responses=answer(examples.SUBMISSION, *ABOUT_ONE, "card_known", "sent_back"),
+    responses=answer(
+        examples.SUBMISSION,
+        *ABOUT_ONE,
+        "card_known",
+        "sent_back",
+    ),
 )
 def ask_person(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response:
     """A person's look at a refusal."""
@@ -217,7 +205,7 @@ def decide(submission_id: str, asked: Decision, flow: TheFlow, asker: TheAsker) 
     return answered(flow, lambda: _decided(flow, submission_id, asked, by=asker.client.id))
 
 
-def _offered(asked: NewSubmission) -> Offered:
+def _offered(asked: NewSubmission, *, submission_id: str) -> Offered:
     codes = {"number", "secret", "wallet_ref"}
     card = asked.card.model_dump(mode="json", exclude=codes, exclude_none=True)
     number, secret = asked.card.number, asked.card.secret
@@ -228,7 +216,7 @@ def _offered(asked: NewSubmission) -> Offered:
         asked={"card": card, "seller": asked.seller.model_dump(mode="json", exclude_none=True)},
         payee_ref=asked.payee_ref,
         channel=asked.channel,
-        submission_id=asked.submission_id or "",
+        submission_id=submission_id,
     )
 
 
@@ -255,34 +243,6 @@ def _decided(flow: Recycling, submission_id: str, asked: Decision, *, by: str) -
                     422, "invalid_request", "the tracking number is missing", field="tracking_number"
                 )
             return people.sent_back(submission_id, by=by, tracking_number=asked.tracking_number)
-
-
-def _take_lot(flow: Recycling, content: bytes, asked_for: LotQuery, *, by: str) -> dict[str, Any]:
-    try:
-        lot = read_lot(content, catalogue=flow.intake.catalogue)
-    except LotRefused as refusal:
-        raise Problem(422, str(refusal.code), str(refusal)) from None
-    lines = [_problem_line(item.row, item.field, item.reason, item.words()) for item in lot.problems]
-    for card in lot.cards:
-        asked = {
-            "card": {"card_type": card.card_type, "face_value": money(card.face_value_fen)},
-            "seller": {"seller_id": asked_for.seller_id},
-        }
-        if card.expires_on is not None:
-            asked["card"]["expires_on"] = card.expires_on.isoformat()
-        offered = Offered(card.number, card.secret, asked, asked_for.payee_ref, asked_for.channel)
-        try:
-            row = flow.intake.submit(offered, by=by)
-        except IntakeRefused as refusal:
-            lines.append(_problem_line(card.row, refusal.field, refusal.code, ("未收", str(refusal))))
-        else:
-            lines.append({"row": card.row, "submission_id": row["submission_id"]})
-    taken = sum("submission_id" in line for line in lines)
-    return {"taken": taken, "lines": sorted(lines, key=lambda line: line["row"])}
-
-
-def _problem_line(row: int, field: str, code: str, words: tuple[str, str]) -> dict[str, Any]:
-    return {"row": row, "field": field, "code": code, "zh": words[0], "en": words[1]}
 
 
 def _read(flow: Recycling, submission_id: str) -> Row:
