@@ -147,20 +147,27 @@ def test_young_offers_count_with_what_is_known_of_them() -> None:
     assert found.of_type["hit/valid"] == pytest.approx(means, rel=0.06)
 
 
+def by_hours(name: str) -> np.ndarray:
+    """The share that prices of a card type at each hour of the day."""
+    return learnt().share_of_type(context_of(np.full(24, name, dtype=object), np.arange(24)))
+
+
 def test_unseen_type_gets_the_share_of_its_like() -> None:
     """A type never seen weighs nothing of its own: between the safest and the worst, and its mean is overall's."""
     context = context_of(np.array(["new"], dtype=object), np.array([12]))
     assert TYPE_SHARES["safe"] < learnt().share(context)[0] < TYPE_SHARES["hunted"]
-    assert learnt().share_of_type(context)[0] == learnt().overall
+    assert by_hours("new").mean() == pytest.approx(learnt().overall, rel=0.05)
 
 
-def test_share_of_type_ignores_face_and_hour() -> None:
-    """The share that prices is one number per type and validity."""
+def test_share_of_type_ignores_face_and_follows_the_hour() -> None:
+    """The share that prices is one number per type, validity and hour: the type's mean, more at the thieves' hours."""
     rng = np.random.default_rng(1)
-    context = context_of(
-        np.full(50, "hunted", dtype=object), rng.integers(0, 24, 50), rng.uniform(10, 1_000, 50)
-    )
+    faces = rng.uniform(10, 1_000, 50)
+    context = context_of(np.full(50, "hunted", dtype=object), np.full(50, 3), faces)
     assert len(set(learnt().share_of_type(context).tolist())) == 1
+    hunted = by_hours("hunted")
+    assert hunted.mean() == pytest.approx(learnt().of_type["hunted/valid"], rel=0.05)
+    assert hunted[3] > 2 * hunted[14]
 
 
 def test_without_labels_the_share_is_the_types_smoothed_rate() -> None:
