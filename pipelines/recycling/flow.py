@@ -10,7 +10,7 @@ transaction that moves the trade on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from pipelines.recycling import bookings, ledger
 from pipelines.recycling.accounts import Channel
-from pipelines.recycling.adapters.checks import Identity
+from pipelines.recycling.adapters.checks import Devices, Grades, Identity
 from pipelines.recycling.adapters.issuer import Issuer, PresentedCard
 from pipelines.recycling.adapters.logistics import Logistics
 from pipelines.recycling.parcels import ARRIVES_WITHIN, LOOK_EVERY, NEVER_COMES, ordered_label, whereabouts
@@ -56,7 +56,8 @@ class Runner(Protocol):
 @dataclass(frozen=True)
 class Flow:
     """The parts that a trade needs. worker: who acts, as the evidence names it. logistics: None: parcels are arranged
-    without us. rates: what is set aside for tax."""
+    without us. rates: what is set aside for tax. devices, grades (``bureau``, ``credit``): who else is asked about a
+    seller; None or nothing: nobody."""
 
     book: TradeBook
     vault: Vault
@@ -69,6 +70,8 @@ class Flow:
     worker: str = "huika"
     logistics: Logistics | None = None
     rates: Rates = NO_RATES
+    devices: Devices | None = None
+    grades: Mapping[str, Grades] = field(default_factory=dict)
 
     def policy(self, row: Row) -> FlowPolicy:
         return self.policies[row["profile"]]

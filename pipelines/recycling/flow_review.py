@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -32,6 +33,9 @@ EXPIRY_UNCLEAR = "expiry_unclear"
 """How a card stands that its issuer calls expired while no past day is known: it would be priced as valid."""
 EMPTY = "empty"
 """How a card stands that is valid and holds nothing."""
+RISKY_DEVICE = 0.8
+"""From this risk of its device on, as the vendor sees it, a person looks at a trade."""
+WORST_GRADE = "E"
 
 
 def review(flow: Flow, run: Runner, submission_id: str) -> Facts:
@@ -81,13 +85,29 @@ def _standing(found: CardCheck, day: str | None, *, today: date) -> str:
 
 
 def _vouch(flow: Flow, row: Row) -> Facts:
-    """Whether the real name behind the seller was verified; the partner knows sellers by our reference."""
+    """Whether the real name behind the seller was verified, and what others hold against the seller; partners know
+    sellers by our reference."""
     outcome = flow.identity.verified(row["asked"]["seller"]["seller_id"])
     if outcome.state == NOT_CONNECTED:
-        return {"identity": NOT_CONNECTED}
+        return {"identity": NOT_CONNECTED, "doubts": _doubts(flow, row["asked"]["seller"])}
     if outcome.value is None:
         return {"trouble": f"identity_{outcome.state}", "wait": outcome.retry_after_seconds}
-    return {"identity": outcome.value}
+    return {"identity": outcome.value, "doubts": _doubts(flow, row["asked"]["seller"])}
+
+
+def _doubts(flow: Flow, seller: Mapping[str, Any]) -> list[str]:
+    """What the vendor of device risk, the bureau and the credit registry hold against a seller. One that cannot be
+    reached or knows nothing holds nothing against anybody: they add to the fraud score, no trade waits for them."""
+    doubts = []
+    if flow.devices is not None and seller.get("device_id"):
+        device = flow.devices.risk(seller["device_id"]).value
+        if device is not None and device.risk >= RISKY_DEVICE:
+            doubts.append("device_risky")
+    for name, grades in flow.grades.items():
+        found = grades.grade(seller["seller_id"]).value
+        if found is not None and (found.listed or found.grade == WORST_GRADE):
+            doubts.append(f"{name}_listed" if found.listed else f"{name}_grade")
+    return doubts
 
 
 def price(flow: Flow, row: Row, looked: Facts) -> Facts:
@@ -191,6 +211,8 @@ def _verdict(flow: Flow, row: Row, looked: Facts, vouched: Facts, priced: Facts)
         return "quoted", "approved_before"
     if vouched["identity"] == "unknown":
         return "person_needed", "identity_unknown"
+    if vouched.get("doubts"):
+        return "person_needed", vouched["doubts"][0]
     if looked["standing"] == NOT_CONNECTED and flow.policy(row).name != "head":
         return "person_needed", "issuer_not_connected"
     if flow.policy(row).needs_person(decision=priced["decision"], payout_fen=priced["payout_fen"]):

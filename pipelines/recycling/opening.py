@@ -95,6 +95,8 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
         clock=clock,
         logistics=partners.logistics,
         rates=load_rates(workspace.home / TAXES_FILE),
+        devices=partners.devices,
+        grades={"bureau": partners.bureau, "credit": partners.credit},
     )
     intake = Intake(engine, book, vault, catalogue, settings.profile, clock)
     return Recycling(
