@@ -11,8 +11,6 @@ from fastapi import APIRouter, Response
 from pipelines.recycling import callback_outbox as outbox
 from pipelines.recycling.callback_outbox import CallbackState
 from serving.api import submission_examples as examples
-from serving.api.access.asking import Asker
-from serving.api.access.roles import Role
 from serving.api.answers import Json
 from serving.api.document import KEYED, answer
 from serving.api.problems import Problem
@@ -52,7 +50,7 @@ class CallbackList(Body):
 )
 def list_callbacks(flow: TheFlow, asker: TheAsker, state: CallbackState | None = None) -> Response:
     """The newest 200 callbacks, of one state or all: a client's own, for operators everybody's."""
-    own = "" if _sees_all(asker) else asker.client.id
+    own = "" if asker.client.is_staff else asker.client.id
     with flow.engine.connect() as connection:
         rows = outbox.kept(connection, state=state or "", client_id=own)
     return Json({"callbacks": [_view(row) for row in rows]})
@@ -75,7 +73,7 @@ def replay_callback(callback_id: str, flow: TheFlow, asker: TheAsker) -> Respons
     unknown = Problem(404, "callback_not_found", "there is no callback with this id")
     with flow.engine.begin() as connection:
         try:
-            if not _sees_all(asker) and outbox.one(connection, callback_id)["client_id"] != asker.client.id:
+            if not asker.client.may_touch(outbox.one(connection, callback_id)["client_id"]):
                 raise unknown
             row = outbox.replay(connection, callback_id, now=flow.flow.clock())
         except outbox.UnknownCallback:
@@ -83,10 +81,6 @@ def replay_callback(callback_id: str, flow: TheFlow, asker: TheAsker) -> Respons
         except outbox.NotDead:
             raise Problem(409, "callback_waiting", "this callback waits to be sent already") from None
     return Json(_view(row))
-
-
-def _sees_all(asker: Asker) -> bool:
-    return bool(asker.client.roles & {Role.OPERATOR, Role.ADMIN})
 
 
 def _view(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from pipelines.recycling.evidence_export import NoEvidence, bundle, shown_leaf
 from pipelines.recycling.opening import Recycling
 from serving.api import dispute_examples as examples
 from serving.api.access.asking import Asker
-from serving.api.access.roles import Role
 from serving.api.answers import Json
 from serving.api.bodies import money
 from serving.api.dispute_schemas import (
@@ -36,7 +35,6 @@ from serving.api.submissions import answered, check_own, told_time
 router = APIRouter(tags=["recycling"], route_class=Repeatable)
 
 ABOUT_ONE = (*POSTED, "submission_not_found", "wrong_state", "moved_meanwhile")
-STAFF = frozenset({Role.RISK_ANALYST, Role.OPERATOR, Role.ADMIN})
 
 
 @router.post(
@@ -51,7 +49,7 @@ def complain(submission_id: str, asked: ComplaintMade, flow: TheFlow, asker: The
     share of both parties' deposits is held. What a trade can pay is bounded: for ``not_received`` the payout once more;
     for the rest, payout and awards up to the card's face value."""
     check_own(flow, asker, submission_id)
-    if asked.buyer_ref and not asker.client.roles & STAFF:
+    if asked.buyer_ref and not asker.client.is_staff:
         raise Problem(403, "not_allowed", "whose deposit stands behind a complaint is for analysts to say")
     said = Complained(
         kind=asked.kind,
@@ -83,7 +81,7 @@ def answer_complaint(
             by=asker.client.id,
             reason=asked.reason,
             attachments=asked.attachments_sha256,
-            as_seller=not asker.client.roles & STAFF,
+            as_seller=not asker.client.is_staff,
         ),
     )
 
@@ -123,7 +121,7 @@ def read_dispute(submission_id: str, flow: TheFlow, asker: TheAsker) -> Response
         found = newest(connection, submission_id)
     if found is None:
         raise Problem(404, "dispute_not_found", "nobody complained about this trade")
-    known = known_when(flow, submission_id) if asker.client.roles & STAFF else []
+    known = known_when(flow, submission_id) if asker.client.is_staff else []
     return Json(_view(found, asker) | {"known": known})
 
 
@@ -174,5 +172,5 @@ def _view(row: Mapping[str, Any], asker: Asker) -> dict[str, Any]:
     view = {name: row[name] for name in names} | {"respondent": respondent(row)}
     view |= {name: told_time(row[name]) for name in times}
     view |= {name: money(row[f"{name}_fen"]) for name in sums}
-    is_staff = bool(asker.client.roles & STAFF)
+    is_staff = asker.client.is_staff
     return view | {name: row[name] if is_staff else "" for name in ("proposed", "proposed_by", "decided_by")}

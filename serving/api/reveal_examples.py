@@ -11,7 +11,7 @@ REVEAL: dict[str, Any] = {
     "reveal_id": "v-0123456789abcdef0123456789abcdef",
     "submission_id": "r-0123456789abcdef0123456789abcdef",
     "state": "waiting",
-    "asked_by": "hk_1",
+    "asked_by": "anna",
     "reason": "the issuer asks for the full number in dispute 17",
     "asked_at": "2026-03-03T10:00:00+00:00",
     "expires_at": "2026-03-03T10:15:00+00:00",

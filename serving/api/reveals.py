@@ -95,7 +95,7 @@ def list_reveals(flow: TheFlow, asker: TheAsker) -> Response:
     response_model=RevealView,
     summary="Agree that a secret is seen",
     responses=answer(
-        examples.REVEAL | {"state": "approved", "approved_by": "hk_2"},
+        examples.REVEAL | {"state": "approved", "approved_by": "bert"},
         *KEYED,
         "not_recorded",
         "reveal_not_found",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.api.access.roles import Role
+from serving.api.access.roles import KEY_PREFIX, PERSON_PREFIX, Role
 from serving.commands.train import parse_time
 from serving.options import DEFAULT_HOME, Home
 from serving.refusals import Refusal
@@ -37,14 +37,21 @@ keys = typer.Typer(
 
 @keys.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="Whose key it is: a site, an app, a partner.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Whose key it is: a site, an app, a partner. Keys of one name are one client."),
+    ],
     role: Roles,
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Make a key and print it, this once: only a hash of its secret is kept."""
     from pipelines.workspace import Workspace
 
-    key = make_key(Workspace.open(home), name=_checked_name(name), roles=role, now=datetime.now(UTC))
+    workspace, name = Workspace.open(home), _checked_key_name(name)
+    others = [key.key_id for key in keys_in_use(workspace, name)]
+    key = make_key(workspace, name=name, roles=role, now=datetime.now(UTC))
+    if others:
+        print(f"{name} has {', '.join(others)} too: one client, who owns the same with each", file=sys.stderr)
     print("keep it now, it is not shown again:", file=sys.stderr)
     print(key)
 
@@ -67,25 +74,35 @@ def list_keys(as_json: Json = False, home: Home = DEFAULT_HOME) -> None:
 
 @keys.command("revoke")
 def revoke(
-    which: Annotated[str, typer.Argument(help="A key's id, or a name: then every key of that name.")],
+    which: Annotated[str, typer.Argument(help="A key's id, or the name of a client that has one key.")],
+    every: Annotated[bool, typer.Option("--all", help="Every key of that name.")] = False,
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """End a key for ever."""
+    """End a key for ever. What its client owns stays the client's."""
     from pipelines.workspace import Workspace
 
-    ended = end_keys(Workspace.open(home), which, now=datetime.now(UTC))
-    if not ended:
+    workspace = Workspace.open(home)
+    found = [key.key_id for key in keys_in_use(workspace, which)]
+    if not found:
         raise Refusal("no key in use has this id or name; see `huika keys list`")
+    if len(found) > 1 and not every:
+        raise Refusal(f"{which} has {len(found)} keys: name one of {', '.join(found)}, or give --all")
+    ended = end_keys(workspace, which, now=datetime.now(UTC))
     print(f"revoked {', '.join(ended)}; a running service knows it within seconds")
+
+
+def keys_in_use(workspace: Workspace, which: str) -> list[StoredKey]:
+    """The keys of this id or name that open something, oldest first."""
+    known = _data(workspace).all_keys()
+    return [key for key in known if which in (key.key_id, key.name) and key.revoked_at is None]
 
 
 def end_keys(workspace: Workspace, which: str, *, now: datetime) -> list[str]:
     """End the keys of this id or name that are in use; their ids."""
-    data = _data(workspace)
-    found = [key for key in data.all_keys() if which in (key.key_id, key.name) and key.revoked_at is None]
+    found = keys_in_use(workspace, which)
     ids = [key.key_id for key in found]
     if ids:
-        data.revoke_keys(ids, at=now, audit=[_change("key_revoked", key, now) for key in found])
+        _data(workspace).revoke_keys(ids, at=now, audit=[_change("key_revoked", key, now) for key in found])
     return ids
 
 
@@ -145,6 +162,15 @@ def _checked_name(name: str) -> str:
     name = name.strip()
     if not 0 < len(name) <= MOST_NAME or not name.isprintable():
         raise Refusal(f"a name has 1 to {MOST_NAME} printable characters")
+    return name
+
+
+def _checked_key_name(name: str) -> str:
+    name = _checked_name(name)
+    if name.startswith((KEY_PREFIX, PERSON_PREFIX)):
+        raise Refusal(
+            f"a name does not begin with {KEY_PREFIX} or {PERSON_PREFIX}: ids of keys and people do"
+        )
     return name
 
 

@@ -16,7 +16,9 @@ from serving.refusals import Refusal
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-ClientId = Annotated[str, typer.Argument(help="A client's id, as `huika keys list` shows it.")]
+ClientId = Annotated[
+    str, typer.Argument(metavar="NAME", help="Whose: the name of keys in `huika keys list`.")
+]
 
 callbacks = typer.Typer(
     add_completion=False,
@@ -38,6 +40,7 @@ def set_command(
     from pipelines.recycling.callback_address import AddressRefused, checked
     from pipelines.recycling.callback_outbox import set_address
 
+    _check_is_client(home, client_id)
     try:
         asyncio.run(checked(url))
     except AddressRefused as refusal:
@@ -143,6 +146,24 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
     console().print(table)
 
 
+def _check_is_client(home: Path, name: str) -> None:
+    """Raises Refusal where no key in use has this name: nobody's trades would be told."""
+    from pipelines.workspace import Workspace
+    from serving.commands.access import keys_in_use
+
+    _check_there(home)
+    found = keys_in_use(Workspace.open(home), name)
+    if not found:
+        raise Refusal(f"no key in use has the name {name}; see `huika keys list`")
+    if found[0].name != name:
+        raise Refusal(f"{name} is one key of {found[0].name}: callbacks are told to a client, by that name")
+
+
+def _check_there(home: Path) -> None:
+    if not home.exists():
+        raise Refusal(f"no workspace at {home}")
+
+
 @contextmanager
 def _books(home: Path) -> Iterator[sa.Connection]:
     """A transaction on the workspace's application database."""
@@ -150,7 +171,6 @@ def _books(home: Path) -> Iterator[sa.Connection]:
     from pipelines.application_data import ApplicationData
     from pipelines.workspace import Workspace
 
-    if not home.exists():
-        raise Refusal(f"no workspace at {home}")
+    _check_there(home)
     with ApplicationData(Workspace.open(home).application_url).transaction() as connection:
         yield connection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -34,8 +34,10 @@ def one_of_each_role(
     *,
     audit: list[AuditRow] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    others: Callable[[], Iterable[StoredKey]] = list,
 ) -> AccessControl:
-    """Access control that knows a client of each role. What it keeps is put into ``audit``."""
+    """Access control that knows a client of each role, and the keys of ``others``. What it keeps is put into
+    ``audit``."""
     kept: list[AuditRow] = [] if audit is None else audit
 
     def write(rows: Sequence[AuditRow]) -> None:
@@ -43,7 +45,7 @@ def one_of_each_role(
 
     control = access_control(
         settings,
-        stored=lambda: [_key_of(role)[1] for role in Role],
+        stored=lambda: [*(_key_of(role)[1] for role in Role), *others()],
         write=write,
         trust=trust_of(settings),
         fetch=lambda: {"keys": []},

@@ -192,7 +192,7 @@ def test_only_a_whole_key_opens():
     book.refresh()
     client = book.client(key)
     assert client is not None
-    assert (client.id, client.roles) == (kept.key_id, {Role.ADMIN})
+    assert (client.id, client.credential, client.roles) == ("a", kept.key_id, {Role.ADMIN})
     mixed = kept.key_id + "_" + other.split("_", 2)[2]
     for wrong in (key[:-1], key + "x", mixed, kept.key_id, kept.key_id + "_", "hk_", "hk__", "hk_é_é"):
         assert book.client(wrong) is None

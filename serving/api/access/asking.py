@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -36,7 +37,7 @@ class Asker:
 
     def own(self, idempotency_key: str) -> str:
         """An idempotency key as this client's own: nobody can fetch another's answers with a guessed one."""
-        return f"{self.client.id}:{idempotency_key}"
+        return hashlib.sha256(f"{self.client.id}\n{idempotency_key}".encode()).hexdigest()
 
 
 def asker_of(request: Request) -> Asker:

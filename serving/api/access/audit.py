@@ -79,7 +79,7 @@ class AuditTrail:
     ) -> AuditRow:
         return AuditRow(
             at=self._now(),
-            client_id="" if client is None else client.id,
+            client_id="" if client is None else client.credential,
             roles="" if client is None else client.role_names,
             action=action,
             route=route,

@@ -10,15 +10,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pipelines.access_data import StoredKey
-from serving.api.access.roles import Client, Role
+from serving.api.access.roles import KEY_PREFIX, Client, Role
 
-PREFIX = "hk_"
 SECRET_BYTES = 32
 
 
 def new_key(*, name: str, roles: Sequence[Role], now: datetime) -> tuple[str, StoredKey]:
     """A new key as its owner gets it, once, and as it is kept."""
-    key_id, secret = f"{PREFIX}{secrets.token_hex(6)}", secrets.token_urlsafe(SECRET_BYTES)
+    key_id, secret = f"{KEY_PREFIX}{secrets.token_hex(6)}", secrets.token_urlsafe(SECRET_BYTES)
     kept = StoredKey(
         key_id=key_id,
         name=name,
@@ -50,9 +49,9 @@ class KeyBook:
 
     def client(self, presented: str) -> Client | None:
         """Whose key this is, None where it is nobody's."""
-        key_id, _, secret = presented[len(PREFIX) :].partition("_")
+        key_id, _, secret = presented[len(KEY_PREFIX) :].partition("_")
         digest = hashlib.sha256(secret.encode()).digest()
-        held = self._held.get(PREFIX + key_id)
+        held = self._held.get(KEY_PREFIX + key_id)
         if held is None or not hmac.compare_digest(digest, held.digest):
             return None
         return held.client
@@ -61,4 +60,5 @@ class KeyBook:
 def _held(key: StoredKey) -> _Held:
     known = {role.value for role in Role}
     roles = frozenset(Role(name) for name in key.roles if name in known)
-    return _Held(bytes.fromhex(key.secret_sha256), Client(id=key.key_id, name=key.name, roles=roles))
+    client = Client(id=key.name, credential=key.key_id, name=key.name, roles=roles)
+    return _Held(bytes.fromhex(key.secret_sha256), client)

@@ -17,8 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.access.body import BODY_SECONDS, bounded
 from serving.api.access.control import AccessControl
-from serving.api.access.keys import PREFIX
-from serving.api.access.roles import PROBES, Client, Row
+from serving.api.access.roles import KEY_PREFIX, PROBES, Client, Row
 from serving.api.access.tokens import TokenRefused
 from serving.api.problems import INTERNAL_ERROR, MEDIA_TYPE, Problem, problem_body
 
@@ -165,7 +164,7 @@ async def _admitted(access: AccessControl, answer: _Answer, scope: Scope) -> Cli
             return None
         access.audit.deny(None, route=answer.route, object_id=object_id, outcome="not_authenticated")
         raise _not_authenticated(refused)
-    answer.client_id = client.id
+    answer.client_id = client.credential
     access.limits.check_client(client)
     if row is None:
         raise _nothing_there(access, scope)
@@ -185,7 +184,7 @@ async def _known(access: AccessControl, scope: Scope) -> tuple[Client | None, st
             text = text.strip()
             if scheme.lower() != "bearer" or not text:
                 return None, "send Authorization: Bearer with a key or a token"
-            if text.startswith(PREFIX):
+            if text.startswith(KEY_PREFIX):
                 return access.keys.client(text), "the key is not valid"
             try:
                 return await access.tokens.client(text), ""

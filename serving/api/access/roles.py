@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+KEY_PREFIX, PERSON_PREFIX = "hk_", "u_"
+"""How the ids of keys and of people begin; no name of a key does, so that nobody is taken for somebody else."""
+
 
 class Role(StrEnum):
     """What a client may be."""
@@ -19,18 +22,32 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+STAFF = frozenset({Role.RISK_ANALYST, Role.OPERATOR, Role.ADMIN})
+"""Who works for the platform, and sees whatever any client owns."""
+
+
 @dataclass(frozen=True)
 class Client:
-    """Who asks. ``id`` is safe to log: a key's public part, or a digest of a person's subject. ``name``: what the key
-    was called, or the subject; for the audit trail alone."""
+    """Who asks. ``id``: under which everything of theirs is kept: the name of a machine's keys, so that two keys of one
+    name are one client, or a digest of a person's subject. ``credential`` is safe to log: the public part of the key
+    that came, or that digest. ``name``: as ``id``, or the subject; for the audit trail alone."""
 
     id: str
+    credential: str
     name: str
     roles: frozenset[Role]
 
     @property
     def role_names(self) -> str:
         return ",".join(sorted(self.roles))
+
+    @property
+    def is_staff(self) -> bool:
+        return bool(self.roles & STAFF)
+
+    def may_touch(self, owner: str) -> bool:
+        """Whether what is kept under the client id ``owner`` is there for this one: its own, or anybody's for staff."""
+        return owner == self.id or self.is_staff
 
 
 Opened = Literal["", "always", "public_prices", "public_docs", "public_metrics"]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jwt
 from starlette.concurrency import run_in_threadpool
 
-from serving.api.access.roles import Client, Role
+from serving.api.access.roles import PERSON_PREFIX, Client, Role
 
 log = logging.getLogger("huika")
 
@@ -136,7 +136,8 @@ class TokenBook:
         subject = str(claims["sub"])
         told = f"{self._trust.issuer}\n{subject}".encode()
         roles = _roles(claims, self._trust.role_claim)
-        client = Client(id=f"u_{hashlib.sha256(told).hexdigest()[:12]}", name=subject, roles=roles)
+        person = f"{PERSON_PREFIX}{hashlib.sha256(told).hexdigest()[:12]}"
+        client = Client(id=person, credential=person, name=subject, roles=roles)
         return client, float(claims["exp"]) + LEEWAY_SECONDS
 
 
