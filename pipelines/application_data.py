@@ -47,9 +47,13 @@ quotes = sa.Table(
     sa.Column("submitted_at", UtcTime, nullable=False, index=True),
     sa.Column("valid_until", UtcTime, nullable=False),
     sa.Column("first", sa.Boolean, nullable=False),
+    sa.Column("client_id", sa.String(128), nullable=False),
     sa.Column("trade", sa.JSON, nullable=False),
     sa.Column("answer", sa.JSON, nullable=False),
 )
+"""Every quote given. ``first``: the one by which its trade became known; later ones ask again about the same trade.
+``client_id``: who asked, empty for this program itself; the trade belongs to who asked first."""
+
 events = sa.Table(
     "events",
     metadata,
@@ -60,7 +64,6 @@ events = sa.Table(
     sa.Column("known_at", UtcTime, nullable=False, index=True),
     sa.Column("body", sa.JSON, nullable=False),
 )
-"""Every quote given. ``first``: the one by which its trade became known; later ones ask again about the same trade."""
 
 live_log = sa.Table(
     "live_log",

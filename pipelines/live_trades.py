@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -50,6 +50,13 @@ def _hashes(trade_ids: np.ndarray) -> np.ndarray:
     return pd.util.hash_array(trade_ids.astype(object), categorize=False)
 
 
+class KnownTrade(NamedTuple):
+    """A trade as it was submitted. ``owner``: the client whose quote made it known; None where it came from a file."""
+
+    row: dict[str, Any]
+    owner: str | None
+
+
 @dataclass(frozen=True)
 class TradeFinder:
     """Looks trades up in the application data and in the stored tables."""
@@ -57,17 +64,17 @@ class TradeFinder:
     data: ApplicationData
     stored: StoredTrades
 
-    def find(self, trade_id: str) -> dict[str, Any] | None:
-        """The trade as it was submitted, or None."""
+    def find(self, trade_id: str) -> KnownTrade | None:
+        """The trade with its owner, or None."""
         return self.find_all([trade_id]).get(trade_id)
 
-    def find_all(self, trade_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def find_all(self, trade_ids: Sequence[str]) -> dict[str, KnownTrade]:
         """As :meth:`find` for several trades, by trade_id; those that exist."""
         quoted = self.data.first_quotes_of(trade_ids)
-        found = {trade_id: _trade_of(row) for trade_id, row in quoted.items()}
+        found = {trade_id: KnownTrade(_trade_of(row), row["client_id"]) for trade_id, row in quoted.items()}
         for trade_id in trade_ids:
             if trade_id not in found and (row := self.stored.find(trade_id)) is not None:
-                found[trade_id] = {name: row[name] for name in SPINE_COLUMNS}
+                found[trade_id] = KnownTrade({name: row[name] for name in SPINE_COLUMNS}, None)
         return found
 
     def stored_outcome(self, trade_id: str, column: str) -> Any:

@@ -26,7 +26,7 @@ submissions = sa.Table(
     sa.Column("channel", sa.String(16), nullable=False),
     sa.Column("payee_ref", sa.String(128), nullable=False),
     sa.Column("asked", sa.JSON, nullable=False),
-    sa.Column("quote_id", sa.String(40), nullable=False),
+    sa.Column("quote_id", sa.String(40), nullable=False, index=True),
     sa.Column("payout_fen", sa.BigInteger, nullable=False),
     sa.Column("first_payout_fen", sa.BigInteger, nullable=False),
     sa.Column("decision", sa.String(16), nullable=False),

@@ -115,8 +115,9 @@ async def _quoted(submission: schemas.Submission, key: str | None, request: Requ
     queue: QuoteQueue = request.app.state.queue
 
     async def work() -> dict[str, Any]:
-        asker_of(request).may_ask_about(submission)
-        return await queue.quote(desk, Asking(submission, receipt))
+        asker = asker_of(request)
+        asker.may_ask_about(submission)
+        return await queue.quote(desk, Asking(submission, receipt, asker.client))
 
     return await once_awaited(desk, receipt, work)
 
@@ -171,9 +172,10 @@ def _add_quote_routes(app: FastAPI) -> None:
         responses=answer(examples.QUOTE, "quote_not_found", "storage_unavailable"),
         tags=["quotes"],
     )
-    async def get_quote(quote_id: str, desk: TheDesk) -> Response:
-        """The quote exactly as it was given, with its price waterfall and its reasons."""
-        return Json(desk.stored_quote(quote_id))
+    async def get_quote(quote_id: str, desk: TheDesk, request: Request) -> Response:
+        """The quote exactly as it was given, with its price waterfall and its reasons. A client sees its own: those it
+        asked for, and that of a card it submitted."""
+        return Json(desk.stored_quote(quote_id, client=asker_of(request).client))
 
 
 def _add_fraud_routes(app: FastAPI) -> None:
@@ -228,9 +230,15 @@ def _add_event_route(app: FastAPI) -> None:
     async def post_event(
         event: schemas.Event, desk: TheDesk, receipt: TheReceipt, request: Request
     ) -> Response:
-        """Tell what happened: accepted, declined, resold, fraud confirmed or cleared, a market rate."""
-        asker_of(request).may_tell(event.kind)
-        return once(desk, receipt, lambda now: desk.record(timed(event, desk, now=now), now=now))
+        """Tell what happened: accepted, declined, resold, fraud confirmed or cleared, a market rate. Trades that
+        another client asked about do not exist for a client; those of the recycling flow are told by the flow."""
+        asker = asker_of(request)
+        asker.may_tell(event.kind)
+        return once(
+            desk,
+            receipt,
+            lambda now: desk.record(timed(event, desk, now=now), now=now, client=asker.client),
+        )
 
 
 def _add_price_routes(app: FastAPI) -> None:

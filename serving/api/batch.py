@@ -37,7 +37,7 @@ async def answer_batch(
 
 def _answered(desk: Desk, items: Sequence[Any], *, asker: Asker) -> list[Result]:
     read = [_read(item, asker) for item in items]
-    asked = [Asking(found) for found in read if isinstance(found, Submission)]
+    asked = [Asking(found, client=asker.client) for found in read if isinstance(found, Submission)]
     answers = iter(desk.quote_all(asked, now=desk.clock()))
     return [_result(next(answers)) if isinstance(found, Submission) else found for found in read]
 

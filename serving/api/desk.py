@@ -16,6 +16,7 @@ from models.fraud.labels import DEFAULT_SOURCE, Label, label_of
 from pipelines.application_data import events
 from pipelines.live_trades import FRAUD_CONFIRMED, LABEL_KINDS
 from serving.api import schemas
+from serving.api.access.roles import OURSELVES, Client
 from serving.api.engine import CLOCK_SKEW, Trade
 from serving.api.problems import Problem
 from serving.api.quoting_desk import NEXT_MOMENT, Asking, QuotingDesk, Receipt
@@ -42,22 +43,22 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 class Desk(QuotingDesk):
     """Everything a request needs."""
 
-    def record(self, event: Told, *, now: datetime) -> dict[str, Any]:
-        """Record an event once and let the live state know. Raises Problem.
+    def record(self, event: Told, *, now: datetime, client: Client = OURSELVES) -> dict[str, Any]:
+        """Record an event that a client tells, once, and let the live state know. Raises Problem.
 
         It counts from now: nobody knew it before. One at a time, from the first look to the last write: what an
         event means depends on those before it.
         """
         with self.log.writing():
-            told = self._record(event, now=now)
+            told = self._record(event, now=now, client=client)
         self.metrics.event(event.kind, told["status"])
         return told
 
-    def _record(self, event: Told, *, now: datetime) -> dict[str, Any]:
+    def _record(self, event: Told, *, now: datetime, client: Client) -> dict[str, Any]:
         body = event.model_dump(mode="json")
+        trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event, client)
         if self._is_known(event.event_id, body):
             return {"event_id": event.event_id, "status": "known"}
-        trade = None if isinstance(event, schemas.MarketObserved) else self._trade_of(event)
         _check_time(event, trade, now=now)
         self._check_card_type(event)
         self._check_order(event, now=now)
@@ -119,11 +120,13 @@ class Desk(QuotingDesk):
             return None
         return Labelled(trade, told.fraud, known_at, None if old is None else (old.known_at, old.fraud))
 
-    def _trade_of(self, event: TradeEvent) -> Trade:
-        trade = self.trades.find(event.trade_id)
-        if trade is None:
+    def _trade_of(self, event: TradeEvent, client: Client) -> Trade:
+        """The trade that an event is about. One that another client asked about does not exist for this one; one that
+        came from a file is nobody's, and the kind of event says who may tell it."""
+        found = self.trades.find(event.trade_id)
+        if found is None or not (found.owner is None or client.may_touch(found.owner)):
             raise Problem(404, "trade_not_found", "there is no trade with this id", field="trade_id")
-        return trade
+        return found.row
 
     def _check_order(self, event: Told, *, now: datetime) -> None:
         """Only what was offered is accepted, and a trade is accepted and resold once. Raises Problem."""

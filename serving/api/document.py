@@ -86,7 +86,7 @@ CODES: dict[str, tuple[int, str]] = {
         409,
         "the first request with this Idempotency-Key is still being answered; ask again with the same key",
     ),
-    "trade_id_reused": (409, "this trade_id belongs to another card"),
+    "trade_id_reused": (409, "this trade_id belongs to another card or another client"),
     "body_too_slow": (408, "the body did not come within 10 seconds"),
     "body_too_large": (413, "the body is larger than this service takes"),
     "not_json": (415, "send the body as JSON, with Content-Type: application/json"),

@@ -16,9 +16,11 @@ from models.quoting import ModelPair
 from pipelines.application_data import ApplicationData, quotes, replies
 from pipelines.feature_log import FeatureLog
 from pipelines.live_log import LiveLog
-from pipelines.live_trades import TradeFinder
+from pipelines.live_trades import KnownTrade, TradeFinder
+from pipelines.recycling.trade_tables import submissions
 from pipelines.signing import Signer
 from serving.api import schemas
+from serving.api.access.roles import OURSELVES, Client
 from serving.api.engine import Engine, Read, Trade, as_told, trade_json
 from serving.api.metrics import Metrics
 from serving.api.problems import Problem
@@ -39,10 +41,11 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Asking:
-    """A submission to be quoted, with the receipt that its answer is kept under."""
+    """A submission to be quoted, with the receipt that its answer is kept under. client: whose the quote is."""
 
     submission: schemas.Submission
     receipt: Receipt | None = None
+    client: Client = OURSELVES
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class _Taken:
     trade: Trade
     is_new: bool
     receipt: Receipt | None
+    client_id: str
 
 
 _UNANSWERED = RuntimeError("this submission was not answered")
@@ -138,11 +142,12 @@ class QuotingDesk:
         for place, (item, moment) in enumerate(zip(asked, moments, strict=True)):
             try:
                 trade = self.engine.trade_of(item.submission, now=moment)
-                _check_same_trade(trade, known.get(trade["trade_id"]))
+                _check_same_trade(trade, known.get(trade["trade_id"]), item.client)
             except Problem as problem:
                 answers[place] = problem
             else:
-                taken.append(_Taken(place, trade, trade["trade_id"] not in known, item.receipt))
+                is_new = trade["trade_id"] not in known
+                taken.append(_Taken(place, trade, is_new, item.receipt, item.client.id))
         return taken
 
     def _quote_alone(self, item: _Taken) -> dict[str, Any] | Exception:
@@ -211,12 +216,18 @@ class QuotingDesk:
         self.metrics.scored(body)
         return body
 
-    def stored_quote(self, quote_id: str) -> dict[str, Any]:
-        """The quote as it was given. Raises Problem ``quote_not_found``."""
+    def stored_quote(self, quote_id: str, *, client: Client) -> dict[str, Any]:
+        """The quote as it was given, to who asked for it, or who submitted the card that the recycling flow asked for.
+        Raises Problem ``quote_not_found``."""
         found = self.data.quote(quote_id)
-        if found is None:
+        is_there = found is not None and client.may_touch(found["client_id"])
+        if found is None or not (is_there or self._is_of_card_of(client, quote_id)):
             raise Problem(404, "quote_not_found", "there is no quote with this id")
         return as_told(found["answer"])
+
+    def _is_of_card_of(self, client: Client, quote_id: str) -> bool:
+        own = sa.and_(submissions.c.quote_id == quote_id, submissions.c.client_id == client.id)
+        return bool(self.data.rows(sa.select(submissions.c.submission_id).where(own)))
 
     def remembered(self, receipt: Receipt, body: dict[str, Any], *, now: datetime) -> dict[str, Any]:
         """The answer, kept under its idempotency key. Raises IntegrityError where another one was kept meanwhile."""
@@ -238,11 +249,16 @@ def _without_repeats(asked: Sequence[Asking], places: Sequence[int]) -> tuple[li
     return first, later
 
 
-def _check_same_trade(trade: Trade, known: Trade | None) -> None:
-    """A trade is one card of one seller: quoting it again is fine, quoting another under its id is not."""
+def _check_same_trade(trade: Trade, known: KnownTrade | None, client: Client) -> None:
+    """A trade is one card of one seller of one client: quoting it again is fine, quoting another under its id is not,
+    nor is another client's."""
+    if known is None:
+        return
     names = [name for name in SPINE_COLUMNS if name not in CIRCUMSTANCES]
-    if known is not None and any(known[name] != trade[name] for name in names):
-        raise Problem(409, "trade_id_reused", "this trade_id belongs to another card", field="trade_id")
+    is_own = known.owner is None or client.may_touch(known.owner)
+    if not is_own or any(known.row[name] != trade[name] for name in names):
+        detail = "this trade_id belongs to another card or another client"
+        raise Problem(409, "trade_id_reused", detail, field="trade_id")
 
 
 def _quote_row(item: _Taken, body: dict[str, Any]) -> dict[str, Any]:
@@ -252,6 +268,7 @@ def _quote_row(item: _Taken, body: dict[str, Any]) -> dict[str, Any]:
         "submitted_at": item.trade["submitted_at"],
         "valid_until": datetime.fromisoformat(body["valid_until"]),
         "first": item.is_new,
+        "client_id": item.client_id,
         "trade": trade_json(item.trade),
         "answer": body,
     }

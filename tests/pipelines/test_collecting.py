@@ -56,6 +56,7 @@ def quoted(
     with data.transaction() as connection:
         connection.execute(
             sa.insert(quotes).values(
+                client_id="",
                 quote_id=f"q{at}",
                 trade_id="t",
                 submitted_at=hour(at),

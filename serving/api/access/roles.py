@@ -50,6 +50,9 @@ class Client:
         return owner == self.id or self.is_staff
 
 
+OURSELVES = Client(id="", credential="", name="", roles=frozenset({Role.ADMIN}))
+"""Who asks where this program asks itself, without HTTP."""
+
 Opened = Literal["", "always", "public_prices", "public_docs", "public_metrics"]
 
 
