@@ -72,6 +72,21 @@ def open_engine(url: str, *, answer_seconds: float | None = None) -> sa.Engine:
     return engine
 
 
+def has_rows(url: str, table: sa.Table) -> bool:
+    """Whether a database has this table with something in it. A file that is not there is not made."""
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return False
+    engine = open_engine(url)
+    try:
+        with engine.connect() as connection:
+            if not sa.inspect(connection).has_table(table.name):
+                return False
+            return connection.execute(sa.select(*table.primary_key.columns).limit(1)).first() is not None
+    finally:
+        engine.dispose()
+
+
 def immediate_engine(url: str) -> sa.Engine:
     """Connections whose transactions take SQLite's write lock when they begin: what they read stays true until they
     write. Those of :func:`reading` take no lock."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from pipelines.application_data import quotes
+from pipelines.databases import has_rows
 from pipelines.signing import KeysUnreadable, PublicKeys, Signer, key_id
 
 if TYPE_CHECKING:
@@ -40,10 +43,17 @@ class SigningKeyError(RuntimeError):
 @dataclass(frozen=True)
 class SigningKeys:
     """The keys in one folder. given: path or PEM text of a private key that signs instead of the folder's own; empty:
-    the folder's own signs."""
+    the folder's own signs. has_signed: whether something is there that a key of this folder signed; then no other one
+    is made where it is missing."""
 
     folder: Path
     given: str = field(default="", repr=False)
+    has_signed: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether there is a key; none is made."""
+        return bool(self.given) or (self.folder / CURRENT).exists()
 
     def signer(self) -> Signer:
         """What signs now; a key is made where there is none yet. Raises SigningKeyError."""
@@ -54,8 +64,16 @@ class SigningKeys:
         if not (self.folder / CURRENT).exists():
             with self._changing():
                 if not (self.folder / CURRENT).exists():  # another worker may have been first
+                    self._check_is_first()
                     self._make()
         return self._own()
+
+    def _check_is_first(self) -> None:
+        if self.has_signed():
+            raise SigningKeyError(
+                f"{self.folder} has no key, and what is there was signed with one: bring the folder back from its "
+                "backup, or name another key as key_file in the settings"
+            )
 
     def prepare(self) -> Signer:
         """A new key for :meth:`rotate`, kept nowhere yet, so that the former one can announce it. Raises
@@ -143,7 +161,11 @@ class SigningKeys:
 
 def signing_keys(workspace: Workspace) -> SigningKeys:
     """The keys of a workspace."""
-    return SigningKeys(folder=workspace.home / "keys" / "quotes", given=workspace.settings.signing.key_file)
+    return SigningKeys(
+        folder=workspace.home / "keys" / "quotes",
+        given=workspace.settings.signing.key_file,
+        has_signed=partial(has_rows, workspace.application_url, quotes),
+    )
 
 
 def public_key_of(pem: bytes, where: str) -> Ed25519PublicKey:

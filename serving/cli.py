@@ -177,12 +177,13 @@ def expected_refusals() -> tuple[type[Exception], ...]:
     from models.registry import ModelNotFound
     from pipelines.databases import DatabaseAway
     from pipelines.recycling.taxes import TaxFileError
+    from pipelines.recycling.vault_keys import VaultKeyError
     from pipelines.settings import SettingsError
     from pipelines.signing_keys import SigningKeyError
     from pipelines.training.import_problems import ImportProblem
 
     storage = (OnlineStoreUnavailable, OnlineUrlError, DatabaseAway)
-    settings = (SettingsError, SigningKeyError, TaxFileError)
+    settings = (SettingsError, SigningKeyError, VaultKeyError, TaxFileError)
     return (*settings, ImportProblem, ModelNotFound, FeatureFailed, *storage)
 
 

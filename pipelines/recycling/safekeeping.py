@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from pipelines.databases import immediate_engine
+from pipelines.databases import has_rows, immediate_engine
 from pipelines.recycling.anchors import Anchor, FileWitness, StampRefused, TimeStamps, certificates_of
 from pipelines.recycling.blind_index import KEY_BYTES, BlindIndex
 from pipelines.recycling.checkpoints import checked_name
 from pipelines.recycling.evidence import EvidenceLog
+from pipelines.recycling.evidence_tables import checkpoints
+from pipelines.recycling.trade_tables import submissions
 from pipelines.recycling.vault import OnReveal, Reveal, Vault
 from pipelines.recycling.vault_keys import KeyProvider, LocalKeys, TransitKeys, keep_key, read_key
 from pipelines.recycling.vault_tables import is_empty, open_vault_database
@@ -29,40 +33,64 @@ REVEALED = "card_revealed"
 
 def open_evidence(workspace: Workspace, *, engine: sa.Engine | None = None) -> EvidenceLog:
     """The evidence log, in the application database. engine: connections to it that are there already."""
-    settings = workspace.settings.evidence
-    keys = SigningKeys(folder=workspace.home / "keys" / "evidence", given=settings.key_file)
     opened = engine if engine is not None else immediate_engine(workspace.application_url)
-    return EvidenceLog.open(opened, keys=keys, origin=checked_name(settings.origin))
+    origin = checked_name(workspace.settings.evidence.origin)
+    return EvidenceLog.open(opened, keys=evidence_keys(workspace), origin=origin)
+
+
+def evidence_keys(workspace: Workspace) -> SigningKeys:
+    """The keys that sign the evidence log."""
+    return SigningKeys(
+        folder=workspace.home / "keys" / "evidence",
+        given=workspace.settings.evidence.key_file,
+        has_signed=partial(has_rows, workspace.application_url, checkpoints),
+    )
 
 
 def open_vault(workspace: Workspace, *, on_reveal: OnReveal) -> Vault:
     """The vault. on_reveal: called before a secret is handed out, :func:`leaf_of_reveal` of the evidence log. Raises
     VaultKeyError."""
     settings = workspace.settings.vault
-    engine = open_vault_database(settings.url or f"sqlite:///{workspace.home / 'vault.db'}")
+    engine = open_vault_database(vault_url(workspace))
+    has_sealed = partial(_has_sealed, engine, workspace.application_url)
     return Vault(
         engine=engine,
-        keys=key_provider(settings, home=workspace.home),
-        index=BlindIndex(_index_key(settings, workspace.home, empty=is_empty(engine))),
+        keys=key_provider(settings, home=workspace.home, has_sealed=has_sealed),
+        index=BlindIndex(_index_key(settings, workspace.home, has_sealed=has_sealed)),
         two_person_fen=settings.two_person_fen,
         on_reveal=on_reveal,
     )
 
 
-def _index_key(settings: VaultSettings, home: Path, *, empty: bool) -> bytes:
-    """The key of the blind index. A vault that is empty gets one; with another key no card would be known again."""
-    if settings.index_key_file:
-        return read_key(Path(settings.index_key_file).expanduser())
-    path = home / "keys" / "blind_index" / "key"
-    if empty and not path.exists():
+def vault_url(workspace: Workspace) -> str:
+    """Address of the vault's database."""
+    return workspace.settings.vault.url or f"sqlite:///{workspace.home / 'vault.db'}"
+
+
+def _has_sealed(engine: sa.Engine, application_url: str) -> bool:
+    """Whether there were cards: in the vault, or in trades whose vault is gone."""
+    return not is_empty(engine) or has_rows(application_url, submissions)
+
+
+def index_key_file(settings: VaultSettings, home: Path) -> Path:
+    """Where the key of the blind index lies."""
+    given = settings.index_key_file
+    return Path(given).expanduser() if given else home / "keys" / "blind_index" / "key"
+
+
+def _index_key(settings: VaultSettings, home: Path, *, has_sealed: Callable[[], bool]) -> bytes:
+    """The key of the blind index. Where there were no cards yet it is made; with another key none would be known
+    again."""
+    path = index_key_file(settings, home)
+    if not settings.index_key_file and not path.exists() and not has_sealed():
         keep_key(path, secrets.token_bytes(KEY_BYTES))
     return read_key(path)
 
 
-def key_provider(settings: VaultSettings, *, home: Path) -> KeyProvider:
-    """Whoever holds the keys that wrap data keys."""
+def key_provider(settings: VaultSettings, *, home: Path, has_sealed: Callable[[], bool]) -> KeyProvider:
+    """Whoever holds the keys that wrap data keys. has_sealed: whether there were cards that another key wrapped."""
     if settings.keys == "file":
-        return LocalKeys(home / "keys" / "vault")
+        return LocalKeys(home / "keys" / "vault", has_sealed)
     return TransitKeys(
         url=settings.transit_url,
         key_name=settings.transit_key,

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,12 +76,31 @@ class KeyProvider(Protocol):
 @dataclass(frozen=True)
 class LocalKeys:
     """Keys as files that only their owner may read; the one with the highest number wraps. A file's name ends in a
-    digest of its key: a key that was lost is not mistaken for a new one, and may come back from its backup."""
+    digest of its key: a key that was lost is not mistaken for a new one, and may come back from its backup.
+    has_sealed: whether there were cards; then no first key is made, for theirs is missing."""
 
     folder: Path
+    has_sealed: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
     def current(self) -> str:
-        return self._names()[-1] if self._names() else self.renew()
+        if self._names():
+            return self._names()[-1]
+        if self.has_sealed():
+            raise VaultKeyError(
+                f"{self.folder} is empty, and cards were sealed with keys of it: bring them back from their backup"
+            )
+        return self.renew()
+
+    def lost(self, kek_ids: Collection[str]) -> list[str]:
+        """Those of some keys that cannot be used."""
+        return sorted(kek_id for kek_id in kek_ids if not self._has(kek_id))
+
+    def _has(self, kek_id: str) -> bool:
+        try:
+            self._key(kek_id)
+        except VaultKeyError:
+            return False
+        return True
 
     def wrap(self, data_key: bytes, *, kek_id: str, bound: bytes) -> Wrapped:
         nonce = secrets.token_bytes(NONCE_BYTES)

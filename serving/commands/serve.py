@@ -41,6 +41,7 @@ def serve(
     hold_workspace(workspace)
     check_port(host, port)
     await_database(workspace.application_url)
+    check_keys(workspace)
     with bar("live state") as progress:
         prepare(workspace, progress=progress, now=datetime.now(UTC))
     advise_key(workspace)
@@ -83,6 +84,20 @@ def check_port(host: str, port: int) -> None:
             raise Refusal(
                 f"cannot listen on {host} port {port} ({error.strerror}); try another --port"
             ) from None
+
+
+def check_keys(workspace: Workspace) -> None:
+    """Stop the start where keys are missing with which something was signed or sealed. Raises SigningKeyError,
+    VaultKeyError."""
+    from pipelines.recycling.safekeeping import leaf_of_reveal, open_evidence, open_vault
+    from pipelines.signing_keys import signing_keys
+
+    signing_keys(workspace).signer()
+    evidence = open_evidence(workspace)
+    evidence.keys.signer()
+    vault = open_vault(workspace, on_reveal=leaf_of_reveal(evidence))
+    if workspace.settings.vault.keys == "file":  # one that is elsewhere may come up later
+        vault.keys.current()
 
 
 def prepare(workspace: Workspace, *, progress: Callable[[int, int], None], now: datetime) -> None:

@@ -29,7 +29,17 @@ def status(
 
 def workspace_status(workspace: Any) -> dict[str, Any]:
     """Plain facts about a workspace; ``problems`` lists what is broken or missing files."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from pipelines.backup import losses
+    from pipelines.signing import KeysUnreadable
+    from pipelines.signing_keys import SigningKeyError
+
     problems: list[str] = []
+    try:
+        problems += losses(workspace)
+    except (SQLAlchemyError, KeysUnreadable, SigningKeyError) as error:
+        problems.append(f"what the workspace refers to: {error}")
     return {
         "home": str(workspace.home),
         "profile": workspace.settings.profile,
@@ -142,6 +152,8 @@ def _storages(workspace: Any) -> list[tuple[str, Path]]:
         ("feature store", workspace.home / "feast"),
         ("models", workspace.home / "mlflow"),
         ("application data", workspace.home / "huika.db"),
+        ("vault", workspace.home / "vault.db"),
+        ("keys", workspace.home / "keys"),
     ]
 
 
