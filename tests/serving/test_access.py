@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from pipelines.access_data import AccessData, AuditRow
 from pipelines.application_data import ApplicationData
 from pipelines.settings import Access
 from serving.api.access.keys import KeyBook, new_key
+from serving.api.access.role_words import WORDS, restricted, roles_table
 from serving.api.access.roles import EVENTS, TABLE, Role, RouteTable
 from serving.api.schemas import Event
 from tests.serving.clients import UNLIMITED, app_of, asking, code, headers_of, one_of_each_role, send
@@ -168,6 +170,15 @@ def test_every_kind_of_event_says_who_may_tell_it():
     """The kinds of the contract are those of the table."""
     kinds = {option.model_fields["kind"].annotation.__args__[0] for option in Event.__args__[0].__args__}  # type: ignore[attr-defined]
     assert kinds == set(EVENTS)
+
+
+def test_the_readme_says_what_each_role_may():
+    """Its table is made from the routes' own; every route and kind of event that is not for all is in it once,
+    under words that are true for the same roles."""
+    told = [name for names in WORDS.values() for name in names]
+    assert sorted(told) == sorted(restricted())
+    assert all(len({restricted()[name] for name in names}) == 1 for names in WORDS.values())
+    assert roles_table() in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def test_apps_do_not_tell_what_prices_learn_from(service, audit):
