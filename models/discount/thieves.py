@@ -29,7 +29,7 @@ class Thieves:
     """like_honest: s. of_type: the share of honest sellers that takes the usual offer, by card type and validity, and
     ``overall`` for the others."""
 
-    like_honest: float = UNKNOWN
+    like_honest: float = 0.0
     of_type: Mapping[str, float] = field(default_factory=dict)
     overall: float = UNKNOWN
 

@@ -297,8 +297,9 @@ def _fit_thieves(
     fraud_share: FraudShare,
     movement: OfferMovement,
 ) -> Thieves:
-    """How fraudsters react to the rate, from all bought and known cards and some of the declined offers."""
-    if not len(log):
+    """How fraudsters react to the rate, from all bought and known cards and some of the declined offers; they take any
+    rate where too few frauds are known to say how many there are."""
+    if not len(log) or not fraud_share.weights:
         return Thieves()
     tells = (log.accepted == 1) & (_told(log) > 0) & np.isfinite(log.fraud)
     known = (

@@ -94,6 +94,7 @@ def fit_referee(*, first: Known, second: Known, outcomes: Outcomes) -> Referee:
         resale_mean=_resale(first.resale.mean, second.resale.mean, outcomes),
         capital_share=(one.capital_share + other.capital_share) / 2,
         fraud_share=_fraud((one.fraud_share + other.fraud_share) / 2, outcomes),
+        like_honest=0.0,  # the frauds that happened count at every rate: no model gains by having kept them away
     )
     return Referee(curves=curves, stack=stack, economics=economics)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from features.extras import MOST_EXTRAS
 from features.tables import MAX_FACE_CNY
@@ -223,8 +223,10 @@ class Quote(Body):
 class QuoteBatch(Body):
     """Up to 500 submissions; each succeeds or fails alone."""
 
-    submissions: list[Annotated[Any, WithJsonSchema({"type": "object"})]] = Field(
-        min_length=1, max_length=500, description="each as the body of POST /v1/quotes"
+    submissions: list[Any] = Field(
+        min_length=1,
+        max_length=500,
+        description="each as the body of POST /v1/quotes; one that is not is answered with its problem",
     )
 
 

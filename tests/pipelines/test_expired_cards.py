@@ -61,7 +61,9 @@ def test_a_card_is_priced_on_its_issuers_day(with_sandbox, said, number, day, fe
     one = sold(world, number, **({} if said is None else {"expires_on": said}))
     assert (world.state(one), expires_on(world.trade(one))) == ("paid", day)
     assert world.provider.paid == {f"{one}-payout-1": fen}
-    assert {name: card["expires_on"] for name, card in world.pricing.cards.items()} == {one: day}
+    assert {name: card["expires_on"] for name, card in world.pricing.cards.items()} == {
+        world.known_as(one): day
+    }
     assert_books(world)
 
 
@@ -104,7 +106,9 @@ def test_a_card_that_expires_after_acceptance_is_quoted_again(world):
     world.accept(one)
     world.work()
     assert world.provider.paid == {f"{one}-payout-1": 45_000}
-    assert world.pricing.told[f"{one}-2030-01-01-accepted"]["trade_id"] == f"{one}-2030-01-01"
+    known_as = world.known_as(one)
+    assert known_as.startswith(f"{one}-2030-01-01/")
+    assert world.pricing.told[f"{known_as}-accepted"]["trade_id"] == known_as
     assert_books(world)
 
 

@@ -131,6 +131,7 @@ def test_callbacks_are_seen_and_sent_again(seller, clock):
     with engine.begin() as connection:
         outbox.set_address(connection, "another", "https://other.example/", now=clock.now)
         trade = {"submission_id": "r-x", "version": 2, "client_id": "another", "state": "paid"}
+        trade |= {"facts": {}}
         outbox.note_move(connection, trade | {"quote_id": "q", "payout_fen": 1}, now=clock.now)
     assert seller.post("/v1/callbacks/r-x-2/replay", headers=own).json()["code"] == "callback_not_found"
     assert seller.post("/v1/callbacks/none/replay").json()["code"] == "callback_not_found"
