@@ -90,16 +90,17 @@ def build_training_set(
     history = partial(History, read=trades.column, market=market.table(), catalogue=catalogue)
     if not path.exists():
         write(history=history(), path=path)
-    files = {}
-    for model in paused:
-        outcome = trades.column(PAUSING[model]).filter(inside)
-        if outcome.null_count < len(outcome):
-            files[model] = path.with_suffix(f".paused-{model}.parquet")
-            if not files[model].exists():
-                begins = rows[np.arange(OUTCOME_BATCHES) * len(rows) // OUTCOME_BATCHES]
-                batches = microseconds(trades.column("submitted_at"))[begins]
-                names = registry.paused_features(model)
-                write(history=history(outcome_batches=batches), path=files[model], names=names)
+    outcomes = {model: trades.column(PAUSING[model]).filter(inside) for model in paused}
+    files = {
+        model: path.with_suffix(f".paused-{model}.parquet")
+        for model, outcome in outcomes.items()
+        if outcome.null_count < len(outcome)
+    }
+    begins = rows[np.arange(OUTCOME_BATCHES) * len(rows) // OUTCOME_BATCHES]
+    for model, file in files.items():
+        if not file.exists():
+            batches = microseconds(trades.column("submitted_at"))[begins]
+            write(history=history(outcome_batches=batches), path=file, names=registry.paused_features(model))
     known = known_before(trades.table().filter(inside), until)
     return TrainingSet(path=path, trades=known, fingerprint=fingerprint, paused=files)
 

@@ -94,7 +94,7 @@ class AcceptanceModel:
         usual, moved = resale.mean, 0.0
         if self.place_inputs is not None:
             inputs = place_matrix(columns, self.place_inputs, resale)
-            usual = usual if self.usual is None else resale.anchor_rate + predict(self.usual, inputs)
+            usual = usual if self.usual is None else _usual_offer(self.usual, inputs, resale)
             moved = moved if self.place is None else RATE_UNIT * predict(self.place, inputs)
         location, log_steepness = self.pooled.curve(context=context, resale=resale, usual=usual)
         if self.slope is not None and self.slope_inputs is not None:
@@ -106,6 +106,12 @@ class AcceptanceModel:
             floor=floor,
             link=self.links.of(context.type_state),
         )
+
+    def usual_offer(self, columns: Columns, resale: ResaleEstimate) -> np.ndarray | None:
+        """The rate (n,) that the log usually offered for such a card on such a market; None where it taught none."""
+        if self.usual is None or self.place_inputs is None:
+            return None
+        return _usual_offer(self.usual, place_matrix(columns, self.place_inputs, resale), resale)
 
     def save(self, folder: Path) -> None:
         """``acceptance.json`` and ``acceptance_<name>.txt`` of each of the trees there are."""
@@ -138,6 +144,10 @@ class AcceptanceModel:
             slope_inputs=_encoding(data["slope_inputs"]),
             slope=trees.get("slope"),
         )
+
+
+def _usual_offer(trees: lightgbm.Booster, inputs: np.ndarray, resale: ResaleEstimate) -> np.ndarray:
+    return resale.anchor_rate + predict(trees, inputs)
 
 
 def _encoding(data: Mapping[str, Any] | None) -> Encoding | None:

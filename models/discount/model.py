@@ -311,12 +311,6 @@ def _risk_fen(economics: Economics, honest: np.ndarray, rate: np.ndarray) -> np.
     return np.minimum(taken / bought, 1.0) * economics.fraud_loss_fen(rate)
 
 
-def _accepted(economics: Economics, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
-    """P(accept) (n,), fraudsters included."""
-    taken = economics.taken_by_fraud(rate, honest)
-    return np.minimum((1.0 - economics.fraud_share) * honest + taken, 1.0)
-
-
 def _expected(
     known: Known, rate: np.ndarray, centre: np.ndarray, uncapped: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -357,7 +351,7 @@ def _offers(
         table_source=placed.table_source,
         offer_density=density,
         offer_centre=offer_centre,
-        acceptance_probability=_accepted(economics, rate, honest),
+        acceptance_probability=economics.accepted(rate, honest),
         resale_mean=resale.mean,
         resale_p05=resale.p05,
         resale_p10=resale.p10,

@@ -64,9 +64,10 @@ class UsualNews:
         self, columns: Columns, values: np.ndarray, usual: np.ndarray, missing: np.ndarray
     ) -> Columns:
         """Columns with missing bids beside the last known level of resales, or else the usual one."""
-        level = values[self.names.index(LEVEL)] if LEVEL in self.names else np.full(values.shape[1], np.nan)
+        level = np.full(values.shape[1], np.nan)
         if LEVEL in self.names:
-            level = np.where(np.isnan(level), usual[self.names.index(LEVEL)], level)
+            place = self.names.index(LEVEL)
+            level = np.where(np.isnan(values[place]), usual[place], values[place])
         told = dict(columns)
         for place, name in enumerate(self.names):
             if name not in RESALES and missing[place].any():

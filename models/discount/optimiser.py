@@ -81,6 +81,11 @@ class Economics:
         fraud, usual = along(self.fraud_share, rate), along(self.taken_usually, rate)
         return np.minimum(fraud * (1.0 + self.like_honest * (honest / usual - 1.0)), 1.0)
 
+    def accepted(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
+        """P(accept) at ``rate``, fraudsters included: (n,) or (n, g)."""
+        taken = self.taken_by_fraud(rate, honest)
+        return np.minimum((1.0 - along(self.fraud_share, rate)) * honest + taken, 1.0)
+
     def deciding_part_fen(self, rate: np.ndarray, honest: np.ndarray) -> np.ndarray:
         """What decides the rate: ``(H + k) (M - q L)`` with f of the card type, see the module."""
         margin = self.honest_profit_fen(rate, reserve=True)

@@ -27,7 +27,6 @@ from models.discount.thieves import Thieves, fit_thieves
 from models.discount.training_facts import Training
 from models.matrix import Columns
 from models.policy import Costs, PricePolicy
-from models.trees import predict
 
 ACCEPTANCE_PRIOR = "acceptance_prior"
 RATE_TABLE_UNLOGGED = "rate_table_unlogged"
@@ -117,12 +116,13 @@ def fit_discount(
     if log.paused:
         rows = log.rows(spread(resold, settings.most_rows // 2)).with_pauses()
         resale = replace(resale, in_pauses=_fit_resale(rows, chosen, settings))
-    fraud_share = _fit_fraud_share(log, decided, settings)
+    tells = _told(log, decided)
+    fraud_share = _fit_fraud_share(log, decided, tells, settings)
     acceptance, movement = _fit_acceptance(
         log.rows(spread(decided, settings.most_rows)), chosen, resale, fraud_share, settings
     )
     table = _fit_table(log)
-    thieves = _fit_thieves(log.rows(decided), resale, acceptance, fraud_share, movement)
+    thieves = _fit_thieves(log, decided, tells, resale, acceptance, fraud_share, movement)
     model = DiscountModel(
         resale=resale,
         acceptance=acceptance,
@@ -228,28 +228,32 @@ def _usual_news(log: Log, names: tuple[str, ...]) -> UsualNews:
     return usual_news(newer.columns, names, len(newer))
 
 
-def _fit_fraud_share(log: Log, decided: np.ndarray, settings: DiscountFitSettings) -> FraudShare:
-    """The fraud share per kind of card; its type's smoothed rate where labels are too few or one-sided."""
+def _fit_fraud_share(
+    log: Log, decided: np.ndarray, tells: np.ndarray, settings: DiscountFitSettings
+) -> FraudShare:
+    """The fraud share per kind of card; its type's smoothed rate where labels are too few or one-sided. tells: see
+    :func:`_told`."""
     default = _usual_kind_rate(log)
-    offers = log.rows(decided)
-    tells = _told(offers)
-    some = tells > 0
-    taken = ((offers.accepted == 1) & (offers.fraud == 1))[some]
+    rows, tells = decided[tells > 0], tells[tells > 0]
+    taken = (log.accepted[rows] == 1) & (log.fraud[rows] == 1)
     if not settings.min_frauds <= taken.sum() < len(taken) / 2:
         return FraudShare(default=default)
     return fit_fraud_share(
-        context=log.context.rows(decided[some]),
+        context=log.context.rows(rows),
         taken_by_fraud=taken.astype(np.float64),
-        told=tells[some],
-        submitted_at=offers.submitted_at[some],
+        told=tells,
+        submitted_at=log.submitted_at[rows],
         default=default,
     )
 
 
-def _told(log: Log) -> np.ndarray:
-    """How much each decided offer (n,) tells of fraud."""
+def _told(log: Log, decided: np.ndarray) -> np.ndarray:
+    """How much each decided offer (k,) tells of fraud."""
     return told(
-        submitted_at=log.submitted_at, accepted=log.accepted, fraud=log.fraud, known_at=log.fraud_known_at
+        submitted_at=log.submitted_at[decided],
+        accepted=log.accepted[decided],
+        fraud=log.fraud[decided],
+        known_at=log.fraud_known_at[decided],
     )
 
 
@@ -292,6 +296,8 @@ def _fit_acceptance(
 
 def _fit_thieves(
     log: Log,
+    decided: np.ndarray,
+    tells: np.ndarray,
     resale: ResaleModel,
     acceptance: AcceptanceModel,
     fraud_share: FraudShare,
@@ -299,33 +305,25 @@ def _fit_thieves(
 ) -> Thieves:
     """How fraudsters react to the rate, from all bought and known cards and some of the declined offers; they take any
     rate where too few frauds are known to say how many there are."""
-    if not len(log) or not fraud_share.weights:
+    if not fraud_share.weights:
         return Thieves()
-    tells = (log.accepted == 1) & (_told(log) > 0) & np.isfinite(log.fraud)
-    known = (
-        np.flatnonzero(tells & (log.fraud == 1)),
-        spread(np.flatnonzero(~(tells & (log.fraud == 1))), THIEVES_ROWS),
-    )
-    log, tells = log.rows(rows := np.sort(np.concatenate(known))), tells[rows]
+    known = (log.accepted[decided] == 1) & (tells > 0) & np.isfinite(log.fraud[decided])
+    frauds = known & (log.fraud[decided] == 1)
+    some = np.concatenate([np.flatnonzero(frauds), spread(np.flatnonzero(~frauds), THIEVES_ROWS)])
+    some.sort()
+    log, known = log.rows(decided[some]), known[some]
     context = log.context
     estimate = resale.estimate(columns=log.columns, context=context)
     share = fraud_share.share(context)
     curve = acceptance.curve(columns=log.columns, context=context, resale=estimate, floor=share)
-    usual = None
-    if (
-        movement.slope_error < NOTHING
-        and acceptance.usual is not None
-        and acceptance.place_inputs is not None
-    ):
-        distance = predict(acceptance.usual, place_matrix(log.columns, acceptance.place_inputs, estimate))
-        usual = curve.honest(estimate.anchor_rate + distance)
+    usual = acceptance.usual_offer(log.columns, estimate) if movement.slope_error < NOTHING else None
     return fit_thieves(
         context=context,
         offered=curve.honest(log.offered_rate),
-        usual=usual,
+        usual=None if usual is None else curve.honest(usual),
         fraud=log.fraud,
         share=share,
-        tells=tells,
+        tells=known,
     )
 
 

@@ -68,7 +68,7 @@ class Referee:
         profit, loss = self.economics.honest_profit_fen(shown), self.economics.fraud_loss_fen(shown)
         return Pricing(
             rate=rate,
-            acceptance=fraud + (1.0 - fraud) * self.honest(shown),
+            acceptance=self.economics.accepted(shown, self.honest(shown)),
             profit_fen=profit,
             fixed_fen=-fraud * (profit + loss),
         )

@@ -36,6 +36,8 @@ NO_RATES = Rates((), "")
 
 DEAD = frozenset({"used", "fake", "wrong_secret", "format_error", "frozen", "unsupported", "inactive"})
 """How a card may stand with its issuer so that nobody can buy it."""
+ALIVE = ("active", "expired")
+"""How a card may stand that can be bought; an expired one among them can be re-activated."""
 
 
 PRICED_APART = "/"

@@ -9,6 +9,7 @@ from pipelines.recycling.adapters.issuer import NEVER_HEARD, PresentedCard, Rede
 from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.charges import charges_of_trade, settlement
 from pipelines.recycling.flow import (
+    ALIVE,
     Facts,
     Flow,
     Row,
@@ -25,8 +26,6 @@ from pipelines.recycling.flow_review import NOT_CONNECTED, found_of, look, price
 from pipelines.recycling.payouts import Errand, NotSent, Payout, Unknown, create_payout
 from pipelines.recycling.trades import Step
 
-ALIVE = ("active", "expired")
-"""How a card may stand that can be bought; an expired one among them can be re-activated."""
 TAKEN_DIFFERS = "taken_differs"
 """Trouble of a card of which another amount was taken than was quoted: a person must decide. Nothing is paid."""
 TAKEN_AFTER_ALL = "taken_after_all"

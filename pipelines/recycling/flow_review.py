@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from pipelines.recycling.adapters.issuer import CardCheck, PresentedCard
 from pipelines.recycling.charges import charged, charges_of
 from pipelines.recycling.flow import (
+    ALIVE,
     DEAD,
     SECRET_GONE,
     Facts,
@@ -75,7 +76,7 @@ def look(flow: Flow, row: Row, card: PresentedCard | None) -> Facts:
 
 def _standing(found: CardCheck, day: str | None, *, today: date) -> str:
     """How a card with this last valid day stands for whoever would buy it."""
-    if found.balance_fen == 0 and found.standing in ("active", "expired"):
+    if found.balance_fen == 0 and found.standing in ALIVE:
         return EMPTY
     if found.standing != "expired":
         return found.standing
@@ -88,11 +89,10 @@ def _vouch(flow: Flow, row: Row) -> Facts:
     """Whether the real name behind the seller was verified, and what others hold against the seller; partners know
     sellers by our reference."""
     outcome = flow.identity.verified(row["asked"]["seller"]["seller_id"])
-    if outcome.state == NOT_CONNECTED:
-        return {"identity": NOT_CONNECTED, "doubts": _doubts(flow, row["asked"]["seller"])}
-    if outcome.value is None:
+    if outcome.value is None and outcome.state != NOT_CONNECTED:
         return {"trouble": f"identity_{outcome.state}", "wait": outcome.retry_after_seconds}
-    return {"identity": outcome.value, "doubts": _doubts(flow, row["asked"]["seller"])}
+    identity = NOT_CONNECTED if outcome.value is None else outcome.value
+    return {"identity": identity, "doubts": _doubts(flow, row["asked"]["seller"])}
 
 
 def _doubts(flow: Flow, seller: Mapping[str, Any]) -> list[str]:

@@ -83,9 +83,11 @@ class LocalKeys:
     has_sealed: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
     def current(self) -> str:
-        if self._names():
-            return self._names()[-1]
+        if names := self._names():
+            return names[-1]
         if self.has_sealed():
+            if names := self._names():  # whoever sealed the first card meanwhile had made a key before
+                return names[-1]
             raise VaultKeyError(
                 f"{self.folder} is empty, and cards were sealed with keys of it: bring them back from their backup"
             )

@@ -21,7 +21,7 @@ from serving.api.access.asking import asker_of
 from serving.api.answers import once, repeated
 from serving.api.desk import Desk, Receipt
 from serving.api.problems import Problem
-from serving.api.quick_route import KEY_HEADER, MOST_KEY
+from serving.api.quick_route import KEY_HEADER, MOST_KEY, is_ordinary
 
 IdempotencyKey = Annotated[str | None, Header(alias=KEY_HEADER, min_length=1, max_length=MOST_KEY)]
 RECEIPT = "receipt"
@@ -46,7 +46,7 @@ class Repeatable(APIRoute):
 
         async def handle(request: Request) -> Response:
             key = request.headers.get(KEY_HEADER)
-            if request.method != "POST" or key is None or not 0 < len(key) <= MOST_KEY:
+            if request.method != "POST" or key is None or not is_ordinary(key):
                 return await careful(request)
             receipt = await _receipt(request, key)
             setattr(request.state, RECEIPT, receipt)

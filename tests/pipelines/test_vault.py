@@ -479,6 +479,13 @@ def test_a_key_is_never_overwritten(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_first_card_beside_the_first_card_is_kept(tmp_path):
+    """A seller whose card is sealed between the look for a key and the look for cards has lost nothing."""
+    key = LocalKeys(tmp_path)
+    beside = LocalKeys(tmp_path, has_sealed=lambda: bool(key.renew()))
+    assert beside.current() == key.current()
+
+
 def test_a_lost_key_is_not_mistaken_for_a_new_one(vault, tmp_path):
     """Without its key a card does not open and new ones are kept; from the backup of the key it opens again. A file
     that holds another key than its name says is not used."""
