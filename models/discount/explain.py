@@ -65,8 +65,8 @@ NEVER_SEEN = Reason(
 )
 OUTDATED = Reason(
     "OUTDATED",
-    "该卡种行情或出货数据已多日未更新，按平时水平估价",
-    "No news of this card type's market or resales for days; valued by what is usual",
+    "该卡种行情或出货数据未按平时节奏更新，按平时水平估价",
+    "News of this card type's market or resales came less often than usual; valued by what is usual",
 )
 LOYAL_SELLER = Reason("LOYAL_SELLER", "老用户加价", "A bonus for a regular seller")
 BAND_LIMIT = Reason("BAND_LIMIT", "报价受该卡种价格区间限制", "Limited by the price band of this card type")
