@@ -7,6 +7,10 @@ What the market and the draws leave unexplained was moved by what a trader saw i
 trader who pays reluctant sellers more makes sellers look indifferent to the rate. Which sellers were moved cannot be
 told from the log. The most cautious reading is taken: such a move only met the seller's own expectation, so that it
 says nothing about the reaction to a rate, and each offer counts at the rate without its probable move.
+
+A price list that was rewritten now and then moves offers too, and trees that know the market do not find its dates. It
+moves all offers of a card type until the next list, a trader each seller's: whether there was a trader is read from
+how the offers of neighbours in time differ.
 """
 
 from __future__ import annotations
@@ -39,7 +43,8 @@ INFORMATION = 0.24
 
 @dataclass(frozen=True)
 class OfferMovement:
-    """hidden: the probable move by what nobody wrote down (n,). hidden_share: of the offers' free movement.
+    """hidden: the probable move by what nobody wrote down (n,). hidden_share: of the offers' free movement, 0
+    where neighbours differ by no more than the draws.
 
     slope_error: standard error of a slope per RATE_UNIT that the random movement alone allows; NOTHING where nothing
     moved at random.
@@ -56,12 +61,13 @@ def offer_movement(
     encoding: Encoding,
     distance: np.ndarray,
     density: np.ndarray,
+    card_type: np.ndarray,
     settings: BoosterSettings,
 ) -> OfferMovement:
-    """Take apart the movement of n > 0 offers.
+    """Take apart the movement of n > 0 offers, in time order.
 
     inputs: what a pricing policy could know, encoded (n, k); distance: offered rate less the anchor; density: of the
-    random draw, NaN where there was none.
+    random draw, NaN where there was none; card_type: its name or code.
     """
     free = _unexplained(inputs, encoding, distance, settings)
     drawn = np.isfinite(density) & (density > 0)
@@ -71,10 +77,26 @@ def offer_movement(
         return OfferMovement(nothing, 0.0, _slope_error(spread if spread >= TRACE else 0.0, len(free)))
     random = np.where(drawn, 1.0 / np.where(drawn, density, 1.0) ** 2 / 12.0, 0.0)
     error = _slope_error(float(np.sqrt(random.mean())), len(free))
-    share = 1.0 - float(random[drawn].mean() / max(float(np.mean(free[drawn] ** 2)), 1e-12))
-    if share < CHANCE_SHARE:
+    chance = float(random[drawn].mean())
+    share = _beyond(chance, float(np.mean(free[drawn] ** 2)))
+    of_neighbours = _beyond(chance, _between_neighbours(free[drawn], card_type[drawn]))
+    if min(share, of_neighbours) < CHANCE_SHARE:
         return OfferMovement(nothing, 0.0, error)
     return OfferMovement(np.where(drawn, share, 1.0) * free, share, error)
+
+
+def _beyond(chance: float, variance: float) -> float:
+    """Share of a variance that the random draws do not make up."""
+    return 1.0 - chance / max(variance, 1e-12)
+
+
+def _between_neighbours(free: np.ndarray, card_type: np.ndarray) -> float:
+    """Variance of n movements as half the mean square of what lies between one and the next of its card type (von
+    Neumann et al. 1941): what moves slowly drops out. 0 where no card type was offered twice."""
+    order = np.argsort(card_type, kind="stable")
+    same = card_type[order][1:] == card_type[order][:-1]
+    steps = np.diff(free[order])[same]
+    return float(np.mean(steps**2)) / 2.0 if len(steps) else 0.0
 
 
 def _unexplained(

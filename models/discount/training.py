@@ -276,6 +276,7 @@ def _fit_acceptance(
         encoding=encoding,
         distance=log.offered_rate - estimate.anchor_rate,
         density=log.offer_density,
+        card_type=log.columns["card_type"].astype(str),
         settings=settings.acceptance,
     )
     model = fit_acceptance(

@@ -58,6 +58,7 @@ def find(market: Market, density: np.ndarray | None = None) -> OfferMovement:
         encoding=encoding,
         distance=market.offered_rate - anchor,
         density=market.offer_density if density is None else density,
+        card_type=market.columns["card_type"],
         settings=SMALL_TREES,
     )
 
@@ -77,6 +78,17 @@ def test_moves_of_a_confounded_log_are_found() -> None:
 def test_log_that_moved_by_its_draws_alone_is_left_as_it_is(rows: int, jitter: float) -> None:
     """A policy of card and market with a logged draw hides nothing, in a small log and with small draws too."""
     found = find(make_market(rows=rows, seed=63, jitter=jitter))
+    assert found.hidden_share == 0.0
+    assert not found.hidden.any()
+
+
+def test_price_list_rewritten_now_and_then_hides_nothing() -> None:
+    """Lists whose dates and levels no input tells move all offers of a card type alike: nobody saw the sellers."""
+    market = make_market(rows=8_000, seed=64, jitter=JITTER)
+    types, place = np.unique(market.columns["card_type"].astype(str), return_inverse=True)
+    lists = np.arange(len(market)) * 6 // len(market)
+    levels = np.random.default_rng(65).normal(0, 0.01, (len(types), 6))
+    found = find(replace(market, offered_rate=market.offered_rate + levels[place, lists]))
     assert found.hidden_share == 0.0
     assert not found.hidden.any()
 
