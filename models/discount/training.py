@@ -118,11 +118,11 @@ def fit_discount(
         resale = replace(resale, in_pauses=_fit_resale(rows, chosen, settings))
     tells = _told(log, decided)
     fraud_share = _fit_fraud_share(log, decided, tells, settings)
-    acceptance, movement = _fit_acceptance(
-        log.rows(spread(decided, settings.most_rows)), chosen, resale, fraud_share, settings
-    )
+    some = spread(np.arange(len(decided)), settings.most_rows)
+    offers = log.rows(decided[some])
+    acceptance, movement = _fit_acceptance(offers, chosen, resale, fraud_share, settings)
     table = _fit_table(log)
-    thieves = _fit_thieves(log, decided, tells, resale, acceptance, fraud_share, movement)
+    thieves = _fit_thieves(offers, tells[some], resale, acceptance, fraud_share, movement)
     model = DiscountModel(
         resale=resale,
         acceptance=acceptance,
@@ -297,7 +297,6 @@ def _fit_acceptance(
 
 def _fit_thieves(
     log: Log,
-    decided: np.ndarray,
     tells: np.ndarray,
     resale: ResaleModel,
     acceptance: AcceptanceModel,
@@ -308,11 +307,11 @@ def _fit_thieves(
     rate where too few frauds are known to say how many there are."""
     if not fraud_share.weights:
         return Thieves()
-    known = (log.accepted[decided] == 1) & (tells > 0) & np.isfinite(log.fraud[decided])
-    frauds = known & (log.fraud[decided] == 1)
+    known = (log.accepted == 1) & (tells > 0) & np.isfinite(log.fraud)
+    frauds = known & (log.fraud == 1)
     some = np.concatenate([np.flatnonzero(frauds), spread(np.flatnonzero(~frauds), THIEVES_ROWS)])
     some.sort()
-    log, known = log.rows(decided[some]), known[some]
+    log, known, hidden = log.rows(some), known[some], movement.hidden[some]
     context = log.context
     estimate = resale.estimate(columns=log.columns, context=context)
     share = fraud_share.share(context)
@@ -320,7 +319,7 @@ def _fit_thieves(
     usual = acceptance.usual_offer(log.columns, estimate) if movement.slope_error < NOTHING else None
     return fit_thieves(
         context=context,
-        offered=curve.honest(log.offered_rate),
+        offered=curve.honest(log.offered_rate - hidden),
         usual=None if usual is None else curve.honest(usual),
         fraud=log.fraud,
         share=share,
