@@ -86,11 +86,20 @@ def promote(
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Make the challenger the champion if it is no worse on the newest trades; the old one is kept for rollback."""
+    from models.registry import CHALLENGER, CHAMPION
     from pipelines.training.comparing import NothingToCompare, compare
     from pipelines.training.promoting import promote as move
+    from pipelines.wiring import model_registry
     from pipelines.workspace import Workspace
 
     workspace = Workspace.open(home)
+    registry = model_registry(workspace)
+    champion = registry.find(which.value, CHAMPION)
+    if champion is not None and registry.find(which.value, CHALLENGER) is None:
+        raise Refusal(
+            f"{which.value} version {champion.version} is champion already, and there is no challenger; "
+            f"`huika train {which.value}` makes one"
+        )
     try:
         comparison = compare(workspace, name=which.value)
     except NothingToCompare as error:
@@ -99,7 +108,7 @@ def promote(
     failed = [check.what for check in comparison.checks if not check.passed]
     if failed and not force:
         raise Refusal(f"not promoted: {'; '.join(failed)} (--force promotes all the same)")
-    version = move(_registry(home), comparison, forced=bool(failed))
+    version = move(registry, comparison, forced=bool(failed))
     print(f"{which.value} version {version} is now champion")
 
 

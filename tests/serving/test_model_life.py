@@ -18,6 +18,7 @@ from pipelines.training.promoting import rollback
 from pipelines.training.training import _has_champion
 from pipelines.wiring import model_registry
 from serving.api.model_routes import EXAMPLE, ModelStates
+from serving.cli import main
 from serving.commands.bench_versions import variant
 from serving.commands.damages import DAMAGES
 from serving.commands.status import workspace_status
@@ -91,6 +92,15 @@ def test_a_promoted_model_is_served_without_a_restart(live_workspace, clock):
 def test_the_example_of_the_models_route_is_one():
     """What `/docs.json` shows is what the route can answer."""
     assert ModelStates.model_validate(EXAMPLE).canary is not None
+
+
+def test_nothing_is_judged_where_there_is_no_challenger(live_workspace, capsys):
+    """After a first training `huika promote` says at once that the model is champion already."""
+    with pytest.raises(SystemExit):
+        main(["promote", "discount", "--home", str(live_workspace.home)])
+    told = capsys.readouterr().err
+    assert "is champion already" in told
+    assert "newer" not in told
 
 
 def test_a_challenger_is_promoted_from_memory(live_workspace, clock, monkeypatch):
