@@ -67,7 +67,7 @@ def offer_movement(
     """Take apart the movement of n > 0 offers, in time order.
 
     inputs: what a pricing policy could know, encoded (n, k); distance: offered rate less the anchor; density: of the
-    random draw, NaN where there was none; card_type: its name or code.
+    random draw, NaN where there was none; card_type: its name (n,).
     """
     free = _unexplained(inputs, encoding, distance, settings)
     drawn = np.isfinite(density) & (density > 0)
