@@ -21,6 +21,7 @@ from models.discount.offer_movement import NOTHING, OfferMovement, offer_movemen
 from models.discount.optimiser import best_rates
 from models.discount.pooled import PooledLogit
 from models.discount.rate_table import RateTable, fit_rate_table
+from models.discount.recent import Recent
 from models.discount.resale import ResaleModel, fit_resale
 from models.discount.sale_time import SaleTime, fit_sale_time
 from models.discount.thieves import Thieves, fit_thieves
@@ -312,6 +313,7 @@ def _fit_thieves(
     some = np.concatenate([np.flatnonzero(frauds), spread(np.flatnonzero(~frauds), THIEVES_ROWS)])
     some.sort()
     log, known, hidden = log.rows(some), known[some], movement.hidden[some]
+    acceptance = replace(acceptance, recent=Recent())  # that is of the newest decisions, and these are of all times
     context = log.context
     estimate = resale.estimate(columns=log.columns, context=context)
     share = fraud_share.share(context)
