@@ -49,8 +49,16 @@ class AcceptanceCurve:
 
     def honest(self, rate: np.ndarray) -> np.ndarray:
         """P(an honest seller accepts) at rates (n,) or a grid of them (n, g); increasing along the grid."""
+        return self.link.probability(self._scores(rate))
+
+    def deciding(self, rate: np.ndarray) -> np.ndarray:
+        """What decides a price in place of :meth:`honest`, from ``least_rate`` to ``most_rate``: the same on the hill
+        that is searched, less beside it, so that profit has one hill and keeps the order of prices."""
+        return self.link.deciding(self._scores(rate))
+
+    def _scores(self, rate: np.ndarray) -> np.ndarray:
         location, steepness = (along(x, rate) for x in (self.location, self.steepness))
-        return self.link.probability(steepness * (rate - location) / RATE_UNIT)
+        return steepness * (rate - location) / RATE_UNIT
 
     def probability(self, rate: np.ndarray) -> np.ndarray:
         """P(accept) at rates (n,) or a grid of them (n, g), fraudsters included."""
@@ -58,8 +66,12 @@ class AcceptanceCurve:
         return floor + (1.0 - floor) * self.honest(rate)
 
     def least_rate(self) -> np.ndarray:
-        """Lowest rate (n,) worth comparing: from it on, profit has one hill and keeps the order of prices."""
+        """Lowest rate (n,) worth comparing: few sellers take less."""
         return self.location + RATE_UNIT * self.link.least / self.steepness
+
+    def most_rate(self) -> np.ndarray:
+        """Highest rate (n,) worth comparing on a lower hill; infinite on the uppermost one."""
+        return self.location + RATE_UNIT * self.link.most / self.steepness
 
     def rate_taken_by(self, share: float) -> np.ndarray:
         """Rate (n,) that ``share`` of honest sellers accept; rises with the location."""
@@ -104,7 +116,7 @@ class AcceptanceModel:
             location=location + moved - RATE_UNIT * self.recent.shift / steepness,
             steepness=steepness,
             floor=floor,
-            link=self.links.of(context.type_state),
+            link=self.links.of(context),
         )
 
     def usual_offer(self, columns: Columns, resale: ResaleEstimate) -> np.ndarray | None:

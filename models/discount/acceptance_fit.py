@@ -75,7 +75,7 @@ def fit_acceptance(
         gap=(offered_rate - location) / RATE_UNIT,
         log_steepness=log_steepness,
         floor=floor,
-        link=links.of(context.type_state),
+        link=links.of(context),
     )
     grown = _Pair(log, settings)
     place, slope = grown.grow(_rounds(log, round(len(accepted) * (1 - calibration_share)), settings))

@@ -23,7 +23,7 @@ import scipy.sparse
 from models.discount.context import HOUR_WAVES, CardContext
 from models.discount.inputs import Numbers, Weighing, design, kind_groups
 from models.discount.labelled_offers import WEEK_MS
-from models.discount.pooled import sigmoid
+from models.discount.link import sigmoid
 
 TYPE, FACE_STEP = "type/", "face>="
 PRIORS = {

@@ -5,65 +5,84 @@ continuous slope. All slopes 1 is the logistic curve. One shape for all cards, a
 enough, held near it: a shape of few numbers (a bent logistic with two) had too round a knee for sellers of whom most
 take any rate near the usual one and few more.
 
-F rises strictly. Its logarithm is concave from a share on that :func:`least_score` finds, which is what makes the best
-rate rise with a card's value and with sellers' expectations.
+F rises strictly. What makes the best rate rise with a card's value and with sellers' expectations is a concave
+logarithm, which F has from some score on. Where some sellers are in a hurry and others are not, it may have one on a
+stretch below that too (:func:`on_lower_hill`), with a best rate of its own. Beyond the stretch a price is decided by
+the straight continuation of the logarithm (:meth:`Link.deciding`), as far as that lies below the truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.optimize
 
-from models.matrix import along
+from models.discount.context import CardContext, Kind
+from models.matrix import along, within
 
 KNOTS = np.linspace(-4.0, 4.0, 9)
 """Scores, one apart: the log odds of acceptance that a logistic curve would have."""
 MIDDLE = len(KNOTS) // 2
 """The knot at score 0."""
-SMOOTHNESS, TYPE_SMOOTHNESS = 5.0, 10.0
-"""Precision of the differences between neighbouring slopes, as shares of the prior's."""
-PRIOR_PRECISION, TYPE_PRECISION = 3.0, 10.0
-"""Of the slopes as shares of the prior's, and of the level: some dozens of decisions weigh as much."""
-LEAST_SLOPE, MOST_SLOPE, MOST_LEVEL = 0.1, 8.0, 6.0
-MOST_RISE = 0.95
-"""Of a slope to the next knot, as a share of what keeps the logarithm of F concave; the rest is for the floor."""
-MIN_TYPE_ROWS = 100
-BIN_EDGES = np.linspace(-8.0, 8.0, 161)
-"""Decisions of nearly the same score count together."""
 SMALLEST = 1e-12
 LEAST_SHARE = 0.10
 """Of honest sellers who take an offer; one that fewer would take is no offer."""
 MOST_FLOOR = 0.0075
 """Largest odds of fraud that may move the best rate."""
+UNLIMITED = np.float64(np.inf)
+STEP = 0.02
+GRID = np.linspace(-60.0, 40.0, 5_001)
+"""Scores at which a logarithm is looked at."""
+NEAR = 3 * STEP
+"""So near the end of a concave stretch the slope is still about what it is there."""
+NUMBERS = "level", "least", "most", "start", "end"
+"""The fields of a link that are one number for each card."""
+
+
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    """(np.clip takes several times as long for the few numbers of one card.)"""
+    return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logit, -500.0), 500.0)))
 
 
 @dataclass(frozen=True)
 class Link:
     """slopes: of g at the KNOTS, (k,), or (n, k) with a row for each card; level: g(0), one number or (n,).
 
-    least: see :func:`least_score`, one number or (n,). known_heights: g at the knots like ``slopes``, where it
-    was worked out before.
+    start, end: scores between which log(F + MOST_FLOOR) is concave, one number or (n,); least, most: those between
+    which the best rate is looked for. known_heights: g at the knots like ``slopes``, where it was worked out before.
     """
 
     slopes: np.ndarray
     level: np.ndarray | np.float64
-    least: np.ndarray | np.float64
+    least: np.ndarray | np.float64 = -UNLIMITED
+    most: np.ndarray | np.float64 = UNLIMITED
+    start: np.ndarray | np.float64 = -UNLIMITED
+    end: np.ndarray | np.float64 = UNLIMITED
     known_heights: np.ndarray | None = None
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """F at raw scores (n,) or (n, g)."""
-        return _sigmoid(self.spline(scores)[0])
+        return sigmoid(self.spline(scores)[0])
 
     def with_slope(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """F and its derivative by the raw score."""
         value, slope = self.spline(scores)
-        share = _sigmoid(value)
+        share = sigmoid(value)
         return share, share * (1.0 - share) * slope
+
+    def deciding(self, scores: np.ndarray) -> np.ndarray:
+        """F at raw scores (n,) or (n, g), with a logarithm continued straight beyond its concave stretch."""
+        start, end = (x if x.ndim == 0 else along(x, scores) for x in (self.start, self.end))
+        inner = within(scores, start, end)
+        beyond = scores - inner
+        if not beyond.any():
+            return self.probability(scores)
+        share, slope = self.with_slope(inner)
+        lifted = share + MOST_FLOOR
+        return np.where(beyond == 0.0, share, lifted * np.exp(slope / lifted * beyond) - MOST_FLOOR)
 
     def score(self, probability: float) -> np.ndarray:
         """The raw score z with F(z) = probability: one number, or (n,)."""
@@ -81,8 +100,8 @@ class Link:
     def rows(self, rows: slice | np.ndarray) -> Link:
         if self.slopes.ndim == 1:
             return self
-        level, least = np.asarray(self.level)[rows], np.asarray(self.least)[rows]
-        return Link(slopes=self.slopes[rows], level=level, least=least, known_heights=self.heights[rows])
+        parts = {name: np.asarray(getattr(self, name))[rows] for name in NUMBERS}
+        return Link(slopes=self.slopes[rows], known_heights=self.heights[rows], **parts)
 
     @cached_property
     def heights(self) -> np.ndarray:
@@ -109,190 +128,117 @@ class Link:
 
 
 def link_of(slopes: np.ndarray, level: float) -> Link:
-    """The link of one kind of card, with its least score."""
-    link = Link(slopes=np.asarray(slopes, dtype=np.float64), level=np.float64(level), least=np.float64(0.0))
-    return Link(slopes=link.slopes, level=link.level, least=np.float64(least_score(link)))
+    """The link of one kind of card, with its uppermost hill."""
+    link = Link(slopes=np.asarray(slopes, dtype=np.float64), level=np.float64(level))
+    rise = _rise(link, GRID)
+    start, _ = _hills(link, rise)[-1]
+    return _limited(replace(link, start=np.float64(start)), rise)
 
 
-def least_score(link: Link) -> float:
-    """The score from which on log(F + MOST_FLOOR) is concave and F at least LEAST_SHARE."""
-    scores = np.linspace(-60.0, 40.0, 5_001)
+def on_lower_hill(link: Link) -> Link | None:
+    """The same link of one kind of card, searched on its widest hill below the uppermost one; None without one."""
+    rise = _rise(link, GRID)
+    below = _hills(link, rise)[:-1]
+    if not below:
+        return None
+    start, end = max(below, key=lambda hill: hill[1] - hill[0])
+    return _limited(replace(link, start=np.float64(start), end=np.float64(end)), rise)
+
+
+def _limited(link: Link, rise: np.ndarray) -> Link:
+    """The link with the limits of the search: where ``deciding`` is LEAST_SHARE, and where the slope beyond the concave
+    stretch is again what it is at its ends. rise: of the GRID."""
+    at_start, at_end = _rise(link, np.array([link.start, link.end]))
+    below = GRID[(link.start - GRID > NEAR) & (rise >= at_start)]
+    above = GRID[(GRID - link.end > NEAR) & (rise <= at_end)]
+    share = link.probability(np.array([link.start]))[0] + MOST_FLOOR
+    tenth = link.start + np.log((LEAST_SHARE + MOST_FLOOR) / share) / at_start
+    least = max(tenth, below[-1]) if len(below) else tenth
+    return replace(link, least=np.float64(least), most=above[0] if len(above) else UNLIMITED)
+
+
+def _rise(link: Link, scores: np.ndarray) -> np.ndarray:
+    """The slope of log(F + MOST_FLOOR) at scores (g,)."""
     share, slope = link.with_slope(scores)
-    inside = (share >= LEAST_SHARE) & (share <= 1.0 - 1e-6)
-    scores, fall = scores[inside], np.diff(slope[inside] / (share[inside] + MOST_FLOOR))
-    rising = np.flatnonzero(fall > 0)
-    return float(scores[rising[-1] + 1]) if len(rising) else float(link.score(LEAST_SHARE))
+    return slope / (share + MOST_FLOOR)
 
 
-PLAIN = Link(
-    slopes=np.ones(len(KNOTS)), level=np.float64(0.0), least=np.log(LEAST_SHARE / (1.0 - LEAST_SHARE))
-)
+def _hills(link: Link, rise: np.ndarray) -> list[tuple[float, float]]:
+    """The stretches of scores, ascending, on which log(F + MOST_FLOOR) is concave and F at least LEAST_SHARE; there is
+    one at least, for the logarithm is concave in the end. rise: of the GRID. A step is left out where one begins or
+    ends, for that lies between two scores of the grid."""
+    low, high = float(link.score(LEAST_SHARE)), float(link.score(1.0 - 1e-6))
+    inside = (low <= GRID) & (high >= GRID)
+    scores, last = GRID[inside], np.count_nonzero(inside) - 1
+    rising = np.flatnonzero(np.diff(rise[inside]) > 0)
+    starts = [low, *scores[np.minimum(rising + 2, last)].tolist()]
+    ends = [*scores[np.maximum(rising - 1, 0)].tolist(), np.inf]
+    return [(start, end) for start, end in zip(starts, ends, strict=True) if end - start > STEP]
+
+
+PLAIN = link_of(np.ones(len(KNOTS)), 0.0)
 """The logistic curve itself."""
 
 
 @dataclass(frozen=True)
 class Links:
-    """One link for all cards, and one for each card type and validity with decisions enough."""
+    """One link for all cards, and one for each card type and validity with decisions enough.
+
+    on_lower: the kinds of cards (:func:`cell_name`) whose best rate is looked for on the lower hill of their link.
+    """
 
     overall: Link = PLAIN
     of_type: dict[str, Link] = field(default_factory=dict)
+    on_lower: frozenset[str] = frozenset()
 
-    def of(self, type_state: np.ndarray) -> Link:
-        """The links of cards (n,) as one, with arrays."""
-        place = np.array([self._place.get(name, 0) for name in type_state.tolist()], dtype=np.intp)
-        return self._table.rows(place)
+    def of(self, context: CardContext) -> Link:
+        """The links of n cards as one, with arrays."""
+        return self._table.rows(context.by_kind(self._place_of).astype(np.intp))
+
+    def of_kind(self, kind: Kind) -> Link:
+        """The link of one kind of card, with its uppermost hill."""
+        return self.of_type.get(kind.type_state, self.overall)
+
+    def _place_of(self, kind: Kind) -> int:
+        names = self._place
+        return names.get(cell_name(kind), names.get(kind.type_state, 0))
 
     @cached_property
     def _place(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.of_type, start=1)}
+        return {name: place for place, name in enumerate([*self.of_type, *self._lowered], start=1)}
+
+    @cached_property
+    def _lowered(self) -> dict[str, Link]:
+        links = {name: self.of_type.get(_type_state(name), self.overall) for name in sorted(self.on_lower)}
+        return {name: on_lower_hill(link) or link for name, link in links.items()}
 
     @cached_property
     def _table(self) -> Link:
-        links = [self.overall, *self.of_type.values()]
-        return Link(
-            slopes=np.stack([link.slopes for link in links]),
-            level=np.array([link.level for link in links]),
-            least=np.array([link.least for link in links]),
-        )
+        links = [self.overall, *self.of_type.values(), *self._lowered.values()]
+        numbers = {name: np.array([getattr(link, name) for link in links]) for name in NUMBERS}
+        return Link(slopes=np.stack([link.slopes for link in links]), **numbers)
 
     def to_dict(self) -> dict[str, object]:
         return {
             "overall": _numbers(self.overall),
             "of_type": {name: _numbers(link) for name, link in self.of_type.items()},
+            "on_lower": sorted(self.on_lower),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Links:
         of_type = {name: link_of(**numbers) for name, numbers in data["of_type"].items()}
-        return cls(overall=link_of(**data["overall"]), of_type=of_type)
+        return cls(overall=link_of(**data["overall"]), of_type=of_type, on_lower=frozenset(data["on_lower"]))
+
+
+def cell_name(kind: Kind) -> str:
+    """What chooses a hill: card type, validity and form. None of them has an order that prices must keep."""
+    return f"{kind.type_state}/{kind.form}"
+
+
+def _type_state(cell: str) -> str:
+    return cell.rpartition("/")[0]
 
 
 def _numbers(link: Link) -> dict[str, object]:
     return {"slopes": link.slopes.tolist(), "level": float(link.level)}
-
-
-def fit_links(
-    *, scores: np.ndarray, floor: np.ndarray, accepted: np.ndarray, type_state: np.ndarray
-) -> Links:
-    """The most likely links of decisions (n,).
-
-    floor (n,): probability that a seller takes any rate. The overall link has a weak prior at the plain logistic, a
-    card type's link one at the overall link.
-    """
-    overall = fit_link(scores=scores, floor=floor, accepted=accepted, prior=PLAIN)
-    names, position, counts = np.unique(type_state.astype(str), return_inverse=True, return_counts=True)
-    members = np.split(np.argsort(position, kind="stable"), np.cumsum(counts)[:-1])
-    of_type = {
-        name: fit_link(
-            scores=scores[rows],
-            floor=floor[rows],
-            accepted=accepted[rows],
-            prior=overall,
-            smoothness=TYPE_SMOOTHNESS,
-            precision=TYPE_PRECISION,
-        )
-        for name, rows in zip(names.tolist(), members, strict=True)
-        if len(rows) >= MIN_TYPE_ROWS
-    }
-    return Links(overall=overall, of_type=of_type)
-
-
-def fit_link(
-    *,
-    scores: np.ndarray,
-    floor: np.ndarray,
-    accepted: np.ndarray,
-    prior: Link,
-    smoothness: float = SMOOTHNESS,
-    precision: float = PRIOR_PRECISION,
-) -> Link:
-    """The most likely link of decisions (n,); its slopes, as shares of the prior's, are normal around 1 and smooth."""
-    problem = _Problem.of(scores, floor, accepted, prior, smoothness, precision)
-    limits = [(LEAST_SLOPE * slope, MOST_SLOPE) for slope in prior.slopes.tolist()]
-    found = scipy.optimize.minimize(
-        problem.loss,
-        np.append(prior.slopes, prior.level),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[*limits, (-MOST_LEVEL, MOST_LEVEL)],
-    )
-    return link_of(_tamed(found.x[:-1], float(found.x[-1])), float(found.x[-1]))
-
-
-def _tamed(slopes: np.ndarray, level: float) -> np.ndarray:
-    """The slopes, where most accept rising no faster than a concave logarithm allows.
-
-    What few decisions in the upper tail make of it would else set the least score above the best rates.
-    """
-    tamed = slopes.copy()
-    for knot in range(len(KNOTS) - 1):
-        share = float(
-            Link(slopes=tamed, level=np.float64(level), least=PLAIN.least).probability(KNOTS[[knot]])[0]
-        )
-        if share >= 0.5:
-            tamed[knot + 1] = min(tamed[knot + 1], tamed[knot] + MOST_RISE * share * tamed[knot] ** 2)
-    return tamed
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """g of each bin of scores is ``basis @ (slopes, level)``; yes, no: decisions in the bin; floor: their mean one."""
-
-    basis: np.ndarray
-    yes: np.ndarray
-    no: np.ndarray
-    floor: np.ndarray
-    prior: np.ndarray
-    precision: np.ndarray
-
-    @classmethod
-    def of(
-        cls,
-        scores: np.ndarray,
-        floor: np.ndarray,
-        accepted: np.ndarray,
-        prior: Link,
-        smoothness: float,
-        precision: float,
-    ) -> _Problem:
-        place = np.digitize(scores, BIN_EDGES)
-        rows = np.bincount(place, minlength=len(BIN_EDGES) + 1)
-        there = rows > 0
-
-        def total(values: np.ndarray) -> np.ndarray:
-            return np.bincount(place, values, len(there))[there]
-
-        rows = rows[there]
-        middle, yes = total(scores) / rows, total(accepted > 0.5)
-        nothing = np.float64(0.0)
-        units = [Link(slopes=unit, level=nothing, least=nothing) for unit in np.eye(len(KNOTS))]
-        columns = [unit.spline(middle)[0] for unit in units]
-        steps = np.diff(np.eye(len(KNOTS)), axis=0)
-        around = smoothness * steps.T @ steps + precision * np.eye(len(KNOTS))
-        share = np.zeros((len(KNOTS) + 1, len(KNOTS) + 1))
-        share[:-1, :-1] = around / np.outer(prior.slopes, prior.slopes)
-        share[-1, -1] = precision
-        return cls(
-            basis=np.stack([*columns, np.ones(len(rows))], axis=1),
-            yes=yes,
-            no=rows - yes,
-            floor=total(floor) / rows,
-            prior=np.append(prior.slopes, prior.level),
-            precision=share,
-        )
-
-    def loss(self, numbers: np.ndarray) -> tuple[float, np.ndarray]:
-        """Negative log posterior of ``P = f + (1 - f) sigmoid(g)``, and its gradient."""
-        honest = _sigmoid(self.basis @ numbers)
-        p = np.clip(self.floor + (1.0 - self.floor) * honest, SMALLEST, 1.0 - SMALLEST)
-        lost = -(self.yes @ np.log(p) + self.no @ np.log1p(-p))
-        by_p = self.no / (1.0 - p) - self.yes / p
-        away = numbers - self.prior
-        pull = self.precision @ away
-        gradient = self.basis.T @ (by_p * (1.0 - self.floor) * honest * (1.0 - honest))
-        return float(lost + away @ pull / 2.0), gradient + pull
-
-
-def _sigmoid(logit: np.ndarray) -> np.ndarray:
-    """(np.clip takes several times as long for the few numbers of one card.)"""
-    return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logit, -500.0), 500.0)))

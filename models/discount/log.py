@@ -72,3 +72,9 @@ class Log:
     @cached_property
     def context(self) -> CardContext:
         return card_context(self.columns, len(self))
+
+    @cached_property
+    def face_value_fen(self) -> np.ndarray:
+        """int64 (n,), 100 yuan where unknown."""
+        face = np.rint(np.nan_to_num(self.context.face_cny, nan=100.0) * 100)
+        return np.maximum(face, 1).astype(np.int64)

@@ -16,10 +16,10 @@ as if a few honest sellers took any rate.
 
 Which rate is best depends on f of the card type at that hour, and on no other fact of the card; whether the best one is
 worth offering, on f of this card. Then the best rate rises with m and with what sellers expect: (H + k) (M - q L) has
-increasing differences in (r, m), and in (r, location of H) wherever H + k is log-concave. That holds from a least share
-of honest sellers on (:func:`models.discount.link.least_share`) while k stays under MOST_FLOOR, so the search keeps to
-both bounds (monotone comparative statics: Topkis 1978). Rates are compared on one absolute lattice, so no grid of its
-own moves a card's best rate.
+increasing differences in (r, m), and in (r, location of H) wherever H + k is log-concave (monotone comparative statics:
+Topkis 1978). So k is kept under MOST_FLOOR, and where H is not, rates are compared by what it would be
+(:meth:`models.discount.link.Link.deciding`). They lie on one absolute lattice, so that no grid of its own moves a
+card's best rate.
 """
 
 from __future__ import annotations
@@ -143,13 +143,13 @@ def best_rates(
 
 def _best_of(economics: Economics, curve: AcceptanceCurve, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     least = np.rint(within(curve.least_rate(), low, high) * RATE_SCALE).astype(np.int64)
-    most = np.rint(high * RATE_SCALE).astype(np.int64)
+    most = np.rint(within(curve.most_rate(), least / RATE_SCALE, high) * RATE_SCALE).astype(np.int64)
     from_place, to_place = least, most
     best, rows, economics = least, np.arange(len(least)), economics.for_grids()
     for step in STEPS:
         places = _places(from_place, to_place, step)
         rates = places / RATE_SCALE
-        values = economics.deciding_part_fen(rates, curve.honest(rates))
+        values = economics.deciding_part_fen(rates, curve.deciding(rates))
         best = places[rows, values.argmax(axis=1)]
         from_place, to_place = np.maximum(best - step, least), np.minimum(best + step, most)
     return best / RATE_SCALE

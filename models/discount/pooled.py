@@ -20,7 +20,8 @@ import scipy.sparse
 
 from models.discount.context import HOUR_WAVES, CardContext
 from models.discount.inputs import Group, Numbers, Weighing, design, kind_groups
-from models.discount.link import PLAIN, SMALLEST, Link, Links, fit_links
+from models.discount.link import PLAIN, SMALLEST, Link, Links
+from models.discount.link_fit import fit_links
 from models.discount.resale import ResaleEstimate
 
 RATE_UNIT = 0.05
@@ -126,8 +127,7 @@ def fit_pooled(
     links, found = Links(), problem.solve(PLAIN, slope_precision=SLOPE_PRECISION if slopes_known else SURE)
     for again in range(SHAPES if slopes_known and found[1:4].sum() >= MIN_SLOPE else 0):
         if again:
-            link = links.of(context.type_state)
-            found = problem.solve(link, slope_precision=SLOPE_PRECISION, start=found)
+            found = problem.solve(links.of(context), slope_precision=SLOPE_PRECISION, start=found)
         scores = problem.matrix @ found
         links = fit_links(scores=scores, floor=floor, accepted=accepted, type_state=context.type_state)
     if found[1:4].sum() < MIN_SLOPE:  # at once, or once a shape had taken over what slope there was
@@ -148,10 +148,6 @@ def _competitor(context: CardContext, resale: ResaleEstimate) -> tuple[np.ndarra
     known = np.isfinite(context.competitor_best)
     condition = resale.mean - resale.anchor_rate
     return known, np.where(known, context.competitor_best + condition, resale.mean)
-
-
-def sigmoid(logit: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-np.clip(logit, -500.0, 500.0)))
 
 
 @dataclass(frozen=True)

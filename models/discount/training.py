@@ -13,6 +13,7 @@ from models.discount.boosters import BoosterSettings
 from models.discount.exploration import Curvatures, measure_curvatures
 from models.discount.fraud_share import FraudShare, fit_fraud_share
 from models.discount.guard_rails import price_band
+from models.discount.hills import with_best_hills
 from models.discount.labelled_offers import told
 from models.discount.log import Log
 from models.discount.model import DiscountModel
@@ -36,7 +37,7 @@ DAY_MS = 86_400_000
 NEARLY_ALL_SOLD = 0.99
 CALENDAR = "time_days_"
 TWO_SEASONS_MS = 540 * DAY_MS
-CURVATURE_ROWS = 20_000
+NEWEST_ROWS = 20_000
 THIEVES_ROWS = 100_000
 
 
@@ -58,7 +59,8 @@ class DiscountFitSettings:
     min_frauds: with fewer known frauds the fraud share of a kind is the smoothed rate of its card type.
     most_rows: of more resales, or more decided offers, :func:`spread` chooses so many; the others would add time and
     memory, and hardly any profit.
-    support_half_width: farthest distance of an offer from the rate table, in rate.
+    support_half_width: farthest distance of an offer from the rate table, in rate. costs, policy: of the platform, by
+    which the hill is chosen that a kind of card is priced on, and the cost of exploring is measured.
     """
 
     calibration_share: float = 0.2
@@ -72,6 +74,8 @@ class DiscountFitSettings:
     acceptance: BoosterSettings = field(
         default_factory=lambda: BoosterSettings(leaves=8, max_depth=4, min_rows_per_leaf=50)
     )
+    costs: Costs = field(default_factory=Costs)
+    policy: PricePolicy = field(default_factory=PricePolicy)
 
 
 def fit_discount(
@@ -143,7 +147,9 @@ def fit_discount(
         news=_usual_news(log, chosen),
         thieves=thieves,
     )
-    return replace(model, curvatures=_measure_curvatures(model, log))
+    newest = log.rows(slice(-NEWEST_ROWS, None))
+    model = with_best_hills(model, newest, settings.costs, settings.policy)
+    return replace(model, curvatures=_measure_curvatures(model, newest, settings))
 
 
 def _check_resales(found: int, settings: DiscountFitSettings) -> None:
@@ -313,7 +319,9 @@ def _fit_thieves(
     some = np.concatenate([np.flatnonzero(frauds), spread(np.flatnonzero(~frauds), THIEVES_ROWS)])
     some.sort()
     log, known, hidden = log.rows(some), known[some], movement.hidden[some]
-    acceptance = replace(acceptance, recent=Recent())  # that is of the newest decisions, and these are of all times
+    acceptance = replace(
+        acceptance, recent=Recent()
+    )  # that is of the newest decisions, and these are of all times
     context = log.context
     estimate = resale.estimate(columns=log.columns, context=context)
     share = fraud_share.share(context)
@@ -354,14 +362,12 @@ def _fit_table(log: Log) -> RateTable:
     )
 
 
-def _measure_curvatures(model: DiscountModel, log: Log) -> Curvatures:
-    """On the newest cards, at default costs: how much a move costs hardly depends on them."""
-    log = log.rows(slice(-CURVATURE_ROWS, None))
-    costs, policy = Costs(), PricePolicy()
-    face = np.rint(np.nan_to_num(log.context.face_cny, nan=100.0) * 100)
+def _measure_curvatures(model: DiscountModel, log: Log, settings: DiscountFitSettings) -> Curvatures:
+    """How much a move from the best rate costs, on the cards of ``log``."""
+    costs, policy = settings.costs, settings.policy
     known = model.know(
         columns=log.columns,
-        face_value_fen=np.maximum(face, 1).astype(np.int64),
+        face_value_fen=log.face_value_fen,
         costs=costs,
         policy=policy,
     )

@@ -18,9 +18,9 @@ import numpy as np
 import scipy.optimize
 
 from models.discount.acceptance import AcceptanceCurve
+from models.discount.link import sigmoid
 from models.discount.model import Known
 from models.discount.optimiser import Economics
-from models.discount.pooled import sigmoid
 from models.evaluation.off_policy import Pricing
 from models.evaluation.profit import Outcomes
 

@@ -51,6 +51,8 @@ def fit(examples: Examples, *, registry: Registry, settings: Settings) -> Discou
             defaults,
             resale=replace(defaults.resale, seed=seed, threads=threads),
             acceptance=replace(defaults.acceptance, seed=seed, threads=threads),
+            costs=settings.costs,
+            policy=settings.price,
         ),
     )
 

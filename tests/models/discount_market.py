@@ -140,6 +140,19 @@ def make_market(
     )
 
 
+def two_populations(rows: int = 12_000, seed: int = 61) -> Market:
+    """A market of sellers in a hurry, who bring two of five cards of four types and one of ten others, and
+    of patient ones, who want five points more for the same card."""
+    market = make_market(rows=rows, seed=seed, jitter=0.03)
+    rng = np.random.default_rng(seed)
+    mixed = np.isin(market.columns["card_type"], TYPES[[0, 1, 5, 6]])
+    market.accept_at[:] += np.where(rng.random(rows) < np.where(mixed, 0.4, 0.1), -0.03, 0.02)
+    market.accepted[:] = market.offered_rate >= market.accept_at + rng.logistic(0, 0.006, rows)
+    market.resale_rate[:] = market.resale_expected + rng.normal(0, 0.01, rows)
+    market.resold_at[:] = market.submitted_at + 1
+    return market
+
+
 def fit_market(
     market: Market, settings: DiscountFitSettings = SETTINGS, fraud: np.ndarray | None = None
 ) -> DiscountModel:
@@ -173,6 +186,12 @@ def model_without_jitter() -> DiscountModel:
 def stubborn_model() -> DiscountModel:
     """A model of a market in which sellers of large and of fresh cards ask for less: the wrong way round."""
     return fit_market(make_market(rows=8_000, seed=31, face_slope=-0.008, days_step=-0.02))
+
+
+@cache
+def two_hills_model() -> DiscountModel:
+    """A model of sellers in a hurry and patient ones."""
+    return fit_market(two_populations())
 
 
 @cache

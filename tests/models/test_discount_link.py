@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from models.discount.context import CardContext, card_context
 from models.discount.link import (
     KNOTS,
     LEAST_SHARE,
-    MIN_TYPE_ROWS,
     MOST_FLOOR,
+    NUMBERS,
     PLAIN,
     Link,
     Links,
-    fit_link,
-    fit_links,
     link_of,
+    on_lower_hill,
 )
+from models.discount.link_fit import MIN_TYPE_ROWS, fit_link, fit_links
 
 BENT = {
     "plain": PLAIN,
@@ -28,8 +30,20 @@ BENT = {
     "heavy": link_of(1.2 / (1.0 + np.abs(KNOTS)), 0.0),
 }
 EACH = pytest.mark.parametrize("link", list(BENT.values()), ids=list(BENT))
+LOWER = {f"{name}_lower": link for name in BENT if (link := on_lower_hill(BENT[name]))}
+HILLS = pytest.mark.parametrize("link", [*BENT.values(), *LOWER.values()], ids=[*BENT, *LOWER])
 SCORES = np.linspace(-12.0, 12.0, 2_401)
 ROUNDING = 1e-9
+
+
+def valid_cards(*types: str, form: Sequence[str] = ()) -> CardContext:
+    """A card of each of these types, digital unless said."""
+    forms = form or ("digital",) * len(types)
+    columns = {
+        "card_type": np.array(types, dtype=object),
+        "card_form": np.array(forms, dtype=object),
+    }
+    return card_context(columns, len(types))
 
 
 def decisions(link: Link, *, rows: int, floor: float) -> dict[str, np.ndarray]:
@@ -58,15 +72,53 @@ def test_shape_rises_strictly_from_zero_to_one(link: Link) -> None:
     assert link.probability(np.array([400.0]))[0] == 1.0
 
 
-@EACH
-def test_logarithm_is_concave_from_the_least_score(link: Link) -> None:
-    """From there on F'/(F + floor) never rises: else the best rate could fall as sellers expect more."""
-    probability, slope = link.with_slope(SCORES)
-    inside = (link.least <= SCORES) & (probability < 1 - 1e-6)
-    assert probability[inside].min() >= LEAST_SHARE - 1e-3
-    assert link.probability(np.atleast_1d(link.least))[0] < 0.9
+@HILLS
+def test_logarithm_of_what_decides_is_concave(link: Link) -> None:
+    """Within the limits of the search log(F + floor) never bends upwards, whatever the floor: else the best rate could
+    fall as sellers expect more."""
+    scores = SCORES[(link.least <= SCORES) & (link.most >= SCORES)]
+    probability = link.deciding(scores)
+    scores, probability = scores[probability < 1 - 1e-6], probability[probability < 1 - 1e-6]
+    assert len(scores) > 50
     for floor in (0.0, MOST_FLOOR):
-        assert np.all(np.diff(slope[inside] / (probability[inside] + floor)) <= ROUNDING)
+        assert np.all(np.diff(np.log(probability + floor), 2) <= ROUNDING)
+
+
+@HILLS
+def test_what_decides_is_never_above_the_truth(link: Link) -> None:
+    """Within the limits of the search it is the true share on the concave stretch and no more beside it (but for the
+    step that its ends are known to), and never less than LEAST_SHARE."""
+    scores = SCORES[(link.least <= SCORES) & (link.most >= SCORES)]
+    probability, deciding = link.probability(scores), link.deciding(scores)
+    inside = (link.start <= scores) & (link.end >= scores)
+    np.testing.assert_allclose(deciding[inside], probability[inside], atol=1e-12)
+    assert np.all(deciding <= probability + 1e-4)
+    assert deciding.min() >= LEAST_SHARE - ROUNDING
+
+
+def test_sellers_in_a_hurry_make_a_lower_hill() -> None:
+    """It lies below the valley, the uppermost one above; sellers of one kind make none."""
+    link, lower = BENT["two_groups"], on_lower_hill(BENT["two_groups"])
+    assert lower is not None
+    assert lower.start < lower.end < link.start
+    between = SCORES[(lower.end < SCORES) & (link.start > SCORES)]
+    probability, slope = link.with_slope(between)
+    assert np.any(np.diff(slope / (probability + MOST_FLOOR)) > 0)
+    assert on_lower_hill(PLAIN) is None
+
+
+def test_only_the_named_kind_of_card_is_on_its_lower_hill() -> None:
+    """Type, validity and form choose; what was written is the same when read."""
+    link = BENT["two_groups"]
+    lower = on_lower_hill(link)
+    assert lower is not None
+    links = Links(of_type={"a/valid": link, "b/valid": link}, on_lower=frozenset({"a/valid/physical"}))
+    for read in (links, Links.from_dict(json.loads(json.dumps(links.to_dict())))):
+        found = read.of(valid_cards("a", "b", "a", form=("physical", "physical", "digital")))
+        for name in NUMBERS:
+            expected = [getattr(each, name) for each in (lower, link, link)]
+            np.testing.assert_array_equal(getattr(found, name), expected)
+        np.testing.assert_array_equal(found.slopes, np.tile(link.slopes, (3, 1)))
 
 
 @EACH
@@ -115,9 +167,8 @@ def test_links_of_many_cards_answer_as_each_by_itself() -> None:
     links = Links(
         overall=BENT["heavy"], of_type={"a/valid": BENT["long_below"], "b/valid": BENT["two_groups"]}
     )
-    names = np.array(["b/valid", "new/valid", "a/valid"], dtype=object)
     each = (links.of_type["b/valid"], links.overall, links.of_type["a/valid"])
-    many, grid = links.of(names), np.linspace(-6, 6, 7)
+    many, grid = links.of(valid_cards("b", "new", "a")), np.linspace(-6, 6, 7)
     np.testing.assert_array_equal(
         many.probability(np.tile(grid, (3, 1))), [link.probability(grid) for link in each]
     )

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.discount.acceptance import AcceptanceCurve
-from models.discount.link import KNOTS, PLAIN, Link, fit_link, link_of
+from models.discount.link import KNOTS, PLAIN, Link, link_of
+from models.discount.link_fit import fit_link
 from models.discount.optimiser import CHUNK_ROWS, Economics, best_rates
 from models.money import RATE_SCALE
 
@@ -69,7 +70,8 @@ links = st.integers(0, 4)
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, link=links)
 def test_best_rate_is_the_best_of_all_shown_rates(seed: int, link: int) -> None:
-    """It equals the argmax over every four-decimal rate between the rails that a tenth of honest sellers take."""
+    """It equals the argmax over every four-decimal rate between the rails that a tenth of honest sellers take, by the
+    curve that decides."""
     economics, curve, low, high = random_trades(np.random.default_rng(seed), fitted_links()[link])
     found = best_rates(economics=economics, curve=curve, low=low, high=high)
     tenth = np.rint(np.clip(curve.least_rate(), low, high) * RATE_SCALE)
@@ -77,7 +79,7 @@ def test_best_rate_is_the_best_of_all_shown_rates(seed: int, link: int) -> None:
         rates = np.arange(tenth[row], np.rint(high[row] * RATE_SCALE) + 1) / RATE_SCALE
         one = slice(row, row + 1)
         grid = rates[None, :]
-        values = economics.rows(one).deciding_part_fen(grid, curve.rows(one).honest(grid))[0]
+        values = economics.rows(one).deciding_part_fen(grid, curve.rows(one).deciding(grid))[0]
         assert found[row] == rates[np.argmax(values)]
 
 

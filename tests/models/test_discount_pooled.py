@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.discount.context import CardContext, card_context
-from models.discount.pooled import MIN_SLOPE, PooledLogit, fit_pooled, sigmoid
+from models.discount.link import sigmoid
+from models.discount.pooled import MIN_SLOPE, PooledLogit, fit_pooled
 from models.discount.resale import ResaleEstimate
 
 ROWS = 12_000

@@ -22,6 +22,7 @@ from tests.models.discount_market import (
     model_without_jitter,
     price,
     stubborn_model,
+    two_hills_model,
 )
 
 EXPLORING = PricePolicy()
@@ -58,7 +59,8 @@ def skewed_model() -> DiscountModel:
 
 
 MODELS = pytest.mark.parametrize(
-    "model", [fitted_model, model_without_jitter, stubborn_model, hunted_model, skewed_model]
+    "model",
+    [fitted_model, model_without_jitter, stubborn_model, hunted_model, skewed_model, two_hills_model],
 )
 
 
