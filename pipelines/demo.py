@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.catalogue import load_catalogue, workspace_catalogue
+from models.evaluation.fraud_money import at_risk_fen, at_stake, stopped_share
+from models.fraud.decision import ACTIONS
 from models.policy import Costs
 from pipelines.answering import batch_features, quote_batch, read_batch
 from pipelines.champions import load_pair
@@ -35,9 +37,9 @@ class Verdict:
     """What the models would have done in the judged days, against the truth that only a simulation knows.
 
     model, static, history: expected profit of the models' rates, of a fixed rate, and of the rates the
-    platform really offered, each against the best possible. fraud figures are shares: fraud_value_stopped counts holds
-    and reviews by what they catch, and a card that nothing is offered for as stopped. shares: of all trades, by
-    decision; without an offer nothing is decided, it is ``no offer``.
+    platform really offered, each against the best possible. frauds: all that the truth knows and whose seller did not
+    decline. fraud_value_stopped: share of their money, see :mod:`models.evaluation.fraud_money`. honest_refused: share.
+    shares: of all trades, by decision; without an offer nothing is decided, it is ``no offer``.
     """
 
     trades: int
@@ -104,24 +106,21 @@ def _verdict(
 
     none, decision = answers["no_offer"].to_numpy(), answers["decision"].to_numpy()
     rate = np.where(none, np.nan, answers["rate"].to_numpy())
-    stopped = {
-        "pay": 0.0,
-        "hold": workspace.settings.decision.hold_catches,
-        "review": workspace.settings.decision.review_catches,
-        "refuse": 1.0,
-    }
-    caught = np.where(none, 1.0, [stopped[action] for action in decision])
     outcome = np.where(none & (decision != "refuse"), "no offer", decision)
-    at_risk = answers["payout_cny"].to_numpy() * truth.is_fraud
+    offered, accepted = (recent[name].cast(pa.float64()).to_numpy() for name in ("offered_rate", "accepted"))
+    fraud = at_stake(fraud=truth.is_fraud, accepted=accepted)
+    face_fen = np.rint(recent["face_value_cny"].to_numpy() * 100)
+    at_risk = at_risk_fen(face_value_fen=face_fen, offered_rate=offered)[fraud]
+    stopped = stopped_share(decision, decision=workspace.settings.decision, no_offer=none)[fraud]
     return Verdict(
         trades=len(recent),
         model=share(rate),
         static=share(np.full(len(recent), workspace.settings.price.static_rate)),
-        history=share(recent["offered_rate"].to_numpy()),
-        frauds=int(truth.is_fraud.sum()),
-        fraud_value_stopped=float(caught @ at_risk / at_risk.sum()),
+        history=share(offered),
+        frauds=int(fraud.sum()),
+        fraud_value_stopped=float(stopped @ at_risk / at_risk.sum()),
         honest_refused=float((decision[~truth.is_fraud.astype(bool)] == "refuse").mean()),
-        shares={name: float((outcome == name).mean()) for name in (*stopped, "no offer")},
+        shares={name: float((outcome == name).mean()) for name in (*ACTIONS, "no offer")},
     )
 
 

@@ -8,14 +8,11 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from models.evaluation.calibration import calibration
-from models.fraud.decision import ACTIONS, HOLD, PAY, REFUSE, REVIEW, action_costs_fen, review_catches
+from models.evaluation.fraud_money import stopped_share
+from models.fraud.decision import ACTIONS, HOLD, PAY, REFUSE, REVIEW, action_codes, action_costs_fen
 from models.policy import Costs, DecisionCosts
 
 DAY_MS = 86_400_000
-
-
-class UnknownAction(ValueError):
-    """A decision is none of pay, hold, review, refuse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +68,9 @@ class FraudMetrics:
     flagged), card_precision_at_k and seller_precision_at_k (share of frauds among the k riskiest trades, and of
     fraudulent sellers among the k riskiest sellers, of a day; k is alerts_per_day). Probabilities:
     mean_probability, rate, calibration_ratio (the first by the second), ece, brier. Decisions: cost_per_1000_fen
-    (realised, per 1,000 trades), fraud_value_stopped (share of the payout of fraudulent trades that is not lost,
-    holds and reviews by what they catch), fraud_value_refused_or_reviewed (the same without holds, a review
-    counted in full), honest_refused (share of honest trades), and the share of trades per action.
+    (realised, per 1,000 trades), fraud_value_stopped (share of the payout of fraudulent trades that is not lost, see
+    :func:`models.evaluation.fraud_money.stopped_share`), fraud_value_refused_or_reviewed (the same without holds, a
+    review counted in full), honest_refused (share of honest trades), and the share of trades per action.
     """
 
     trades: int
@@ -110,7 +107,7 @@ def evaluate_fraud(
     level = calibration(probability=probability, outcome=fraud, weight=weight)
     weights, code = judged.weights, action_codes(judged.action)
     share = np.bincount(code, weights, minlength=len(ACTIONS)) / max(weights.sum(), 1e-300)
-    caught, strictly = _caught(decision), np.array([0.0, 0.0, 1.0, 1.0])
+    caught, strictly = stopped_share(judged.action, decision=decision), np.array([0.0, 0.0, 1.0, 1.0])
     value = weights * judged.payout_fen * fraud
     return FraudMetrics(
         trades=len(fraud),
@@ -135,7 +132,7 @@ def evaluate_fraud(
         ece=level.ece,
         brier=level.brier,
         cost_per_1000_fen=1000 * weighted_mean(judged.cost_fen(costs=costs, decision=decision), weights),
-        fraud_value_stopped=weighted_mean(caught[code], value),
+        fraud_value_stopped=weighted_mean(caught, value),
         fraud_value_refused_or_reviewed=weighted_mean(strictly[code], value),
         honest_refused=weighted_mean(code == REFUSE, weights * ~fraud),
         share_paid=float(share[PAY]),
@@ -264,28 +261,12 @@ def realised_cost_fen(
     return by_action[np.arange(len(by_action)), action_codes(action)]
 
 
-def action_codes(action: np.ndarray) -> np.ndarray:
-    """Positions (n,) of actions in ``ACTIONS``. Raises UnknownAction."""
-    positions = {name: code for code, name in enumerate(ACTIONS)}
-    unknown = sorted({str(name) for name in action} - set(ACTIONS))
-    if unknown:
-        raise UnknownAction(f"unknown action {', '.join(unknown)}")
-    return np.array([positions[name] for name in action], dtype=np.int64)
-
-
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:
     """Mean of values (n,) by weights (n,) that are not negative; NaN where they sum to nothing."""
     total = float(np.sum(weights))
     return (
         float(np.sum(np.asarray(values, dtype=np.float64) * weights) / total) if total > 0 else float("nan")
     )
-
-
-def _caught(decision: DecisionCosts) -> np.ndarray:
-    """Share of a fraud's payout that each action (in the order of ACTIONS) saves."""
-    caught = np.zeros(len(ACTIONS))
-    caught[[HOLD, REVIEW, REFUSE]] = decision.hold_catches, review_catches(decision), 1.0
-    return caught
 
 
 def _both_classes(fraud: np.ndarray, weight: np.ndarray | None) -> bool:

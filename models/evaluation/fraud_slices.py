@@ -12,13 +12,12 @@ import numpy as np
 from models.evaluation.calibration import calibration
 from models.evaluation.fraud import (
     Judged,
-    action_codes,
     average_precision,
     cut_at_fpr,
     weighted_mean,
 )
 from models.evaluation.fraud_intervals import average_precision_interval, effective_rows, wilson
-from models.fraud.decision import REFUSE, REVIEW
+from models.fraud.decision import REFUSE, REVIEW, action_codes
 from models.matrix import Columns
 from models.policy import Costs, DecisionCosts
 

@@ -16,6 +16,10 @@ ACTIONS: tuple[str, ...] = ("pay", "hold", "review", "refuse")
 PAY, HOLD, REVIEW, REFUSE = range(len(ACTIONS))
 
 
+class UnknownAction(ValueError):
+    """A decision is none of pay, hold, review, refuse."""
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """What an action must save, in fen and beyond its own cost, to be taken: its price while its places are few.
@@ -84,6 +88,15 @@ class Decisions:
     review_saving_fen: np.ndarray
     weighed_cost_fen: np.ndarray
     review_priority_fen: np.ndarray
+
+
+def action_codes(action: np.ndarray) -> np.ndarray:
+    """Positions (n,) of actions in ``ACTIONS``. Raises UnknownAction."""
+    positions = {name: code for code, name in enumerate(ACTIONS)}
+    unknown = sorted({str(name) for name in action} - set(ACTIONS))
+    if unknown:
+        raise UnknownAction(f"unknown action {', '.join(unknown)}")
+    return np.array([positions[name] for name in action], dtype=np.int64)
 
 
 def review_catches(decision: DecisionCosts) -> float:

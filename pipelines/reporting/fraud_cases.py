@@ -13,6 +13,7 @@ from features.catalogue import Catalogue
 from features.moment import CHINA_OFFSET
 from features.rows import microseconds, to_microseconds
 from features.windows import DAY
+from models.evaluation.fraud_money import at_risk_fen
 from models.fraud.labels import lessons
 from pipelines.training.splitting import LATE_LABEL_QUANTILE
 
@@ -146,7 +147,7 @@ def cases_of(trades: pa.Table, *, place: np.ndarray, catalogue: Catalogue) -> Ca
         category=catalogue.attribute(texts["card_type"], "category"),
         submitted_at=microseconds(trades["submitted_at"]),
         face_value_fen=face,
-        at_risk_fen=np.rint(face * np.where(np.isfinite(rate), rate, 1.0)).astype(np.int64),
+        at_risk_fen=at_risk_fen(face_value_fen=face, offered_rate=rate),
         priced=np.isfinite(rate),
         accepted=_number(trades["accepted"]),
         fraud=_number(trades["fraud"]),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.fraud.decision import review_catches
+from models.evaluation.fraud_money import at_stake, stopped_share
 from models.policy import DecisionCosts
 from pipelines.reporting.fraud_cases import Cases
 
@@ -28,22 +28,11 @@ class Money:
     paid_fen: float
 
 
-def kept_share(action: np.ndarray, decision: DecisionCosts) -> np.ndarray:
-    """Share of a fraud's payout that each decision (n,) keeps."""
-    share = {
-        "pay": 0.0,
-        "hold": decision.hold_catches,
-        "review": review_catches(decision),
-        "refuse": 1.0,
-    }
-    return np.array([share[one] for one in action], dtype=np.float64)
-
-
 def money(cases: Cases, action: np.ndarray, decision: DecisionCosts) -> Money:
     """What the known frauds were about under some decisions (n,)."""
-    fraud = cases.is_fraud & (cases.accepted != 0)
+    fraud = at_stake(fraud=cases.is_fraud, accepted=cases.accepted)
     at_risk = cases.at_risk_fen[fraud].astype(np.float64)
-    stopped = float(kept_share(action[fraud], decision) @ at_risk)
+    stopped = float(stopped_share(action[fraud], decision=decision) @ at_risk)
     paid = cases.is_fraud & (cases.accepted == 1)
     return Money(
         frauds=int(fraud.sum()),

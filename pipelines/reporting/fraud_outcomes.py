@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.evaluation.fraud_intervals import wilson
+from models.evaluation.fraud_money import at_stake, stopped_share
 from models.fraud.decision import ACTIONS
 from pipelines.reporting.drawing import BLUE, GREEN, GREY, RED, Drawing
 from pipelines.reporting.fraud_intake import day_us
@@ -12,7 +13,6 @@ from pipelines.reporting.fraud_material import Material
 from pipelines.reporting.fraud_money import (
     REFUSED_TARGET,
     expected_in_refused,
-    kept_share,
     money,
     refused_share,
     share_of,
@@ -218,18 +218,19 @@ def _weeks(material: Material) -> Table:
     rows, few = [], []
     for week in np.unique(cases.week)[::-1]:
         own = cases.week == week
-        fraud = own & cases.is_fraud & (cases.accepted != 0)
-        at_stake = cases.at_risk_fen[fraud].astype(np.float64)
-        stopped = float(kept_share(said.action[fraud], material.settings.decision) @ at_stake)
+        fraud = own & at_stake(fraud=cases.is_fraud, accepted=cases.accepted)
+        at_risk = cases.at_risk_fen[fraud].astype(np.float64)
+        kept = stopped_share(said.action[fraud], decision=material.settings.decision)
+        stopped = float(kept @ at_risk)
         rows.append(
             (
                 day_us(week),
                 int(own.sum()),
                 int((own & cases.is_fraud).sum()),
                 int((own & cases.is_open).sum()),
-                float(at_stake.sum()),
+                float(at_risk.sum()),
                 stopped,
-                share_of(stopped, float(at_stake.sum())),
+                share_of(stopped, float(at_risk.sum())),
                 expected_in_refused(cases, said.action, said.computed, own)[1],
                 refused_share(said.action[own]),
                 float(np.mean(said.action[own] != "pay")),

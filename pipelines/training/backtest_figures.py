@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.fraud.decision import ACTIONS, review_catches
+from models.evaluation.fraud_money import at_stake, stopped_share
+from models.fraud.decision import ACTIONS
 from models.policy import DecisionCosts
 from pipelines.settings import Settings
 from pipelines.training.backtest_intervals import Interval, mean, ratio, total
@@ -171,14 +172,13 @@ def _model(ledger: Ledger) -> ModelFigures:
 
 def _fraud(ledger: Ledger, decision: DecisionCosts) -> FraudFigures:
     log, said = ledger.log, ledger.said
-    fraud, honest = (log.fraud == 1) & (log.accepted != 0), log.fraud == 0
-    share = {"pay": 0.0, "hold": decision.hold_catches, "review": review_catches(decision), "refuse": 1.0}
-    kept = np.where(said.no_offer[fraud], 1.0, [share[action] for action in said.action[fraud]])
+    fraud, honest = at_stake(fraud=log.fraud, accepted=log.accepted), log.fraud == 0
+    kept = stopped_share(said.action[fraud], decision=decision, no_offer=said.no_offer[fraud])
     at_risk = log.at_risk_fen[fraud]
     return FraudFigures(
         frauds=int(fraud.sum()),
         at_risk_fen=int(at_risk.sum()),
-        stopped_fen=float(kept @ at_risk) if len(kept) else 0.0,
+        stopped_fen=float(kept @ at_risk),
         stopped_share=ratio(kept * at_risk, at_risk, log.day[fraud]),
         honest=int(honest.sum()),
         honest_refused=mean(said.action[honest] == "refuse"),

@@ -17,6 +17,7 @@ from features.rows import microseconds
 from features.tables import ISSUED_FACE
 from features.training_set import columns_of
 from models.discount.special import SpecialCards, special_cards
+from models.evaluation.fraud_money import at_risk_fen
 from models.matrix import Columns, Taken
 from pipelines.stored_features import stored_training_set
 from pipelines.workspace import Workspace
@@ -100,9 +101,8 @@ class Examples:
 
     @property
     def at_risk_fen(self) -> np.ndarray:
-        """What would be paid: the logged offer, or the whole face value where none was logged."""
-        rate = np.where(np.isfinite(self.offered_rate), self.offered_rate, 1.0)
-        return np.rint(self.face_value_fen * rate).astype(np.int64)
+        """What would be paid, see :func:`models.evaluation.fraud_money.at_risk_fen`."""
+        return at_risk_fen(face_value_fen=self.face_value_fen, offered_rate=self.offered_rate)
 
     @property
     def has_outcome(self) -> np.ndarray:

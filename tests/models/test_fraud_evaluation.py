@@ -18,7 +18,6 @@ from models.evaluation.fraud import (
     DAY_MS,
     FraudMetrics,
     Judged,
-    UnknownAction,
     average_precision,
     card_precision_at_k,
     cut_at_fpr,
@@ -27,6 +26,7 @@ from models.evaluation.fraud import (
     recall_at_fpr,
     seller_precision_at_k,
 )
+from models.fraud.decision import UnknownAction
 from models.policy import Costs, DecisionCosts
 
 
