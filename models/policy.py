@@ -231,9 +231,6 @@ class PricePolicy(Policy):
         le=0.5,
         description="kept of the balance when expired cards are swapped into a new card for their seller",
     )
-    static_rate: float = Field(
-        default=0.85, gt=0, le=1, description="the fixed rate of a platform without models"
-    )
     quote_valid_minutes: int = Field(
         default=30, ge=1, description="how long a quote binds in a market of usual volatility or less"
     )

@@ -19,6 +19,7 @@ from models.policy import Costs
 from pipelines.answering import batch_features, quote_batch, read_batch
 from pipelines.champions import load_pair
 from pipelines.simulation import Market, World, simulate, write
+from pipelines.simulation.history import FIXED_RATE
 from pipelines.simulation.oracle import ProfitShare, profit_share, read_oracle
 from pipelines.terms import terms_of
 from pipelines.training.importing import ImportResult, import_tables
@@ -36,7 +37,7 @@ LEAST_MEMBERS = 3
 class Verdict:
     """What the models would have done in the judged days, against the truth that only a simulation knows.
 
-    model, static, history: expected profit of the models' rates, of a fixed rate, and of the rates the
+    model, fixed, history: expected profit of the models' rates, of a small platform's one rate, and of the rates the
     platform really offered, each against the best possible. frauds: all that the truth knows and whose seller did not
     decline. fraud_value_stopped: share of their money, see :mod:`models.evaluation.fraud_money`. honest_refused: share.
     shares: of all trades, by decision; without an offer nothing is decided, it is ``no offer``.
@@ -44,7 +45,7 @@ class Verdict:
 
     trades: int
     model: ProfitShare
-    static: ProfitShare
+    fixed: ProfitShare
     history: ProfitShare
     frauds: int
     fraud_value_stopped: float
@@ -115,7 +116,7 @@ def _verdict(
     return Verdict(
         trades=len(recent),
         model=share(rate),
-        static=share(np.full(len(recent), workspace.settings.price.static_rate)),
+        fixed=share(np.full(len(recent), FIXED_RATE)),
         history=share(offered),
         frauds=int(fraud.sum()),
         fraud_value_stopped=float(stopped @ at_risk / at_risk.sum()),

@@ -185,7 +185,7 @@ def bench_market(
 def _verdict(verdict: Any) -> str:
     return (
         f"profit share {verdict.model.share:.1%} (past prices {verdict.history.share:.1%}, fixed "
-        f"{verdict.static.share:.1%}); fraud money stopped {verdict.fraud_value_stopped:.0%} of {verdict.frauds} "
+        f"{verdict.fixed.share:.1%}); fraud money stopped {verdict.fraud_value_stopped:.0%} of {verdict.frauds} "
         f"cases, honest refused {verdict.honest_refused:.2%}; "
         + ", ".join(f"{name} {share:.1%}" for name, share in verdict.shares.items())
     )

@@ -110,11 +110,13 @@ def _figures(trained: Trained) -> str:
 
 
 def _print_verdict(verdict: Verdict) -> None:
+    from pipelines.simulation.history import FIXED_RATE
+
     print(f"   profit of {verdict.trades:,} offers, as a share of the best possible:")
     for name, share in (
         ("Huika", verdict.model),
         ("past prices", verdict.history),
-        ("fixed 85 %", verdict.static),
+        (f"fixed {FIXED_RATE:.0%}", verdict.fixed),
     ):
         print(f"     {name:<12}{share.share:7.1%}   ¥{share.policy_fen / 100:,.0f}")
     print(
