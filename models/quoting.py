@@ -1,7 +1,8 @@
 """The two answers put together: a rate from the discount model, a decision from the fraud model, with reasons.
 
 A model that is missing degrades the answer instead of stopping it, and the answer says so: without the discount
-model the static rate table prices, less a haircut; without the fraud model nothing is paid automatically.
+model the fallback prices (the rate table without a log, less a haircut); without the fraud model nothing is paid
+automatically.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ from models.reasons import Reason
 NO_DISCOUNT_MODEL = "discount_model_missing"
 NO_FRAUD_MODEL = "fraud_model_missing"
 HAIRCUT = 0.02
-"""Taken off the static table when no model prices: nobody watches the market then."""
+"""Taken off the rate table when no model prices: nobody watches the market then."""
 
-STATIC_PRICE = Reason(
-    "STATIC_PRICE",
+FALLBACK_PRICE = Reason(
+    "FALLBACK_PRICE",
     "定价模型暂不可用，按固定价目表保守报价",
     "The pricing model is not available; this is a cautious list price",
 )
@@ -128,11 +129,11 @@ class Scores:
 class Answers:
     """Quotes of n trades: ``rate`` (n,) four decimals, ``payout_fen`` (n,) int64, and what led to them.
 
-    acceptance_probability and the resale range are NaN where the static table priced. reasons: price and risk
+    acceptance_probability and the resale range are NaN where the fallback priced. reasons: price and risk
     reasons of each trade. no_offer: no admissible rate is expected to earn anything, so nothing is bought and nobody
     needs to look; the action is that of the fraud decision all the same. valid_minutes: how long each quote
-    binds, int64. offer_centre: see :class:`Offers`, NaN where the static table priced. offers: everything the
-    discount model said, None where the static table priced. decisions, let_through, notes, shadow_rules: see
+    binds, int64. offer_centre: see :class:`Offers`, NaN where the fallback priced. offers: everything the
+    discount model said, None where the fallback priced. decisions, let_through, notes, shadow_rules: see
     :class:`Scores`.
     """
 
@@ -253,8 +254,8 @@ def quote(asked: Asked, *, models: ModelPair, terms: Terms) -> Answers:
     special = asked.special or ordinary_cards(face)
     if models.discount is None:
         offers, no_offer = None, np.zeros(size, dtype=bool)
-        rate = static_rates(columns=asked.columns, face_value_fen=face, terms=terms, special=special)
-        price = [(STATIC_PRICE,)] * size
+        rate = fallback_rates(columns=asked.columns, face_value_fen=face, terms=terms, special=special)
+        price = [(FALLBACK_PRICE,)] * size
     else:
         seen = as_trained(asked.columns, models.discount_pins)
         offers = models.discount.price(
@@ -343,11 +344,11 @@ def _valid_minutes(asked: Asked, policy: PricePolicy) -> np.ndarray:
     return np.minimum(minutes, left).astype(np.int64)
 
 
-def static_rates(
+def fallback_rates(
     *, columns: Columns, face_value_fen: np.ndarray, terms: Terms, special: SpecialCards | None = None
 ) -> np.ndarray:
-    """Rates (n,) without a model: the static table less a haircut, inside the card type's band. special: None: whole
-    cards of usual face values."""
+    """Rates (n,) without a model: the rate table without a log less a haircut, inside the card type's band.
+    special: None: whole cards of usual face values."""
     cards = special or ordinary_cards(face_value_fen)
     rate, _ = table_rates(
         table=RateTable(),

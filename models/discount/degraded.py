@@ -16,7 +16,7 @@ from models.policy import Costs, PricePolicy
 def table_rates(
     *, table: RateTable, columns: Columns, face_value_fen: np.ndarray, costs: Costs, policy: PricePolicy
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shown rates (n,) of the static table, and their sources (n,) object.
+    """Shown rates (n,) of the rate table, and their sources (n,) object.
 
     The price band always holds; the margin floor holds where a market price says what the card resells at. An
     empty ``RateTable()`` works: it answers from competitors' bids, the band, or its fixed rate.

@@ -16,7 +16,7 @@ class Offers:
     rate: what the seller is shown, four decimals, inside the price band; loyalty_bonus: the part of it that a
     regular seller gets on top. payout_fen: rate in money. centre_rate: the best rate within the guard rails, before
     exploration; uncapped_rate: the same without the cap of daily moves. whole_band: what the rate would be without
-    guard rails. table_rate, table_source: the static rate table's answer and its source (object).
+    guard rails. table_rate, table_source: the rate table's answer and its source (object).
     offer_density: density with which ``rate`` was drawn around the centre, per unit of rate; NaN when it was
     not drawn. offer_centre: the middle of the interval, one over the density long, that ``rate`` was drawn from evenly:
     the centre, but where the rails cut the draw, and with the loyalty bonus. acceptance_probability: at ``rate``.

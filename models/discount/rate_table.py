@@ -1,7 +1,7 @@
-"""The rate table: a static price list by card type, time to expiry and form, partly following competitors.
+"""The rate table: a price list by card type, time to expiry and form, partly following competitors.
 
 It is the baseline every model must beat, the centre of the guard rails (where the log has support), and the
-answer when no model can be loaded. Plain numbers, saved as JSON.
+answer when no model can be loaded, without a log then: the fallback. Plain numbers, saved as JSON.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def _truth(figures: Figures) -> tuple[Line, ...]:
     return (
         Line("模型报价", "models' rates", yuan(truth.model_fen), interval(truth.model, percent)),
         Line("历史报价", "logged offers", yuan(truth.logged_fen), interval(truth.logged, percent)),
-        Line("固定价目表", "static rate table", yuan(truth.table_fen), interval(truth.table, percent)),
+        Line("价目表", "rate table", yuan(truth.table_fen), interval(truth.table, percent)),
         Line("理论最优", "best possible", yuan(truth.best_fen), percent(1.0)),
         Line(
             "预测/真实",

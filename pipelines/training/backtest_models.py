@@ -27,7 +27,7 @@ from pipelines.training.splitting import TooLittleHistory
 
 NO_PAIR = ModelPair(discount=None, fraud=None)
 WITHOUT = {
-    "discount": "prices are those of the static table less a haircut, nothing is predicted",
+    "discount": "prices are the fallback's, nothing is predicted",
     "fraud": "every trade is held",
 }
 """What an answer without the model is, as in the live service."""

@@ -59,7 +59,7 @@ def _share(share: float, low: float, high: float) -> str:
 
 
 def _judge(folder: Path, world: World) -> tuple[dict[str, tuple[float, float, float]], str]:
-    """Model, logged offers and static rate table on the judged days: share of the oracle with its interval; and how far
+    """Model, logged offers and rate table on the judged days: share of the oracle with its interval; and how far
     the model's probabilities and its expectation of its own profit came true."""
     import numpy as np
     import pyarrow as pa
@@ -87,7 +87,7 @@ def _judge(folder: Path, world: World) -> tuple[dict[str, tuple[float, float, fl
     rates = {
         "model": np.where(offers.no_offer, np.nan, offers.rate),
         "logged offers": judged.offered_rate,
-        "static table": offers.table_rate,
+        "rate table": offers.table_rate,
     }
     found = {
         name: profit_share(oracle=oracle, trades=trades, rates=rate, costs=Costs())

@@ -9,7 +9,7 @@ from models.discount.guard_rails import price_band
 from models.discount.special import partly_used
 from models.fraud.reason_dictionary import NO_RISK_SIGNALS
 from models.policy import Costs, DecisionCosts, PricePolicy
-from models.quoting import Asked, ModelPair, Terms, quote, reference_rates, score, static_rates
+from models.quoting import Asked, ModelPair, Terms, fallback_rates, quote, reference_rates, score
 from tests.models.discount_market import DAY_MS, fitted_model
 from tests.models.fraud_market import fitted, market
 from tests.models.test_discount_move_cap import day_before, later
@@ -47,7 +47,7 @@ def test_without_models_nothing_is_paid_and_rates_stay_in_their_bands():
     assert list(answers.action) == ["hold"] * 3
     low, high = price_band(context=card_context(columns(), 3), policy=TERMS.price)
     assert ((answers.rate >= low) & (answers.rate <= high)).all()
-    assert {reason.code for reason in answers.reasons[0]} == {"STATIC_PRICE", "NO_FRAUD_SCORE"}
+    assert {reason.code for reason in answers.reasons[0]} == {"FALLBACK_PRICE", "NO_FRAUD_SCORE"}
     assert np.isnan(answers.fraud_probability).all()
 
 
@@ -58,9 +58,9 @@ def test_bands_of_expired_and_nearly_expired_cards():
     assert list(high) == [0.95, 0.95, 0.05]
 
 
-def test_static_rates_take_a_haircut_from_the_list():
+def test_fallback_rates_take_a_haircut_from_the_list():
     """Without a model the list price is lowered, because nobody watches the market."""
-    rate = static_rates(columns=columns(), face_value_fen=np.full(3, 50_000), terms=TERMS)
+    rate = fallback_rates(columns=columns(), face_value_fen=np.full(3, 50_000), terms=TERMS)
     assert rate[1] < 0.9 - 0.01
 
 

@@ -133,7 +133,7 @@ def test_steps_cover_the_period_once():
 
 
 def test_a_step_before_enough_history_says_so_and_prices_as_the_service_would(past, workspace):
-    """Where no fit is possible the static table prices, everything is held and nothing is predicted."""
+    """Where no fit is possible the fallback prices, everything is held and nothing is predicted."""
     first = past.examples.submitted_at.min()
     begin = datetime.fromtimestamp(first // 1_000_000, SINCE.tzinfo)
     job = BacktestJob(since=begin, until=begin + timedelta(days=40), retrain_days=20)
@@ -144,7 +144,7 @@ def test_a_step_before_enough_history_says_so_and_prices_as_the_service_would(pa
     assert one.figures.model.decisions["pay"] == 0.0  # held, or reviewed where a rule says so
     assert "no discount model could be fitted" in one.step.models.notes[0]
     assert two.figures.model.modelled == two.figures.trades
-    assert any("static table" in note for note in result.notes)
+    assert any("prices are the fallback's" in note for note in result.notes)
     assert result.total.trades == one.figures.trades + two.figures.trades
     assert result.total.log.bought == one.figures.log.bought + two.figures.log.bought
 

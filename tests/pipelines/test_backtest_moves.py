@@ -109,7 +109,7 @@ def test_steps_of_one_backtest_go_on_from_each_other(home, period):
 
 
 def test_without_a_model_or_a_cap_nothing_is_measured(home, period):
-    """A static table is not capped, nor is a policy without caps; then there are no moves to report."""
+    """A fallback is not capped, nor is a policy without caps; then there are no moves to report."""
     moves, examples, terms = moves_of(home, period)
     assert moves.before(examples, models=ModelPair(discount=None, fraud=None), terms=terms) is None
     moves, examples, terms = moves_of(home, period, move_cap=0.0, move_cap_down=0.0)

@@ -424,7 +424,7 @@ def test_without_models_the_service_prices_carefully_and_pays_nobody(desk):
     assert quote["decision"] == "hold"
     assert quote["degraded"] == ["discount_model_missing", "fraud_model_missing"]
     assert 0.5 < quote["rate"] < 0.99
-    assert {reason["code"] for reason in quote["reasons"]} == {"STATIC_PRICE", "NO_FRAUD_SCORE"}
+    assert {reason["code"] for reason in quote["reasons"]} == {"FALLBACK_PRICE", "NO_FRAUD_SCORE"}
     assert quote["fraud_probability"] is None
 
 

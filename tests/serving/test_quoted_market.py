@@ -231,7 +231,7 @@ def test_only_a_card_like_the_boards_has_a_reference(client, clock):
 
 
 def test_a_rate_that_stands_in_for_a_model_is_no_price_shown(steady, clock):
-    """A board of the static table is shown and not kept; the first real one of the same hour is, with its closes."""
+    """A board of the fallback is shown and not kept; the first real one of the same hour is, with its closes."""
     bare = replace(steady, engine=replace(steady.engine, models=ModelPair(discount=None, fraud=None)))
     with client_of(bare) as client:
         assert renewed(client, clock)
