@@ -1,4 +1,4 @@
-"""The demo's parts: a market that ends today, its import, its models, and how good they are against the truth."""
+"""The demo's parts: a market that ends now, its import, its models, and how good they are against the truth."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class Verdict:
     shares: dict[str, float]
 
 
-def make_market(folder: Path, *, trades: int, seed: int, today: date, night_fraud: bool = True) -> Market:
-    """A synthetic market of ``DAYS`` days that ends today, written to ``folder``; night_fraud: see World."""
-    start = today - timedelta(days=DAYS)
-    market = simulate(World(trades=trades, days=DAYS, seed=seed, start=start, night_fraud=night_fraud))
+def make_market(folder: Path, *, trades: int, seed: int, until: datetime, night_fraud: bool = True) -> Market:
+    """A synthetic market of ``DAYS`` whole days and of the last one until a moment, written to ``folder``. night_fraud:
+    see World."""
+    market = simulate(World.ending(until, days=DAYS, trades=trades, seed=seed, night_fraud=night_fraud))
     write(market, folder)
     return market
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from features.china import midnight_in_china
 from pipelines.process import prepare_process
 from pipelines.workspace import Workspace
 from tests.hasty import hurry, know_authorities, stop_growing_sooner
@@ -39,7 +40,7 @@ def market_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pipelines.demo import make_market
 
     def make(folder: Path) -> None:
-        make_market(folder, trades=8_000, seed=11, today=TODAY.date())
+        make_market(folder, trades=8_000, seed=11, until=midnight_in_china(TODAY.date()))
 
     return made_once(tmp_path_factory, "market", make)
 

@@ -54,7 +54,7 @@ def _expand(rng: np.random.Generator, world: World, visit: Rows) -> Rows:
     place = np.arange(len(index)) - np.repeat(np.cumsum(size) - size, size)
     pause = rng.uniform(*SECONDS_BETWEEN_CARDS, len(index)) * 1_000_000
     moment = world.start_us + cards["submitted_us"] + (place * pause).astype(np.int64)
-    cards["submitted_us"] = np.minimum(moment, world.end_us - 1)
+    cards["submitted_us"] = np.minimum(moment, world.end_of_days_us - 1)
     cards["card"] = np.arange(len(index))
     standing = world.rng("temperament").random(int(cards["seller"].max()) + 1)
     of_the_day = rng.random(len(index)) > STANDING_SHARE

@@ -71,10 +71,11 @@ def simulate(world: World, *, on_stage: OnStage = _silent) -> Market:
     cards = _in_order(cards)
     cards = add_outcomes(world, kinds, prices, add_screening(world, cards))
     on_stage("tables")
+    cards = _before(world, cards)
     return Market(
         world=world,
         trades=trades_table(world, kinds, cards),
-        market=market_table(kinds, quotes),
+        market=market_table(kinds, quotes.before(world.end_us)),
         card_types=card_types_table(kinds),
         oracle=oracle_table(world, cards),
     )
@@ -133,6 +134,12 @@ def _mixed(number: np.ndarray, key: int) -> np.ndarray:
 def _in_order(cards: Rows) -> Rows:
     order = np.argsort(cards["submitted_us"], kind="stable")
     return {name: column[order] for name, column in cards.items()}
+
+
+def _before(world: World, cards: Rows) -> Rows:
+    """What came before the end of the log."""
+    is_in = cards["submitted_us"] < world.end_us
+    return {name: column[is_in] for name, column in cards.items()}
 
 
 def write(market: Market, out_dir: Path) -> None:

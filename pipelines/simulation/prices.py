@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -90,6 +90,11 @@ class MarketRows:
     source: np.ndarray
     rate: np.ndarray
     volume_fen: np.ndarray
+
+    def before(self, end_us: int) -> MarketRows:
+        """Those that were observed before a moment."""
+        seen = self.observed_us < end_us
+        return MarketRows(*(getattr(self, one.name)[seen] for one in fields(self)))
 
 
 def sale_lag_shares() -> np.ndarray:

@@ -6,10 +6,12 @@ import datetime as dt
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from features.china import day_in_china
+from features.rows import to_microseconds
 from pipelines.simulation.seasons import FRAUD_HOURS, HONEST_HOURS
 
 Profile = Literal["small", "medium", "head"]
@@ -42,6 +44,9 @@ class World:
     acceptance: the shape of honest sellers' least rates for a card (:mod:`acceptance`). confounded: whether a
     trader moved the offers by what he saw of the seller and of the market, which the log does not hold.
     shock_day: from this day of the log on (0 is the first) prices, competitors and sellers are others.
+
+    until: the moment in the last of the days at which the log ends; None: with that day. What happens and becomes
+    known later that day is left out, everything else is as it would be without.
     """
 
     trades: int = 50_000
@@ -57,6 +62,7 @@ class World:
     acceptance: Acceptance = "logistic"
     confounded: bool = False
     shock_day: int | None = None
+    until: dt.datetime | None = None
 
     def __post_init__(self) -> None:
         limits = {
@@ -77,6 +83,15 @@ class World:
                 raise WorldError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)}")
         if not 2010 <= self.start.year <= 2045:
             raise WorldError(f"start must lie between the years 2010 and 2045, not in {self.start.year}")
+        if self.until is not None and not self.end_of_days_us - DAY_US < self.end_us <= self.end_of_days_us:
+            raise WorldError(f"until must lie in the last day of the log, not at {self.until}")
+
+    @classmethod
+    def ending(cls, until: dt.datetime, *, days: int, **others: Any) -> World:
+        """A world whose log ends at a moment, after so many whole days and what has begun of the next one."""
+        start = day_in_china(until) - dt.timedelta(days=days)
+        last = day_in_china(until - dt.timedelta(microseconds=1))
+        return cls(start=start, days=(last - start).days + 1, until=until, **others)
 
     def rng(self, stream: str) -> np.random.Generator:
         """Random numbers of one part of the world: a change in one part leaves the others as they were."""
@@ -100,6 +115,11 @@ class World:
     @property
     def end_us(self) -> int:
         """The end of the log, exclusive: nothing that becomes known later is written."""
+        return self.end_of_days_us if self.until is None else to_microseconds(self.until)
+
+    @property
+    def end_of_days_us(self) -> int:
+        """The end of the last day, exclusive."""
         return self.start_us + self.days * DAY_US
 
     def days_since_shock(self, day: np.ndarray) -> np.ndarray:
@@ -110,7 +130,8 @@ class World:
         return day - float(self.start_day + self.shock_day)
 
     def to_dict(self) -> Mapping[str, object]:
-        return asdict(self) | {"start": self.start.isoformat()}
+        until = None if self.until is None else self.until.isoformat()
+        return asdict(self) | {"start": self.start.isoformat(), "until": until}
 
 
 def local_day(time_us: np.ndarray) -> np.ndarray:

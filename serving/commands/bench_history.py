@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 
 
 def synthetic_workspace(folder: Path, online_url: str, trades: int, *, seed: int = 7) -> Workspace:
-    """A workspace with an imported synthetic market that ends today."""
+    """A workspace with an imported synthetic market that ends now."""
     from pipelines.demo import import_market, make_market
     from pipelines.workspace import Workspace
 
     folder.mkdir(parents=True, exist_ok=True)
-    today = (datetime.now(UTC) + timedelta(hours=8)).date()
-    make_market(folder, trades=trades, seed=seed, today=today)
+    make_market(folder, trades=trades, seed=seed, until=datetime.now(UTC))
     home = folder / "home"
     home.mkdir()
     (home / "huika.toml").write_text(f'[storage]\nonline_url = "{online_url}"\n')

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from features.china import day_in_china, midnight_in_china
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -162,14 +163,14 @@ def bench_market(
 
     quiet = Listener(say=lambda step: None, features=lambda done, total: None)
     now = datetime.now(UTC)
-    today = (now + timedelta(hours=8)).date()
+    today = day_in_china(now)
     since = parts.judged_from(today)
     verdicts: list[Any] = []
     for seed in (int(text) for text in seeds.split(",")):
         folder = Path(tempfile.mkdtemp(prefix="huika-bench-"))
         try:
             workspace, files = Workspace.open(folder / "home"), folder / "market"
-            parts.make_market(files, trades=trades, seed=seed, today=today)
+            parts.make_market(files, trades=trades, seed=seed, until=midnight_in_china(today))
             parts.import_market(workspace, files, now=now)
             train(workspace, job=Job(models=("discount", "fraud"), until=since), listener=quiet)
             verdicts.append(parts.judge(workspace, files, since=since, now=now))

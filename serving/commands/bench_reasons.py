@@ -7,11 +7,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from features.china import day_in_china, midnight_in_china
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,9 +54,9 @@ def _market(folder: Path, trades: int, seed: int) -> tuple[Examples, Examples, S
     from pipelines.workspace import Workspace
 
     now = datetime.now(UTC)
-    today = (now + timedelta(hours=8)).date()
+    today = day_in_china(now)
     workspace = Workspace.open(folder / "home")
-    parts.make_market(folder / "market", trades=trades, seed=seed, today=today)
+    parts.make_market(folder / "market", trades=trades, seed=seed, until=midnight_in_china(today))
     parts.import_market(workspace, folder / "market", now=now)
     examples = stored_examples(workspace, model="fraud", since=datetime(2000, 1, 1, tzinfo=UTC))
     cut = to_microseconds(parts.judged_from(today))

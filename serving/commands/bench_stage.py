@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ SPARE_BYTES = 256 << 20
 
 
 def trained(home: Path, trades: int) -> Path:
-    """A workspace with a market that ends today and both models; it is not served itself."""
+    """A workspace with a market that ends now and both models; it is not served itself."""
     from pipelines.demo import import_market, make_market
     from pipelines.training.training import Job, Listener, train
     from pipelines.workspace import Workspace
@@ -32,8 +32,7 @@ def trained(home: Path, trades: int) -> Path:
     if (home / "mlflow.db").exists():
         return home
     workspace = Workspace.open(home)
-    today = (datetime.now(UTC) + timedelta(hours=8)).date()
-    make_market(home / "market", trades=trades, seed=MARKET_SEED, today=today)
+    make_market(home / "market", trades=trades, seed=MARKET_SEED, until=datetime.now(UTC))
     import_market(workspace, home / "market", now=datetime.now(UTC))
     listener = Listener(say=lambda step: None, features=lambda done, total: None)
     train(workspace, job=Job(models=("discount", "fraud")), listener=listener)

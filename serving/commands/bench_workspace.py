@@ -1,4 +1,4 @@
-"""Workspaces that benchmarks work on: of a synthetic market that ends today, or a copy of one that is there."""
+"""Workspaces that benchmarks work on: of a synthetic market that ends now, or a copy of one that is there."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from serving.refusals import Refusal
 
 MARKET_SEED = 7
-CHINA = timedelta(hours=8)
 LOCKS = ("*.lock",)
 
 
 @contextmanager
 def market(trades: int) -> Iterator[Path]:
-    """A temporary folder with the files of a synthetic market that ends today."""
+    """A temporary folder with the files of a synthetic market that ends now."""
     from pipelines.demo import make_market
 
     with tempfile.TemporaryDirectory(prefix="huika-bench-") as folder:
-        today = (datetime.now(UTC) + CHINA).date()
-        make_market(Path(folder), trades=trades, seed=MARKET_SEED, today=today)
+        make_market(Path(folder), trades=trades, seed=MARKET_SEED, until=datetime.now(UTC))
         yield Path(folder)
 
 

@@ -10,12 +10,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from features.china import day_in_china
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ DEMO_HOME = Path(".huika-demo")
 MARKER = "demo.json"
 KEY_NAME = "demo"
 START_SECONDS = 90
-CHINA = timedelta(hours=8)
 
 Home = Annotated[
     Path, typer.Option("--home", help="The demo's own workspace; an earlier demo there is replaced.")
@@ -70,11 +70,10 @@ def _tell_market(workspace: Workspace, *, trades: int, seed: int, now: datetime)
 
     _head(1, "A synthetic market whose truth is known 合成市场")
     folder = workspace.home / "market"
-    today = (now + CHINA).date()
     # a demo at night must have cards worth buying, too
-    market = parts.make_market(folder, trades=trades, seed=seed, today=today, night_fraud=False)
+    market = parts.make_market(folder, trades=trades, seed=seed, until=now, night_fraud=False)
     print(
-        f"   {len(market.trades):,} trades in {parts.DAYS} days, {len(market.market):,} market rates, ",
+        f"   {len(market.trades):,} trades in {parts.DAYS} days until now, {len(market.market):,} market rates, ",
         end="",
     )
     print(f"{len(market.card_types)} card types; the truth is kept apart in oracle.parquet")
@@ -90,7 +89,7 @@ def _tell_models(workspace: Workspace, *, now: datetime) -> None:
     from pipelines import demo as parts
     from pipelines.training.training import Job, Listener, train
 
-    since = parts.judged_from((now + CHINA).date())
+    since = parts.judged_from(day_in_china(now))
     _head(3, f"Features and both models, from what was known before {since:%Y-%m-%d} 特征与模型")
     listener = Listener(say=lambda step: None, features=lambda done, total: None)
     for trained in train(workspace, job=Job(models=("discount", "fraud"), until=since), listener=listener):
@@ -133,7 +132,7 @@ def _tell_quotes(workspace: Workspace, market: Any, *, now: datetime) -> None:
     from serving.commands.demo_recycling import tell_recycling
 
     _head(5, "The service answers over HTTP 在线报价")
-    examples = example_submissions(market, today=(now + CHINA).date())
+    examples = example_submissions(market, today=day_in_china(now))
     with _service(workspace) as client:
         print(f"   {client.base_url} is ready")
         try:

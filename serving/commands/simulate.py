@@ -70,6 +70,14 @@ ProfileName = Annotated[
     ),
 ]
 Start = Annotated[str, typer.Option("--start", help="First day, YYYY-MM-DD, in China.")]
+Until = Annotated[
+    str,
+    typer.Option(
+        "--until",
+        help="Let the market reach until a moment, in place of --start: now, or a time such as "
+        "2026-03-01T15:00:00+08:00.",
+    ),
+]
 FraudShare = Annotated[float, typer.Option("--fraud-share", help="Share of fraudulent cards.")]
 Jitter = Annotated[
     bool, typer.Option("--jitter/--no-jitter", help="Whether the log's offers were moved at random.")
@@ -109,6 +117,7 @@ def simulate(
     seed: Seed = 7,
     profile: ProfileName = "",
     start: Start = "2025-09-01",
+    until: Until = "",
     fraud_share: FraudShare = 0.02,
     jitter: Jitter = True,
     jitter_half_width: HalfWidth = 0.02,
@@ -131,7 +140,7 @@ def simulate(
         "days": 180 if days is None else days,
         "seed": seed,
         "profile": profile or "head",
-        "start": _day(start),
+        **({"until": _moment(until)} if until else {"start": _day(start)}),
         "jitter": jitter,
         "jitter_half_width": jitter_half_width,
         "fraud_share": fraud_share,
@@ -150,7 +159,7 @@ def _written(told: Mapping[str, Any], out_dir: Path) -> Market:
     from pipelines.simulation.market import check_folder
 
     try:
-        world = World(**told)
+        world = World.ending(**told) if "until" in told else World(**told)
         check_folder(out_dir)
         with _stages() as on_stage:
             market = simulate_world(world, on_stage=on_stage)
@@ -166,6 +175,18 @@ def _day(text: str) -> dt.date:
         return dt.date.fromisoformat(text)
     except ValueError as error:
         raise Refusal(f"--start must be a day such as 2025-09-01, not {text!r}") from error
+
+
+def _moment(text: str) -> dt.datetime:
+    if text == "now":
+        return dt.datetime.now(dt.UTC)
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise Refusal(f"--until must be now, or a time such as 2026-03-01T15:00:00+08:00, not {text!r}")
+    return moment
 
 
 @contextmanager

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -23,6 +25,7 @@ from serving.commands.simulate import simulate as simulate_command
 from serving.refusals import Refusal
 
 FILES = ("trades.parquet", "market.parquet", "card_types.parquet", "oracle.parquet", "world.json")
+LATER = ("accepted", "decided_at", "resale_rate", "resold_at", "fraud", "fraud_known_at", "label_source")
 
 
 @pytest.fixture(scope="module")
@@ -345,3 +348,30 @@ def test_command_writes_and_refuses(tmp_path: Path) -> None:
         refused = CliRunner().invoke(app, [str(tmp_path / "bad"), *bad])
         assert isinstance(refused.exception, Refusal)
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_market_that_ends_in_the_middle_of_a_day_is_the_whole_days_as_known_then() -> None:
+    """Trades and rates of that day until the moment, outcomes as far as known then, everything as without an end; and
+    only the last day may be cut."""
+    until = dt.datetime(2026, 3, 1, 7, 30, tzinfo=dt.UTC)
+    cut = simulate(World.ending(until, days=29, trades=3_000))
+    assert (cut.world.days, cut.world.start) == (30, dt.date(2026, 1, 31))
+    whole = simulate(replace(cut.world, until=None))
+    moment = pa.scalar(until, pa.timestamp("us", "UTC"))
+    for name, column in (("trades", "submitted_at"), ("market", "observed_at")):
+        full = getattr(whole, name)
+        until_then = full.filter(pc.less(full[column], moment))
+        assert len(until_then) < len(full)
+        gone = [each for each in full.column_names if each in LATER]  # what may be unknown still
+        assert getattr(cut, name).drop_columns(gone).equals(until_then.drop_columns(gone))
+        newest = pc.max(getattr(cut, name)[column]).as_py()
+        assert until - dt.timedelta(hours=2) < newest < until
+    for when in ("decided_at", "resold_at", "fraud_known_at"):
+        known = whole.trades[when].slice(0, len(cut.trades))
+        told = pc.if_else(pc.less(known, moment), known, pa.scalar(None, known.type))
+        assert cut.trades[when].equals(pa.chunked_array(told))
+    assert len(cut.oracle) == len(cut.trades)
+    midnight = World.ending(dt.datetime(2026, 2, 28, 16, tzinfo=dt.UTC), days=29)
+    assert (midnight.days, midnight.end_us) == (29, midnight.end_of_days_us)
+    with pytest.raises(WorldError, match="until"):
+        replace(cut.world, until=until - dt.timedelta(days=1))
