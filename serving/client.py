@@ -46,6 +46,8 @@ TRIES = 4
 FIRST_WAIT_SECONDS, MOST_WAIT_SECONDS = 0.2, 5.0
 LATER = frozenset({429, 503})
 """Statuses of a request that was not taken and may be sent again, as whatever says ``Retry-After`` may."""
+NOT_HERE, NO_SUCH_ROUTE = frozenset({404, 405}), "not_found"
+"""What others say, and what the service says, where it has no such path."""
 
 
 class HuikaProblem(Exception):
@@ -58,6 +60,10 @@ class HuikaProblem(Exception):
         self.code = code
         self.detail = detail
         self.errors = tuple(errors)
+
+
+class HuikaElsewhere(HuikaProblem):
+    """What answered does not know the service's paths or forms: the address is wrong."""
 
 
 class HuikaUnreachable(Exception):
@@ -217,12 +223,26 @@ def _body(asked: BaseModel) -> dict[str, Any]:
 
 
 def _read(response: httpx.Response, kind: type[Answer]) -> Answer:
-    """The answer's body; what a newer service says beyond it is passed over. Raises HuikaProblem."""
+    """The answer's body; what a newer service says beyond it is passed over. Raises HuikaProblem, HuikaElsewhere
+    where this is no answer of the service."""
     if not response.is_error:
-        return kind.model_validate_json(response.content, extra="ignore")
+        try:
+            return kind.model_validate_json(response.content, extra="ignore")
+        except ValidationError:
+            raise _elsewhere(response) from None
+    status = response.status_code
     try:
         problem = ProblemDetails.model_validate_json(response.content, extra="ignore")
     except ValidationError:
-        status = response.status_code
+        if status in NOT_HERE:
+            raise _elsewhere(response) from None
         raise HuikaProblem(status, f"http_{status}", response.reason_phrase) from None
-    raise HuikaProblem(response.status_code, problem.code, problem.detail, problem.errors)
+    if problem.code == NO_SUCH_ROUTE:
+        raise _elsewhere(response)
+    raise HuikaProblem(status, problem.code, problem.detail, problem.errors)
+
+
+def _elsewhere(response: httpx.Response) -> HuikaElsewhere:
+    status, asked = response.status_code, response.request.url
+    detail = f"{asked} is not answered by a Huika service: is the address right?"
+    return HuikaElsewhere(status, f"http_{status}", detail)

@@ -15,7 +15,7 @@ from pipelines.recycling.adapters.outcomes import Outcome
 from pipelines.recycling.ports import Priced
 from serving.api.problems import Problem
 from serving.api.schemas import Event, Quote, Submission
-from serving.client import HuikaClient, HuikaProblem, HuikaUnreachable
+from serving.client import HuikaClient, HuikaElsewhere, HuikaProblem, HuikaUnreachable
 
 if TYPE_CHECKING:
     from serving.api.desk import Desk
@@ -80,6 +80,9 @@ class HttpPricing:
         except HuikaUnreachable:
             self._reach.lost()
             return Outcome("unreachable", maybe_done=True)
+        except HuikaElsewhere as problem:
+            self._reach.lost()
+            return Outcome("busy", code=problem.code)
         except HuikaProblem as problem:
             answer = _refused(problem)
         self._reach.found()
@@ -136,5 +139,6 @@ def _priced(quote: Quote) -> Priced:
 
 def _refused(problem: HuikaProblem) -> Outcome[Any]:
     """What is wrong with the question is refused; what is wrong with us or the service is no verdict on a card."""
-    kind = "refused" if problem.status in ABOUT_THE_QUESTION else "busy"
+    is_own = problem.code != f"http_{problem.status}"
+    kind = "refused" if is_own and problem.status in ABOUT_THE_QUESTION else "busy"
     return Outcome(kind, code=problem.code)

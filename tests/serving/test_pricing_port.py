@@ -46,6 +46,30 @@ def test_only_what_is_wrong_with_the_card_refuses_it(status, state):
     assert (found.state, found.code, found.value) == (state, "some_code", None)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(404, text="<html>nothing here</html>"),
+        httpx.Response(404, json={"detail": "Not Found"}),
+        httpx.Response(
+            404, json={"type": "urn:x", "title": "x", "status": 404, "code": "not_found", "detail": "x"}
+        ),
+        httpx.Response(200, text="<html>welcome</html>"),
+    ],
+)
+def test_another_service_at_the_address_refuses_no_card(answer, caplog):
+    """With a wrong --url trades wait, and the log names the address."""
+    found = pricing(answer).quote(ASKED, key="k")
+    assert (found.state, found.value) == ("busy", None)
+    assert "http://test" in caplog.text
+
+
+def test_what_stands_before_the_service_refuses_no_card():
+    """A conflict in another's words is no verdict."""
+    found = pricing(httpx.Response(409, text="conflict")).quote(ASKED, key="k")
+    assert (found.state, found.code) == ("busy", "http_409")
+
+
 def test_no_answer_may_have_been_one():
     """Without an answer the quote may exist; asking with the same key finds it."""
     found = pricing(httpx.ConnectError("away")).quote(ASKED, key="k")
