@@ -40,8 +40,6 @@ recycling = typer.Typer(
     help="The recycling flow: run its worker, look at trades, decide, see its numbers.",
 )
 recycling.command("simulate")(simulate_days)
-
-
 recycling.command("receipt")(receipt)
 recycling.command("suspicious")(suspicious)
 recycling.command("purge")(purge)
