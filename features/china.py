@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, timezone
 
-CHINA = timezone(timedelta(hours=8), "UTC+08:00")
+CHINA_OFFSET = 8 * 3_600_000_000
+"""µs that its clocks are before UTC."""
+CHINA = timezone(timedelta(microseconds=CHINA_OFFSET))
 
 
 def day_in_china(moment: datetime) -> date:

@@ -12,12 +12,10 @@ from typing import NamedTuple
 
 from features.arithmetic import Value, pick, ratio, root, smoothed_rate
 from features.catalogue import Attribute
+from features.china import CHINA_OFFSET
 from features.entities import BASIS_POINTS, PPM
 from features.festivals import days_since, days_until, is_day_off
 from features.windows import DAY, HOUR
-
-CHINA_OFFSET = 8 * HOUR
-"""China has one time zone, UTC+8, without summer time since 1991."""
 
 FEN_PER_YUAN = 100
 

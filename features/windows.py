@@ -18,6 +18,8 @@ import numpy as np
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+DAY_MS = DAY // 1000
+WEEK_MS = 7 * DAY_MS
 
 Time = TypeVar("Time", int, np.ndarray)
 

@@ -17,7 +17,7 @@ REMEMBERED = 2_000
 LEAST_EXCESS_MS = 20.0
 """A 99th percentile that lies so little above the champions' is nobody's wait, whatever the ratio."""
 
-SURE = 3.0
+SURE_ERRORS = 3.0
 """Standard errors by which profit must lie below its limit: it is looked at again and again, and twice the error
 would sooner or later stop a candidate that is as good."""
 
@@ -94,6 +94,6 @@ def _profit_breach(
 ) -> str | None:
     """Whether the candidate's mean lies surely lower than the champion's less the share ``most`` of it."""
     old, new = float(champion.mean()), float(candidate.mean())
-    if new + SURE * error >= old - most * abs(old):
+    if new + SURE_ERRORS * error >= old - most * abs(old):
         return None
     return f"{what} profit: {new / 100:.2f} CNY a trade against {old / 100:.2f}, limit {most:.0%} less"

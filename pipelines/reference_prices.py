@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from features.catalogue import CardType, Catalogue
+from features.china import CHINA_OFFSET
 from features.definitions import FEATURES
 from features.live_moment import LiveMoment
-from features.moment import CHINA_OFFSET, Links
+from features.moment import Links
 from features.registry import column_of
 from features.rows import SPINE_COLUMNS
 from features.windows import DAY

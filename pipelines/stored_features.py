@@ -24,7 +24,7 @@ from features.training_set import (
 from models.matrix import Columns
 from pipelines.workspace import Workspace
 
-AT_ONCE = 100_000
+ROWS_AT_ONCE = 100_000
 
 
 def silent(done: int, total: int) -> None:
@@ -106,7 +106,7 @@ class StoredFeatures:
     former: tuple[str, ...] = ()
 
     def chunks(self, places: np.ndarray) -> Iterator[Chunk]:
-        """Features of the trades at some places of the stored table, ascending, AT_ONCE at most at a time."""
+        """Features of the trades at some places of the stored table, ascending, ROWS_AT_ONCE at most at a time."""
         former = self._former(places)
         file = pq.ParquetFile(self.built.path)
         start = 0
@@ -119,7 +119,7 @@ class StoredFeatures:
     def _group(
         self, file: pq.ParquetFile, group: int, start: int, places: np.ndarray, former: Columns
     ) -> Iterator[Chunk]:
-        for batch in file.iter_batches(AT_ONCE, row_groups=[group], columns=list(self.names)):
+        for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=list(self.names)):
             first, end = np.searchsorted(places, [start, start + len(batch)])
             if first < end:
                 part = pa.Table.from_batches([batch]).take(pa.array(places[first:end] - start))

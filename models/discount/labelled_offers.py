@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.windows import WEEK_MS
+
 MATURE_SHARE = 0.95
-WEEK_MS = 7 * 86_400_000
 LEAST_DELAYS = 30
 """Fewer known frauds do not say how soon a fraud becomes known."""
 SLOWEST = 0.95

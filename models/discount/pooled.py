@@ -43,7 +43,7 @@ MIN_SLOPE = 0.3
 """Least believable slope, logits per RATE_UNIT; a log that shows less does not identify it."""
 WEIGHT_PRECISION = 4.0
 SLOPE_PRECISION = 1.0
-SURE = 1e9
+SURE_PRECISION = 1e9
 """Precisions of the normal priors, around 0 for weights and around the usual slopes; a sure one does not move."""
 MOST_ITERATIONS = 100
 MOST_ROWS = 150_000
@@ -124,14 +124,17 @@ def fit_pooled(
         context, resale = context.rows(chosen), resale.rows(chosen)
         usual, floor, rate, accepted = (x[chosen] for x in (usual, floor, rate, accepted))
     problem = _Problem.of(context, resale, usual, floor, rate, accepted)
-    links, found = Links(), problem.solve(PLAIN, slope_precision=SLOPE_PRECISION if slopes_known else SURE)
+    links, found = (
+        Links(),
+        problem.solve(PLAIN, slope_precision=SLOPE_PRECISION if slopes_known else SURE_PRECISION),
+    )
     for again in range(SHAPES if slopes_known and found[1:4].sum() >= MIN_SLOPE else 0):
         if again:
             found = problem.solve(links.of(context), slope_precision=SLOPE_PRECISION, start=found)
         scores = problem.matrix @ found
         links = fit_links(scores=scores, floor=floor, accepted=accepted, type_state=context.type_state)
     if found[1:4].sum() < MIN_SLOPE:  # at once, or once a shape had taken over what slope there was
-        links, found = Links(), problem.solve(PLAIN, slope_precision=SURE)
+        links, found = Links(), problem.solve(PLAIN, slope_precision=SURE_PRECISION)
     intercept, resale_slope, competitor_slope, usual_slope, no_competitor = found[:5].tolist()
     return PooledLogit(
         intercept=intercept,

@@ -13,12 +13,12 @@ from functools import cached_property
 import numpy as np
 import scipy.optimize
 
+from features.windows import DAY_MS
 from models.discount.context import CardContext, Kind, Memo
 
 MIN_CELL_ROWS = 30
 HALF_LIFE_DAYS = 30.0
 """Offers lose half their weight in the table every so many days: it describes the latest price list."""
-DAY_MS = 86_400_000
 DEFAULT_RATE = 0.85
 UNDER_COMPETITOR = 0.01
 """Without a log the table offers a point less than the best competitor."""

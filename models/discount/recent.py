@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.optimize
 
+from features.windows import DAY_MS
 from models.discount.link import SMALLEST, Link
 
-DAY_MS = 86_400_000
 JUDGED_DAYS = 7
 WINDOWS_DAYS = (14, 28, 56)
 LEAST_ROWS = 1_000

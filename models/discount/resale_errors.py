@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from features.windows import DAY_MS
 from models.discount.context import CardContext
 
-DAY_MS = 86_400_000
 KEPT_DAYS = 90
 """Older errors say nothing about the market of today."""
 RUN_HALF_LIFE_DAYS = 3.0

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, fields, replace
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from typing import TypeVar
 
 import numpy as np
 
 from features.catalogue import Catalogue
-from features.moment import CHINA_OFFSET, FEN_PER_YUAN
+from features.china import CHINA, CHINA_OFFSET
+from features.moment import FEN_PER_YUAN
 from models.discount.acceptance import AcceptanceCurve
 from models.discount.anchor import resale_anchor
 from models.discount.context import CardContext
@@ -36,7 +37,6 @@ Parts = TypeVar("Parts", CardContext, AcceptanceCurve, Economics)
 MINUTE_MS = 60_000
 DAY_MINUTES = 24 * 60
 CHINA_OFFSET_MS = CHINA_OFFSET // 1000
-CHINA = timezone(timedelta(microseconds=CHINA_OFFSET))
 LEAST_RATE = 1e-4
 """Last shown decimal: no valid card is taken to resell at less."""
 

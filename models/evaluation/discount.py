@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from features.windows import WEEK_MS
 from models.discount.model import DiscountModel
 from models.discount.resale import ResaleEstimate
 from models.discount.special import SpecialCards
@@ -17,7 +18,6 @@ from models.evaluation.surface import SurfaceMetrics, surface_metrics
 from models.matrix import Columns
 from models.policy import Costs, PricePolicy
 
-WEEK_MS = 7 * 86_400_000
 NAN = float("nan")
 
 

@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from features.windows import DAY_MS
 from models.evaluation.calibration import calibration
 from models.evaluation.fraud_money import stopped_share
 from models.fraud.decision import ACTIONS, HOLD, PAY, REFUSE, REVIEW, action_codes, action_costs_fen
 from models.policy import Costs, DecisionCosts
-
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.windows import WEEK_MS
 from models.discount.acceptance import AcceptanceCurve
 from models.discount.optimiser import Economics
 
 NAN = float("nan")
-WEEK_MS = 7 * 86_400_000
 COMPLETE_SHARE = 0.9
 """A week's labels are complete once this share of its bought trades has one: fraud becomes known before honesty, so
 among fewer labels there is too much of it."""

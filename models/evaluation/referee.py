@@ -24,7 +24,7 @@ from models.discount.optimiser import Economics
 from models.evaluation.off_policy import Pricing
 from models.evaluation.profit import Outcomes
 
-SURE = 1e-6
+NEAREST_TO_SURE = 1e-6
 """No probability counts as nearer to 0 or 1."""
 WEIGHT_PRECISION = 1.0
 """Of the prior that both models know equally much."""
@@ -113,7 +113,7 @@ def _scores(curves: tuple[AcceptanceCurve, AcceptanceCurve], rate: np.ndarray) -
 
 
 def _logit(probability: np.ndarray) -> np.ndarray:
-    safe = np.clip(probability, SURE, 1.0 - SURE)
+    safe = np.clip(probability, NEAREST_TO_SURE, 1.0 - NEAREST_TO_SURE)
     return np.log(safe) - np.log1p(-safe)
 
 

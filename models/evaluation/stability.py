@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.windows import DAY_MS
 from models.discount.context import card_context
 from models.discount.model import DiscountModel
 from models.matrix import Columns
 from models.policy import Costs, PricePolicy
 
 NAN = float("nan")
-DAY_MS = 86_400_000
 LEAST_DAYS = 3
 """A card type traded on fewer days tells nothing about daily moves."""
 CARD_COLUMNS = ("card_", "time_hour")

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from features.tables import LABEL_SOURCES
+from features.windows import DAY as DAY_US
 
 DEFAULT_SOURCE: Final = "analyst"
 """Who speaks when the service is told of fraud without saying by whom."""
@@ -26,7 +27,6 @@ PROVING_SOURCES = ("issuer", "analyst")
 MOST_WEIGHT = 50.0
 """A let-through trade stands for at most so many: one label shall not outweigh a day's trades."""
 
-DAY_US = 86_400_000_000
 
 _RANKS = {source: len(LABEL_SOURCES) - place for place, source in enumerate(LABEL_SOURCES)}
 

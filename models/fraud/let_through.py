@@ -13,12 +13,12 @@ from hashlib import blake2b
 
 import numpy as np
 
+from features.windows import DAY_MS
 from models.matrix import Columns
 from models.policy import DecisionCosts
 from models.reasons import Reason
 
 SEEN_BEFORE = "fingerprint_count_all"
-DAY_MS = 86_400_000
 
 LET_THROUGH_NOTE = Reason(
     "LET_THROUGH",

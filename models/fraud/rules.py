@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from features.moment import CHINA_OFFSET
+from features.china import CHINA_OFFSET
 from features.windows import DAY
 from models.fraud.conditions import Condition
 from models.matrix import Columns

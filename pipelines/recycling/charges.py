@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from features.china import CHINA
 from pipelines.recycling import bookings
 from pipelines.recycling.ledger_model import Transfer
 from pipelines.recycling.policy import FlowPolicy
-from pipelines.recycling.reconciling import CHINA
 from pipelines.recycling.taxes import Rates
 
 Facts = dict[str, Any]

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from features.china import CHINA
 from pipelines.recycling.adapters.issuer import CardCheck, PresentedCard
 from pipelines.recycling.charges import charged, charges_of
 from pipelines.recycling.flow import (
@@ -24,7 +25,6 @@ from pipelines.recycling.flow import (
     presented,
     priced_as,
 )
-from pipelines.recycling.reconciling import CHINA
 
 NOT_CONNECTED = "not_connected"
 STAYS_TRUE = ("here", "shipment", "requoted", "first_day")

@@ -15,12 +15,12 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
+from features.china import CHINA
 from pipelines.application_data import UtcTime, metadata
 from pipelines.recycling.confirming import ConfirmedCard, SellerSays, confirm
 from pipelines.recycling.intake import Intake, Offered
 from pipelines.recycling.photo_readers import PhotoReaders
 from pipelines.recycling.proposal_plain import codes_of, proposal_of, with_codes, without_codes
-from pipelines.recycling.reconciling import CHINA
 from pipelines.recycling.vault import CardShredded
 
 Row = Mapping[str, Any]

@@ -15,10 +15,10 @@ from xml.sax.saxutils import escape
 
 import sqlalchemy as sa
 
+from features.china import CHINA
 from pipelines.recycling import bookings
 from pipelines.recycling.accounts import CHANNEL_NAMES, Channel, seller
 from pipelines.recycling.ledger import CORRECT, transfers_of
-from pipelines.recycling.reconciling import CHINA
 
 FONT = "STSong-Light"
 

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from features.china import CHINA
 from pipelines.recycling.accounts import Channel
 from pipelines.recycling.break_resolving import BreakId, settled_before
 from pipelines.recycling.payout_tables import payout_breaks, payout_matches, payouts
 from pipelines.recycling.statements import StatementLine
 
-CHINA = ZoneInfo("Asia/Shanghai")
 BreakKind = Literal["missing_here", "missing_there", "amount_differs", "duplicate", "state_differs"]
 BREAK_NAMES: dict[BreakKind, tuple[str, str]] = {
     "missing_here": ("我方无此打款", "not in our books"),

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.catalogue import Catalogue
-from features.moment import CHINA_OFFSET
+from features.china import CHINA_OFFSET
 from features.rows import microseconds, to_microseconds
 from features.windows import DAY
 from models.evaluation.fraud_money import at_risk_fen
@@ -31,7 +31,7 @@ TEXTS = (
     "decision",
     "label_source",
 )
-UNKNOWN = -1
+UNKNOWN_TIME = -1
 """A time that is not known."""
 
 
@@ -43,9 +43,9 @@ class NothingToReport(LookupError):
 class Cases:
     """n trades of a period in log order, (n,) each.
 
-    Times int64 µs UTC, UNKNOWN where there is none; money int64 fen; texts object, None where unknown. at_risk_fen:
-    what would be paid: the logged offer, or the face value where none is logged (not ``priced``). accepted,
-    fraud: 1, 0 or NaN. let_through: NaN where the trade was not drawn. place: row of the stored table.
+    Times int64 µs UTC, UNKNOWN_TIME where there is none; money int64 fen; texts object, None where unknown.
+    at_risk_fen: what would be paid: the logged offer, or the face value where none is logged (not ``priced``).
+    accepted, fraud: 1, 0 or NaN. let_through: NaN where the trade was not drawn. place: row of the stored table.
     """
 
     place: np.ndarray
@@ -222,4 +222,4 @@ def _number(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _time(column: pa.ChunkedArray) -> np.ndarray:
-    return column.cast(pa.int64()).fill_null(UNKNOWN).to_numpy(zero_copy_only=False)
+    return column.cast(pa.int64()).fill_null(UNKNOWN_TIME).to_numpy(zero_copy_only=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from features.moment import CHINA_OFFSET
+from features.china import CHINA_OFFSET
 from features.windows import DAY
 from pipelines.reporting.drawing import BLUE, ORANGE, Drawing
 from pipelines.reporting.fraud_cases import Cases

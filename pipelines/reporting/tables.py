@@ -8,15 +8,14 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from features.moment import CHINA_OFFSET
+from features.china import CHINA
 from pipelines.reporting.numbers import NOTHING, count, percent, ratio, yuan
 
 Kind = Literal["text", "words", "count", "yuan", "share", "number", "days", "time", "day"]
-CHINA = timezone(timedelta(microseconds=CHINA_OFFSET))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A text that begins so would be run as a formula by a spreadsheet."""

@@ -19,10 +19,11 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from features.catalogue import CardType, load_catalogue
+from features.china import midnight_in_china
 from pipelines.simulation import World, simulate
 
 LEAST_DAYS, LEAST_TRADES, FRAUD_SHARE = 7, 200, 0.05
@@ -77,7 +78,7 @@ def sold_cards(*, days: int, trades: int, seed: int, start: date) -> list[SoldCa
     while True:
         world = World(trades=total, days=whole_days, seed=seed, start=start, fraud_share=FRAUD_SHARE)
         market = simulate(world)
-        end = datetime.combine(start, datetime.min.time(), UTC) + timedelta(days=days) - timedelta(hours=8)
+        end = midnight_in_china(start + timedelta(days=days))
         rows = zip(market.trades.to_pylist(), market.oracle.to_pylist(), strict=True)
         chosen = [(trade, truth) for trade, truth in rows if trade["submitted_at"] < end]
         if len(chosen) >= trades:

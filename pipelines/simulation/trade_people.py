@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-CHINA = timedelta(hours=8)
+from features.china import CHINA_OFFSET
+
+CHINA = timedelta(microseconds=CHINA_OFFSET)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from features.china import CHINA_OFFSET as CHINA_OFFSET_US
 from features.china import day_in_china
 from features.rows import to_microseconds
+from features.windows import DAY as DAY_US
+from features.windows import HOUR as HOUR_US
 from pipelines.simulation.seasons import FRAUD_HOURS, HONEST_HOURS
 
 Profile = Literal["small", "medium", "head"]
@@ -19,10 +22,6 @@ PROFILES: tuple[str, ...] = get_args(Profile)
 Acceptance = Literal["logistic", "skewed", "mixed"]
 ACCEPTANCES: tuple[str, ...] = get_args(Acceptance)
 
-DAY_US = 86_400_000_000
-HOUR_US = 3_600_000_000
-CHINA_OFFSET_US = 8 * HOUR_US
-"""China has one time zone, UTC+8, without summer time."""
 
 _EPOCH = dt.date(1970, 1, 1)
 

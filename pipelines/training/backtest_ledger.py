@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from features.catalogue import Catalogue
+from features.china import CHINA_OFFSET
 from features.definitions import FEATURES
-from features.moment import CHINA_OFFSET
 from features.windows import DAY
 from models.discount.context import card_context
 from models.discount.guard_rails import fixed_fen

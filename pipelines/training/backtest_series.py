@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.moment import CHINA_OFFSET
+from features.china import CHINA_OFFSET
 from features.windows import DAY
 from models.evaluation.coverage import SMALLEST_GROUP
 from pipelines.training.backtest_figures import StockFigures

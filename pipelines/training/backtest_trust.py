@@ -21,7 +21,8 @@ from pipelines.training.backtest_ledger import Ledger
 
 LEAST_A_DAY = 5
 """Offers of a card type on a day whose mean rate counts for the daily move."""
-NOTHING = 1e-9
+ROUNDING = 1e-9
+"""Rates that differ by no more are the same."""
 RANGES = {"80": ("resale_p10", "resale_p90"), "90": ("resale_p05", "resale_p95")}
 
 
@@ -137,7 +138,7 @@ def stability_figures(ledger: Ledger) -> StabilityFigures:
     (mean, p95), (logged_mean, logged_p95) = (
         (float(move.mean()), float(np.quantile(move, 0.95))) if len(move) else (NAN, NAN) for move in moves
     )
-    changed = np.abs(said.centre_rate - said.uncapped_rate)[said.modelled] > NOTHING
+    changed = np.abs(said.centre_rate - said.uncapped_rate)[said.modelled] > ROUNDING
     held = float(changed.mean()) if len(changed) else NAN
     return StabilityFigures(int(followed.sum()), mean, p95, logged_mean, logged_p95, held)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.tables import ARROW_TYPES
+from features.windows import DAY as DAY_US
 from pipelines.training.cells import (
     NUMBER,
     Cast,
@@ -26,7 +27,6 @@ from pipelines.training.mapping import ColumnRule
 
 UTC_TIME = ARROW_TYPES["time"]
 NAIVE_TIME = pa.timestamp("us")
-DAY_US = 86_400_000_000
 
 ZONED = r":\d\d\S*([Zz]|[+-]\d\d(:?\d\d)?)$"
 ISO_DATE = r"^\d{4}-\d\d-\d\d"

@@ -19,7 +19,7 @@ from pipelines.training.promotion_checks import Check, clusters, not_judged, pai
 AP_TOLERANCE = 0.01
 LEVEL = (0.9, 1.1)
 """Mean probability over rate, the least and the most."""
-SURE = 0.998
+SURE_LEVEL = 0.998
 """Level of the interval by which a part of the trades is found costlier: some twenty parts are looked at."""
 
 
@@ -85,7 +85,7 @@ def _parts_check(champion: Candidate, challenger: Candidate, settings: Settings)
     worse = []
     for name, rows in enough.items():
         gain = mean_difference(-old[rows], -new[rows])
-        found = _interval(gain, champion.seen.rows(np.flatnonzero(rows)), level=SURE)
+        found = _interval(gain, champion.seen.rows(np.flatnonzero(rows)), level=SURE_LEVEL)
         if found.high < 0:
             worse.append(f"{name} by {-found.estimate / 100:.2f} CNY per trade")
     return Check(

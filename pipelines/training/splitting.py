@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.windows import DAY as DAY_US
+
 LATE_LABEL_QUANTILE = 0.99
 LEAST_TRAIN_SHARE = 0.2
 """With fewer rows left before the gap, the judged model would say little about the one that serves."""
 
 STRETCHES, WHOLLY_LABELLED, NOTICED, DEVIATIONS = 8, 0.9, 0.5, 3.0
 """See :func:`_at_once`."""
-
-DAY_US = 86_400_000_000
 
 
 class TooLittleHistory(ValueError):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from features.china import CHINA
 from serving.commands.demo_stage import Stage, staged
 from serving.commands.sandbox_process import sandbox_process
 from serving.refusals import Refusal
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 SEED = 7
 PATIENCE_SECONDS = 60.0
 FILM = b"the film of a parcel that is opened"
-CHINA = timedelta(hours=8)
 
 
 def tell_recycling(workspace: Workspace, market: Any, client: HuikaClient) -> None:
@@ -82,9 +82,8 @@ def _until(stage: Stage, submission_id: str, *states: str) -> SubmissionView:
         if time.monotonic() > deadline:
             raise Refusal(f"{submission_id} is {found.state} ({found.trouble}) and does not go on")
         if found.state == "verified" and found.due_at is not None:
-            print(
-                f"     held until 暂缓至 {found.due_at + CHINA:%m-%d %H:%M}; the demo's clock goes on 时钟快进"
-            )
+            until = found.due_at.astimezone(CHINA)
+            print(f"     held until 暂缓至 {until:%m-%d %H:%M}; the demo's clock goes on 时钟快进")
             stage.clock.ahead = found.due_at - datetime.now(UTC) + timedelta(seconds=1)
         time.sleep(0.2)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from features.china import day_in_china
 from serving.commands.bench_servers import PostgresServer
 from serving.commands.drill_worker import READY, DrillPricing
 from serving.commands.sandbox_process import sandbox_process
@@ -304,7 +305,7 @@ def _differs(url: str, ours: dict[str, int]) -> list[str]:
     theirs: Counter[str] = Counter()
     times: Counter[str] = Counter()
     for back in range(2):
-        day = (datetime.now(UTC) + timedelta(hours=8) - timedelta(days=back)).date()
+        day = day_in_china(datetime.now(UTC)) - timedelta(days=back)
         answer: Any = httpx.get(f"{url}/statements/{day}", params={"channel": "bank"}, trust_env=False).json()
         for line in answer["payments"]:
             theirs[line["payout_id"]] += line["amount_fen"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
+from features.china import day_in_china
 from serving.sandbox.desk import Answer, Refused, fen_in, text_in
 from serving.sandbox.scenarios import last_two
 
-CHINA = timezone(timedelta(hours=8))
 """A statement is of a day in China."""
 CHANNELS = ("bank", "alipay", "wechat", "ecny")
 REFUSED = {"81": "account_closed", "82": "name_mismatch", "83": "limit_exceeded"}
@@ -54,7 +54,7 @@ class SandboxPayouts:
         self.payouts[payout_id] = Payout(
             body=dict(body),
             provider_ref=f"SBP{len(self.payouts) + 1:08d}",
-            day=self.now().astimezone(CHINA).date().isoformat(),
+            day=day_in_china(self.now()).isoformat(),
             state="refused" if ending in REFUSED else state,
             reason=REFUSED.get(ending, ""),
         )
