@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -21,21 +20,28 @@ if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 MAPPING = Path(__file__).parents[2] / "docs" / "examples" / "handbook.toml"
-DATA = Path(os.environ.get("HUIKA_HANDBOOK", "../shared/data/handbook_transactions.parquet"))
+HANDBOOK = "https://github.com/Fraud-Detection-Handbook/simulated-data-raw"
 TRAIN_FROM, KNOWN_UNTIL = datetime(2018, 7, 25, tzinfo=UTC), datetime(2018, 8, 8, tzinfo=UTC)
 TEST_UNTIL = datetime(2018, 8, 15, tzinfo=UTC)
 FIRST_DAY = datetime(2018, 4, 1, tzinfo=UTC)
 
 
 def bench_handbook(
-    data: Annotated[Path, typer.Option(help="handbook_transactions.parquet")] = DATA,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="HUIKA_HANDBOOK", help="The handbook's transactions in one Parquet file."),
+    ] = None,
     all_history: Annotated[
         bool, typer.Option("--all-history", help="Train on everything since April instead of 7 days.")
     ] = False,
 ) -> None:
     """The Fraud Detection Handbook's protocol: import, train fraud, score the test week, compare with the truth."""
-    if not data.exists():
-        raise Refusal(f"{data} is not there; give the handbook's transactions with --data")
+    if data is None or not data.is_file():
+        given = "no file was given" if data is None else f"{data} is not there"
+        raise Refusal(
+            f"{given}: --data (or HUIKA_HANDBOOK) names the Fraud Detection Handbook's transactions, all days of "
+            f"{HANDBOOK} in one Parquet file with its column names"
+        )
     with tempfile.TemporaryDirectory(prefix="huika-bench-") as folder:
         since = FIRST_DAY if all_history else TRAIN_FROM
         for line in _handbook(Path(folder), data, since):

@@ -20,6 +20,7 @@ from pipelines.stored_features import features_of
 from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
 from serving.api.schemas import Submission
+from serving.cli import main
 from serving.commands.bench_asking import (
     FRESH,
     ServerStuck,
@@ -34,6 +35,7 @@ from serving.commands.bench_asking import (
 from serving.commands.bench_bare import BOOSTERS, load_boosters, price_and_score
 from serving.commands.bench_bare import ask as ask_boosters
 from serving.commands.bench_equality import COMPARED, compared, input_row
+from serving.commands.bench_models import HANDBOOK
 from serving.commands.bench_rows import Questions, newest_trades, submission_of
 from serving.commands.bench_serving import levels_of, mean_stages, stage_seconds
 from serving.commands.bench_workspace import copied
@@ -270,3 +272,16 @@ def test_equal_quotes_are_equal_and_one_last_bit_is_a_difference():
         assert (found["equal"], found["different"]) == (0, {column: 1})
         assert column in found["examples"][0]
     assert compared(deepcopy(told), {})["missing"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [([], "no file was given"), (["--data", "away.parquet"], "away.parquet is not there")]
+)
+def test_the_handbook_bench_says_where_its_data_can_be_had(words, said, capsys, monkeypatch):
+    """It looks nowhere by itself; without the file it names the option, the variable and the handbook's own page."""
+    monkeypatch.delenv("HUIKA_HANDBOOK", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "handbook", *words])
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert all(part in " ".join(told.split()) for part in (said, "--data", "HUIKA_HANDBOOK", HANDBOOK))
