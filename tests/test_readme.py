@@ -77,7 +77,7 @@ def _wait(address: str, process: subprocess.Popen, log: Path) -> None:
 
 
 def test_session_leaves_answers_for_every_row(place):
-    """The six-line session imports, trains and quotes every trade of the file."""
+    """The session imports, trains and quotes every trade of the file."""
     lines = (place / "quotes.csv").read_text().splitlines()
     assert len(lines) == 5_001
     for column in ("rate", "payout_cny", "decision", "fraud_probability", "resale_rate_p10", "reasons"):
