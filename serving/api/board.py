@@ -13,7 +13,8 @@ from models.quoting import NO_DISCOUNT_MODEL
 from pipelines.board_history import hour_of, lowest_of
 from pipelines.reference_prices import Close, anybodys_trade, reference_face_fen
 from serving.api.bodies import money
-from serving.api.engine import NO_FEATURES, Engine
+from serving.api.degraded import NO_FEATURES
+from serving.api.engine import Engine
 from serving.api.problems import Problem
 
 log = logging.getLogger("huika")

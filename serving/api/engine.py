@@ -37,6 +37,7 @@ from pipelines.board_history import BoardHistory
 from pipelines.reference_prices import Close, closes_of, reference_face_fen, reference_form
 from pipelines.screening.list_data import ListReader
 from serving.api.bodies import channels_body, human_review, known, money, reasons_body, waterfall_body
+from serving.api.degraded import NO_FEATURES
 from serving.api.explanations import analyst_facts
 from serving.api.ids import new_id
 from serving.api.problems import Problem
@@ -45,9 +46,6 @@ from serving.api.schemas import Card, Submission
 log = logging.getLogger("huika")
 
 CLOCK_SKEW = timedelta(minutes=5)
-
-NO_FEATURES = "feature_store_unavailable"
-"""The states could not be read: only what the request says is known, and no model may answer from that."""
 
 ANALYST = "analyst"
 """Key of a stored quote under which stand the fraud model's own decision and its costs, for analysts only."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from features.extras import MOST_EXTRAS
 from features.tables import MAX_FACE_CNY
 from models.fraud.labels import DEFAULT_SOURCE
+from serving.api.degraded import QuoteLacks, ScoreLacks
 from serving.api.field_types import Day, Fen, Moment, Number, Rate, Text
 from serving.api.problem_schema import ProblemDetails
 
@@ -156,7 +157,7 @@ class FraudScore(Body):
     models: Models
     rules_version: str
     law_version: str
-    degraded: list[str]
+    degraded: ScoreLacks
 
 
 class Step(Body):
@@ -216,7 +217,7 @@ class Quote(Body):
     models: Models
     rules_version: str
     law_version: str
-    degraded: list[str]
+    degraded: QuoteLacks
     signature: Signature | None = None
 
 

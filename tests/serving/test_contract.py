@@ -27,6 +27,7 @@ from pipelines.workspace import Workspace
 from serving.api import dispute_schemas, examples, photo_schemas, schemas, submission_schemas
 from serving.api.access.roles import Role
 from serving.api.app import create_app
+from serving.api.degraded import DEGRADED, OF_SCORES
 from serving.api.document import CODES, SECURITY
 from serving.api.explanations import QuoteExplanation
 from serving.api.problem_schema import ProblemDetails
@@ -225,3 +226,14 @@ def test_whatever_is_asked_the_answer_is_in_the_contract(case, administrator):
             allow_header_conformance
         )  # GET asks there for what has the id "batch", "lots" or "photos", and may
     case.call_and_validate(headers=administrator, excluded_checks=left_out)
+
+
+def test_what_an_answer_may_lack_is_told(document):
+    """Every code of `degraded` stands in the document with its meaning, and no other; fraud scores lack no price."""
+    told = {
+        name: document["components"]["schemas"][name]["properties"]["degraded"]
+        for name in ("Quote", "FraudScore")
+    }
+    for name, codes in (("Quote", DEGRADED), ("FraudScore", OF_SCORES)):
+        assert set(told[name]["items"]["enum"]) == set(codes)
+        assert all(f"`{code}`: {DEGRADED[code]}" in told[name]["description"] for code in codes)

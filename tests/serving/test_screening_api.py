@@ -18,8 +18,9 @@ from pipelines.champions import load_pair
 from pipelines.screening.list_data import REFRESH, Entry, ListData
 from pipelines.terms import terms_of
 from pipelines.wiring import model_registry
+from serving.api.degraded import NO_FEATURES
 from serving.api.desk import Desk
-from serving.api.engine import NO_FEATURES, Read
+from serving.api.engine import Read
 from tests.serving.conftest import Clock, client_of
 from tests.serving.test_api import ask, submission
 
