@@ -10,8 +10,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+from pathspec import PathSpec
 
 from pipelines.process import PROCESS_ENVIRONMENT
+from serving.commands.serve import SERVICE
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("feast", "mlflow", "great_expectations", "lightgbm", "sklearn", "pandas", "bentoml", "duckdb")
@@ -83,3 +86,28 @@ def test_no_file_grew_beyond_a_screenful_of_screens():
     for room in ("features", "models", "pipelines", "serving"):
         for path in (ROOT / room).rglob("*.py"):
             assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_a_bento_holds_the_code_and_nothing_of_a_workspace():
+    """`bentoml build` packs the service that `huika serve` starts, every file of the four rooms and what they need
+    installed; no workspace beside them, whose folders have the rooms' names, no test and no key."""
+    file = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
+    assert file["service"] == SERVICE
+    assert (ROOT / file["python"]["requirements_txt"]).is_file()
+    packed, left = (PathSpec.from_lines("gitwildmatch", file[key]) for key in ("include", "exclude"))
+    for pattern in file["include"]:
+        assert (ROOT / pattern.strip("/")).exists(), pattern
+
+    def is_packed(path: str) -> bool:
+        return packed.match_file(path) and not left.match_file(path)
+
+    rooms = ("features", "models", "pipelines", "serving")
+    files = [path for room in rooms for path in (ROOT / room).rglob("*") if path.is_file()]
+    wanted = [path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts]
+    assert [path for path in wanted if not is_packed(path)] == []
+    others = (
+        "tests/models/test_x.py",
+        ".huika/keys/quotes/k.pem",
+        ".huika-demo/mlflow/fraud/models/m-1/model.txt",
+    )
+    assert [path for path in (*others, "mine/models/m", "huika.toml", "keys/k.pem") if is_packed(path)] == []
