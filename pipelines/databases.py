@@ -21,11 +21,12 @@ from sqlalchemy.exc import DBAPIError
 
 from features.sqlite import WAL_PAGES
 from pipelines.breaker import Breaker, Patience
+from pipelines.quote_time import longest_wait
 from pipelines.settings import database_url
 
 CONNECT_SECONDS = 2
 SERVICE_SECONDS = 4
-"""How long a request of the service waits for one answer of the database."""
+"""How long a request of the service waits for one answer of the database; a quote no longer than it has time left."""
 REST_SECONDS = 1.0
 """How long a server that did not let us in is left alone at first."""
 PATIENCE = Patience(failures=1, first_rest=REST_SECONDS, longest_rest=2 * REST_SECONDS)
@@ -159,7 +160,8 @@ class _Connecting:
 
         if self.breaker.rest_seconds():
             raise psycopg.OperationalError("the database was out of reach a moment ago")
-        kind = psycopg.Connection if self.answer_seconds is None else _impatient(self.answer_seconds)
+        patience = self.answer_seconds
+        kind = psycopg.Connection if patience is None else _impatient(patience, self.breaker)
         try:
             opened = kind.connect(*arguments, **named)
         except psycopg.OperationalError:
@@ -169,8 +171,9 @@ class _Connecting:
         return opened
 
 
-def _impatient(seconds: float) -> Any:
-    """A kind of connection that is closed when the server leaves a statement without an answer.
+def _impatient(seconds: float, breaker: Breaker) -> Any:
+    """A kind of connection that is closed when the server leaves a statement without an answer, and tells the breaker,
+    so that whoever waited does not wait again for another connection.
 
     The server's own ``statement_timeout`` does not help where the server stands still.
     """
@@ -180,9 +183,10 @@ def _impatient(seconds: float) -> Any:
     class Impatient(psycopg.Connection[Any]):
         def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
             try:
-                return super().wait(gen, interval=interval, timeout=timeout or seconds)
+                return super().wait(gen, interval=interval, timeout=timeout or longest_wait(seconds))
             except _WaitTimeout:
                 self.pgconn.finish()
+                breaker.failed()
                 raise psycopg.OperationalError("the database did not answer in time") from None
 
     return Impatient

@@ -11,6 +11,7 @@ from typing import TypeVar
 from features.state_book import StateStore
 from features.store import OnlineStoreUnavailable
 from pipelines.breaker import Breaker, Patience
+from pipelines.quote_time import seconds_left
 
 Found = TypeVar("Found")
 
@@ -19,13 +20,17 @@ PATIENCE = Patience(failures=1, first_rest=0.5, longest_rest=2.0)
 
 
 class GuardedStates:
-    """A :class:`features.state_book.StateStore` that refuses at once, without asking, while its breaker rests.
+    """A :class:`features.state_book.StateStore` that refuses at once, without asking, while its breaker rests, and
+    where the quote that asks has less time left than an answer may take.
 
-    ``clock``: seconds, monotonic.
+    ``longest``: seconds after which the store gives an answer up. ``clock``: seconds, monotonic.
     """
 
-    def __init__(self, store: StateStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: StateStore, *, longest: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
+        self._longest = longest
         self._breaker = Breaker(patience=PATIENCE, clock=clock)
 
     def read_states(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -37,6 +42,8 @@ class GuardedStates:
         self._guarded(lambda: self._store.write_states(states, now=now))
 
     def _guarded(self, work: Callable[[], Found]) -> Found:
+        if seconds_left() < self._longest:
+            raise OnlineStoreUnavailable("online store: this quote has no time left for its answer")
         if self._breaker.rest_seconds():
             raise OnlineStoreUnavailable("online store: it did not answer a moment ago")
         try:

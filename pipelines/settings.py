@@ -176,6 +176,17 @@ class EvidenceSettings(Policy):
         return self
 
 
+class ServingSettings(Policy):
+    """How long a quote may take."""
+
+    quote_seconds: float = Field(
+        default=3.0,
+        ge=0.5,
+        le=60,
+        description="from its arrival; live states that may take longer than is left are gone without, `degraded`",
+    )
+
+
 class Observability(Policy):
     """Traces for OpenTelemetry; metrics stand at /metrics without any setting."""
 
@@ -275,6 +286,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = TrainingSettings()
     canary: CanarySettings = CanarySettings()
     access: Access = Access()
+    serving: ServingSettings = ServingSettings()
     observability: Observability = Observability()
     signing: SigningSettings = SigningSettings()
     books: BooksSettings = BooksSettings()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from pipelines.application_data import ApplicationData, quotes, replies
 from pipelines.feature_log import FeatureLog
 from pipelines.live_log import LiveLog
 from pipelines.live_trades import KnownTrade, TradeFinder
+from pipelines.quote_time import within
 from pipelines.recycling.trade_tables import submissions
 from pipelines.signing import Signer
 from serving.api import schemas
@@ -41,11 +43,13 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Asking:
-    """A submission to be quoted, with the receipt that its answer is kept under. client: whose the quote is."""
+    """A submission to be quoted, with the receipt that its answer is kept under. client: whose the quote is.
+    since: when its time began, by ``time.monotonic``."""
 
     submission: schemas.Submission
     receipt: Receipt | None = None
     client: Client = OURSELVES
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ _INSERT_REPLIES = sa.insert(replies)
 @dataclass(frozen=True)
 class QuotingDesk:
     """Everything a request needs. What is recorded goes into the live log in the same transaction, and from there
-    into the live state: at once, or by whoever comes next."""
+    into the live state: at once, or by whoever comes next. quote_seconds: the time for a whole quote."""
 
     engine: Engine
     data: ApplicationData
@@ -76,6 +80,7 @@ class QuotingDesk:
     features: FeatureLog
     signer: Signer
     metrics: Metrics
+    quote_seconds: float
 
     @property
     def clock(self) -> Callable[[], datetime]:
@@ -99,15 +104,17 @@ class QuotingDesk:
 
     def quote_all(self, asked: Sequence[Asking], *, now: datetime) -> list[dict[str, Any] | Exception]:
         """Quotes of several submissions, in their order, each as of a microsecond after the one before, which it sees.
-        Each succeeds or fails alone: where :meth:`quote` would raise, the exception stands in its place."""
+        Each succeeds or fails alone: where :meth:`quote` would raise, the exception stands in its place. All of them
+        keep to the time of the one that has waited longest."""
         answers: list[dict[str, Any] | Exception] = [_UNANSWERED] * len(asked)
         waiting = list(range(len(asked)))
-        while waiting:
-            part, waiting = _without_repeats(asked, waiting)
-            moments = [now + place * NEXT_MOMENT for place in part]
-            found = self._quote_part([asked[place] for place in part], moments)
-            for place, answer in zip(part, found, strict=True):
-                answers[place] = answer
+        with within(self.quote_seconds, since=min((item.since for item in asked), default=0.0)):
+            while waiting:
+                part, waiting = _without_repeats(asked, waiting)
+                moments = [now + place * NEXT_MOMENT for place in part]
+                found = self._quote_part([asked[place] for place in part], moments)
+                for place, answer in zip(part, found, strict=True):
+                    answers[place] = answer
         return answers
 
     def _quote_part(

@@ -53,8 +53,9 @@ from serving.api.tracing import tracing_of
 from serving.api.trade_watch import ANSWER_SECONDS, TradeWatch
 from serving.options import DEFAULT_HOME
 
-STATES_SECONDS = 0.25
-"""How long a quote waits for the live states; then it is answered without them, and says so."""
+STATES_SECONDS, STATES_TRIES = 0.25, 2
+"""How long a quote waits for an answer of the live states, and how often; then it is answered without them, and says
+so."""
 
 
 def build_desk(
@@ -67,7 +68,9 @@ def build_desk(
     lists = ListReader(ListData.open(data))
     store = feature_store(workspace)
     store.answer_within(STATES_SECONDS)
-    log = open_live_log(workspace, store=GuardedStates(store), data=data)
+    log = open_live_log(
+        workspace, store=GuardedStates(store, longest=STATES_TRIES * STATES_SECONDS), data=data
+    )
     engine = Engine(
         live=log.live,
         registry=FEATURES,
@@ -85,6 +88,7 @@ def build_desk(
         log=log,
         features=FeatureLog(data=data, registry=FEATURES, names=engine.columns),
         signer=signer_of(workspace),
+        quote_seconds=workspace.settings.serving.quote_seconds,
         metrics=metrics or build_metrics(workspace),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ import pytest
 
 from features.store import OnlineStoreUnavailable
 from pipelines.guarded_states import PATIENCE, GuardedStates
+from pipelines.quote_time import within
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -77,3 +79,15 @@ def test_rests_grow_to_a_limit_and_end_with_the_first_answer(seconds):
     seconds[0] += PATIENCE.first_rest
     store.is_down = False
     assert states.read_states(["a"]) == [b"x"]
+
+
+def test_a_quote_without_time_does_not_ask(seconds):
+    """Where less time is left than the store may take it is not asked, and that says nothing about the store."""
+    store = Flaky()
+    store.is_down = False
+    states = GuardedStates(store, longest=0.5)
+    with within(0.4, since=time.monotonic()), pytest.raises(OnlineStoreUnavailable, match="no time left"):
+        states.read_states(["a"])
+    assert store.asked == 0
+    with within(10.0, since=time.monotonic()):
+        assert states.read_states(["a"]) == [b"x"]

@@ -62,11 +62,11 @@ def test_waiting_submissions_see_each_other(desk, clock):
 def test_together_equals_alone(prepared_home, tmp_path, clock):
     """The same submissions at the same moments get the same answers whether they come together or one by one."""
     clock.forward(hours=1)
-    asked = [asking(number, seller=f"s-{number % 4}", trade_id=f"q-{number}") for number in range(12)]
     desks = []
     for name in ("together", "alone"):
         shutil.copytree(prepared_home, tmp_path / name)
         desks.append(desk_of(Workspace.open(tmp_path / name), clock))
+    asked = [asking(number, seller=f"s-{number % 4}", trade_id=f"q-{number}") for number in range(12)]
     together = desks[0].quote_all(asked, now=clock.now)
     alone = [
         desks[1].quote(item.submission, now=clock.now + timedelta(microseconds=place))
