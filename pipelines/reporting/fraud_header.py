@@ -9,7 +9,7 @@ from models.evaluation.calibration import calibration
 from models.fraud.family_words import absent_families
 from models.fraud.model import FraudModel
 from pipelines.reporting.fraud_material import Material
-from pipelines.reporting.fraud_money import REFUSED_TARGET, expected_in_refused, money, refused_share
+from pipelines.reporting.fraud_money import expected_in_refused, money, refused_share
 from pipelines.reporting.fraud_scoring import LOGGED, MODELLED, QUOTED
 from pipelines.reporting.fraud_segments import PROFILES
 from pipelines.reporting.numbers import count, percent, ratio, yuan
@@ -31,7 +31,7 @@ def tiles(material: Material) -> list[Tile]:
     """The figures to see first."""
     cases, said = material.cases, material.said
     found = money(cases, said.action, material.settings.decision)
-    refused = refused_share(said.action)
+    refused, most = refused_share(said.action), material.settings.decision.refuse_most_share
     _, expected = expected_in_refused(cases, said.action, said.computed)
     stopped = found.stopped_fen / found.at_stake_fen if found.at_stake_fen else np.nan
     honest = cases.is_honest
@@ -45,8 +45,8 @@ def tiles(material: Material) -> list[Tile]:
         Tile(yuan(expected), Words("拒收交易中的预期欺诈", "fraud expected in refused trades")),
         Tile(
             percent(refused),
-            Words("拒收（目标 ≤ 8 %）", "refused (target ≤ 8 %)"),
-            bad=refused > REFUSED_TARGET,
+            Words(f"拒收（目标 ≤ {percent(most)}）", f"refused (target ≤ {percent(most)})"),
+            bad=refused > most,
         ),
         Tile(percent(wrongly), Words("已知正常被误拒", "of known honest refused")),
         _calibration_tile(material),

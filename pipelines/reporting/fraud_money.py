@@ -10,9 +10,6 @@ from models.evaluation.fraud_money import at_stake, stopped_share
 from models.policy import DecisionCosts
 from pipelines.reporting.fraud_cases import Cases
 
-REFUSED_TARGET = 0.08
-"""A good platform refuses no larger share of its trades."""
-
 
 @dataclass(frozen=True)
 class Money:

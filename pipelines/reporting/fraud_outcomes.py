@@ -11,12 +11,12 @@ from pipelines.reporting.drawing import BLUE, GREEN, GREY, RED, Drawing
 from pipelines.reporting.fraud_intake import day_us
 from pipelines.reporting.fraud_material import Material
 from pipelines.reporting.fraud_money import (
-    REFUSED_TARGET,
     expected_in_refused,
     money,
     refused_share,
     share_of,
 )
+from pipelines.reporting.numbers import percent
 from pipelines.reporting.page import Picture, Prose, Section
 from pipelines.reporting.tables import FEW, Column, Table, Value, Words
 
@@ -63,10 +63,10 @@ def outcomes(material: Material) -> Section:
             _picture(material),
             Words(
                 "每周：已知欺诈拦住与损失的金额，拒收且无标签的交易中现任模型预期的欺诈（上）；"
-                "拒收与未直接打款的比例（下，虚线为 8 % 目标）",
+                "拒收与未直接打款的比例（下，虚线为目标上限）",
                 "By week: money of known frauds, stopped and lost, and what the champion expects among refused trades "
                 "without a label (above); share refused and share not simply paid "
-                "(below, dashed: the 8 % target)",
+                "(below, dashed: the most by the settings)",
             ),
         ),
         _weeks(material),
@@ -177,7 +177,7 @@ def _money(material: Material) -> Table:
     refused_fen = int(cases.at_risk_fen[refused].sum())
     open_rows = cases.is_open & ~unsold
     rows += [
-        (REFUSED, int(refused.sum()), refused_fen, float(refused.mean())),
+        (_refused_words(decision.refuse_most_share), int(refused.sum()), refused_fen, float(refused.mean())),
         (EXPECTED, expected, expected_fen, share_of(expected_fen, refused_fen)),
         (OPEN, int(open_rows.sum()), int(cases.at_risk_fen[open_rows].sum()), float(open_rows.mean())),
     ]
@@ -206,11 +206,16 @@ LOST = {
     "decided": Words("按决定损失", "lost by the decisions"),
     "champion": Words("按现任模型损失", "lost by the champion's decisions"),
 }
-REFUSED = Words("拒收的交易（目标不超过 8 %）", "trades refused (target: at most 8 %)")
 EXPECTED = Words(
     "其中无标签者按现任模型概率估计的欺诈", "fraud the champion expects among those of them without a label"
 )
 OPEN = Words("仍待标签的交易", "trades whose label may still come")
+
+
+def _refused_words(most: float) -> Words:
+    return Words(
+        f"拒收的交易（目标不超过 {percent(most)}）", f"trades refused (target: at most {percent(most)})"
+    )
 
 
 def _weeks(material: Material) -> Table:
@@ -277,7 +282,7 @@ def _picture(material: Material) -> str:
         drawing.legend_above(upper, columns=3)
         lower.plot(weeks, not_paid, "o-", color=GREY, label="not simply paid", markersize=3)
         lower.plot(weeks, refused, "o-", color=BLUE, label="refused", markersize=3)
-        lower.axhline(REFUSED_TARGET, linestyle="--", linewidth=0.8, color=BLUE)
+        lower.axhline(material.settings.decision.refuse_most_share, linestyle="--", linewidth=0.8, color=BLUE)
         lower.set(ylabel="share of trades", ylim=(0, None))
         lower.yaxis.set_major_formatter(lambda value, place: f"{value:.0%}")
         drawing.legend_above(lower, columns=2)

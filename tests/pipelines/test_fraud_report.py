@@ -36,9 +36,11 @@ from pipelines.reporting.fraud_cases import (
     judgeable,
     label_maturity,
 )
+from pipelines.reporting.fraud_header import tiles
 from pipelines.reporting.fraud_labels import analyst_verdicts, seconds
 from pipelines.reporting.fraud_material import Material, open_rows, read_material
 from pipelines.reporting.fraud_money import expected_in_refused, money, refused_share
+from pipelines.reporting.fraud_outcomes import outcomes
 from pipelines.reporting.fraud_ranking import IN_SAMPLE, curve, operating_point
 from pipelines.reporting.fraud_report import PARTS, page_of, sections_of, write_report
 from pipelines.reporting.fraud_ring_section import rings
@@ -46,10 +48,12 @@ from pipelines.reporting.fraud_rings import LARGEST, find_rings
 from pipelines.reporting.fraud_rules import rules
 from pipelines.reporting.fraud_scoring import LOGGED, MODELLED, QUOTED, Computed, answered, said_of
 from pipelines.reporting.fraud_trust import reference_of, stability
+from pipelines.reporting.numbers import percent
 from pipelines.reporting.page import Prose, Section, tables_of
 from pipelines.reporting.ring_drawing import APART, Node, draw, layout
 from pipelines.reporting.tables import Column, Table, Words, china_time
 from pipelines.screening.history import RuleFigures, RuleTest
+from pipelines.settings import Settings
 from pipelines.stored_features import StoredFeatures, stored_training_set
 from pipelines.terms import terms_of
 from pipelines.workspace import Workspace
@@ -496,6 +500,18 @@ def test_the_matrix_is_that_of_the_tables(material, sections, home):
     assert (int(line["trades"]), int(line["of_trades"])) == (missed, int((fraud == True).sum()))  # noqa: E712
     low, high = wilson(missed / int(line["of_trades"]), int(line["of_trades"]))
     assert (float(line["share_low"]), float(line["share_high"])) == pytest.approx((low, high), abs=1e-5)
+
+
+def test_the_share_refused_is_held_against_the_setting(material):
+    """``refuse_most_share`` is the target that tile, table and picture name; above it the tile is bad."""
+    refused = refused_share(material.said.action)
+    for most in (refused + 0.05, refused / 2):
+        settings = Settings.model_validate({"decision": {"refuse_most_share": most}})
+        own = replace(material, settings=settings)
+        tile = next(tile for tile in tiles(own) if tile.words.en.startswith("refused"))
+        assert (tile.words.en, tile.bad) == (f"refused (target ≤ {percent(most)})", refused > most)
+        said = [str(row["what_en"]) for row in rows_of([outcomes(own)], "money")]
+        assert f"trades refused (target: at most {percent(most)})" in said
 
 
 def test_figures_that_judge_rest_on_due_labels_and_say_when_they_are_in_sample(material, sections):
