@@ -12,10 +12,14 @@ from features.china import midnight_in_china
 from pipelines.process import prepare_process
 from pipelines.workspace import Workspace
 from tests.hasty import hurry, know_authorities, stop_growing_sooner
-from tests.postgres_server import postgres_server, postgres_url
+from tests.postgres_server import each_database, postgres_server, postgres_url
 from tests.shared_folders import made_once
 
-__all__ = ["postgres_server", "postgres_url"]  # fixtures: pytest finds them by their names here
+__all__ = [
+    "each_database",
+    "postgres_server",
+    "postgres_url",
+]  # fixtures: pytest finds them by their names here
 
 prepare_process()  # as `huika` does: telemetry off, threads that sleep while they wait
 hurry()

@@ -43,3 +43,11 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.run(f"CREATE DATABASE {name}")
     yield postgres_server.url(name)
     postgres_server.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of an empty application database of each kind: the test runs on both."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'huika.db'}"
+    return request.getfixturevalue("postgres_url")

@@ -41,8 +41,8 @@ def day(at: datetime) -> int:
 
 
 @pytest.fixture
-def data(tmp_path) -> ApplicationData:
-    return ApplicationData(f"sqlite:///{tmp_path}/application.db")
+def data(each_database: str) -> ApplicationData:
+    return ApplicationData(each_database)
 
 
 def keep(history: BoardHistory, at: datetime, rates: Mapping[str, float] = RATES, **closes: float) -> None:

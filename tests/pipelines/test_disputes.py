@@ -19,8 +19,8 @@ EMPTY = Complained("already_redeemed", "found it empty", buyer_ref="b-1")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    world = open_world(tmp_path)
+def world(tmp_path: Path, each_database: str) -> World:
+    world = open_world(tmp_path, url=each_database)
     parties: tuple[tuple[Party, str, int], ...] = (("seller", "s-1", 20_000), ("buyer", "b-1", 3_000))
     for party, reference, amount in parties:
         held = bookings.hold_deposit(

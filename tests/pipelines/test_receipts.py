@@ -109,8 +109,8 @@ def example() -> list[tuple[str, list[Transfer]]]:
 
 
 @pytest.fixture
-def data(tmp_path) -> ApplicationData:
-    data = ApplicationData(f"sqlite:///{tmp_path / 'huika.db'}")
+def data(each_database: str) -> ApplicationData:
+    data = ApplicationData(each_database)
     with data.transaction() as connection:
         make_ledger_tables(connection)
     return data

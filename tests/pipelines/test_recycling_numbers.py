@@ -15,8 +15,8 @@ from tests.pipelines.test_flow_fees import charging
 
 
 @pytest.fixture
-def world(tmp_path) -> World:
-    return open_world(tmp_path)
+def world(tmp_path, each_database: str) -> World:
+    return open_world(tmp_path, url=each_database)
 
 
 def numbers(world: World, **asked) -> TradeNumbers:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -33,8 +32,8 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> ListData:
-    return ListData.open(ApplicationData(f"sqlite:///{tmp_path / 'huika.db'}"))
+def data(each_database: str) -> ListData:
+    return ListData.open(ApplicationData(each_database))
 
 
 def entry(**changes) -> Entry:
