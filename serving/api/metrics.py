@@ -103,6 +103,9 @@ class Metrics:
         )
         self._models = self._gauge("huika_model", "1 for the version that answers", "model", "version")
         self._answering: dict[str, str] = {}
+        self._rules_refused = self._gauge(
+            "huika_rules_refused", "1 while the files of rules cannot be used and those before them count"
+        )
         self._trades = self._gauge("huika_trades", "Trades of the recycling flow in a state", "state")
         self._troubles = self._gauge(
             "huika_trades_in_trouble", "Trades whose work failed the last time, by what", "trouble"
@@ -218,6 +221,10 @@ class Metrics:
                 self._models.of(model, before).set(0)
             self._models.of(model, version).set(1)
             self._answering[model] = version
+
+    def rules_refused(self, refused: bool) -> None:
+        """Whether the files of rules and limits, as they are now, cannot be used."""
+        self._rules_refused.of().set(refused)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format, of all processes of the service."""

@@ -14,6 +14,7 @@ from pipelines.model_checks import Loaded
 from serving.api.canary import canary_state
 from serving.api.document import answer
 from serving.api.model_life import ModelLife, Refused
+from serving.api.rule_life import RuleLife
 from serving.api.schemas import Body
 
 router = APIRouter()
@@ -70,8 +71,17 @@ class ShadowState(Body):
     passed_over: int
 
 
+class RulesState(Body):
+    """Versions of the rules and legal limits that count, as answers name them; ``problem``: why the files as they are
+    now do not, empty where they do."""
+
+    rules_version: str
+    law_version: str
+    problem: str
+
+
 class ModelStates(Body):
-    """The models of one worker process; others may be seconds ahead or behind."""
+    """The models and rules of one worker process; others may be seconds ahead or behind."""
 
     worker: int
     swaps: int
@@ -80,6 +90,7 @@ class ModelStates(Body):
     refused: list[Rejected]
     canary: CanaryState | None
     shadow: ShadowState
+    rules: RulesState
 
 
 EXAMPLE: dict[str, Any] = {
@@ -125,6 +136,7 @@ EXAMPLE: dict[str, Any] = {
         },
     },
     "shadow": {"waiting": 0, "answered": 2109, "dropped": 0, "failed": 0, "passed_over": 6},
+    "rules": {"rules_version": "25c5cc95", "law_version": "9f2c1d07", "problem": ""},
 }
 
 
@@ -153,8 +165,17 @@ async def get_models(request: Request) -> JSONResponse:
             "canary": canary_state(canary),
             "shadow": {"waiting": shadow.waiting}
             | {name: shadow.counts[name] for name in ("answered", "dropped", "failed", "passed_over")},
+            "rules": _rules(request.app.state.rules),
         }
     )
+
+
+def _rules(life: RuleLife) -> dict[str, str]:
+    return {
+        "rules_version": life.book.rules_version,
+        "law_version": life.book.law_version,
+        "problem": life.problem,
+    }
 
 
 def _serving(life: ModelLife, alias: str, models: Mapping[str, Loaded]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from features.events import Submitted
 from features.rows import SPINE_COLUMNS
+from models.fraud.rules import RuleBook
 from models.quoting import ModelPair
 from pipelines.application_data import ApplicationData, quotes, replies
 from pipelines.feature_log import FeatureLog
@@ -91,6 +92,11 @@ class QuotingDesk:
         engine = replace(self.engine, models=models)
         features = FeatureLog(data=self.data, registry=engine.registry, names=engine.columns)
         return replace(self, engine=engine, features=features)
+
+    def with_rules(self, rules: RuleBook) -> Self:
+        """The same desk under other rules and limits."""
+        engine = replace(self.engine, terms=replace(self.engine.terms, rules=rules))
+        return replace(self, engine=engine)
 
     def quote(
         self, submission: schemas.Submission, *, now: datetime, receipt: Receipt | None = None

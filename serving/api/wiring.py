@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -48,6 +49,7 @@ from serving.api.freshness import Freshness
 from serving.api.metrics import Metrics
 from serving.api.model_life import Follower, Line, ModelLife, put_in
 from serving.api.recovery import Parent, Recovery
+from serving.api.rule_life import RuleLife, put_rules
 from serving.api.shadow import Shadow
 from serving.api.tracing import tracing_of
 from serving.api.trade_watch import ANSWER_SECONDS, TradeWatch
@@ -98,6 +100,13 @@ def build_follower(workspace: Workspace) -> Follower:
     registry = model_registry(workspace)
     load = partial(load_verified, registry, check=CheckedOnce())
     return Follower(registry=registry, load=load, clock=partial(datetime.now, UTC))
+
+
+def build_rule_life(workspace: Workspace, state: Any) -> RuleLife:
+    """What follows the workspace's files of rules for a service with a desk."""
+    desk: Desk = state.desk
+    install = partial(put_rules, state)
+    return RuleLife(workspace.home, desk.engine.terms.rules, install=install, metrics=state.metrics)
 
 
 def build_canary(workspace: Workspace, desk: Desk) -> Canary:
@@ -177,6 +186,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.canary = build_canary(workspace, app.state.desk)
     app.state.life = ModelLife(follower=follower, line=line, install=partial(put_in, app.state))
     put_in(app.state, line)
+    app.state.rules = build_rule_life(workspace, app.state)
     app.state.signing_keys = signing_keys(workspace)
     app.state.recycling = open_recycling(workspace, pricing=PricingElsewhere(), clock=app.state.desk.clock)
     app.state.access = open_access(workspace, AccessData.open(app.state.desk.data))
@@ -186,7 +196,16 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     recovery, parent = build_recovery(workspace), Parent(os.getppid())
     watch = build_trade_watch(workspace, metrics)
     looking = (build_freshness(workspace, metrics), watch, recovery, parent, build_checkpoints(workspace))
-    kept = (state.boards, state.access, state.life, state.canary, state.canary.shadow, Collecting(), *looking)
+    kept = (
+        state.boards,
+        state.access,
+        state.life,
+        state.rules,
+        state.canary,
+        state.canary.shadow,
+        Collecting(),
+        *looking,
+    )
     keepers = [asyncio.create_task(part.keep()) for part in kept]
     yield
     for keeper in keepers:

@@ -26,7 +26,8 @@ from serving.api.app import create_app
 from serving.api.board import PriceBoards
 from serving.api.canary import Canary
 from serving.api.model_life import Follower, Line, ModelLife, put_in
-from serving.api.wiring import build_canary
+from serving.api.rule_life import RuleLife
+from serving.api.wiring import build_canary, build_rule_life
 from serving.commands.bench_versions import Change, submission_of, variant
 from tests.serving.conftest import Clock, desk_of, headers_of, one_of_each_role
 
@@ -46,6 +47,10 @@ class Living:
     @property
     def life(self) -> ModelLife:
         return self.app.state.life
+
+    @property
+    def rules(self) -> RuleLife:
+        return self.app.state.rules
 
     @property
     def canary(self) -> Canary:
@@ -77,6 +82,7 @@ async def living(
     state.canary = build_canary(workspace, desk)
     state.life = ModelLife(follower=follower, line=line, install=partial(put_in, state))
     put_in(state, line)
+    state.rules = build_rule_life(workspace, state)
     headers = headers_of(Role.ADMIN)
     async with AsyncClient(transport=ASGITransport(app), base_url="http://huika", headers=headers) as client:
         yield Living(app, client, registry)
