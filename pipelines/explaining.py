@@ -39,12 +39,14 @@ class Decided:
 
     expected_cost_fen: by action, None where no model gave a probability. review_saving_fen: what a person's look is
     expected to save, None likewise. Both are money, expected of this trade alone; the action is chosen with fraud
-    weighed more and scarce places priced, so it need not be the cheapest.
+    weighed more and scarce places priced, so it need not be the cheapest. review_priority_fen: what a look saves of
+    that, the order of the queue; None for quotes from before it was kept, too.
     """
 
     action: str
     expected_cost_fen: Mapping[str, float | None]
     review_saving_fen: float | None
+    review_priority_fen: float | None
 
 
 def decided(decisions: Decisions, row: int) -> Decided:
@@ -54,6 +56,7 @@ def decided(decisions: Decisions, row: int) -> Decided:
         action=str(decisions.action[row]),
         expected_cost_fen={action: known(cost) for action, cost in costs},
         review_saving_fen=known(float(decisions.review_saving_fen[row])),
+        review_priority_fen=known(float(decisions.review_priority_fen[row])),
     )
 
 
@@ -197,6 +200,7 @@ def _kept(kept: Mapping[str, Any]) -> Decided:
         action=kept["decision"],
         expected_cost_fen=kept["expected_cost_fen"],
         review_saving_fen=kept["review_saving_fen"],
+        review_priority_fen=kept.get("review_priority_fen"),
     )
 
 

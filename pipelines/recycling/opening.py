@@ -50,7 +50,8 @@ NOT_CONNECTED = "not_connected"
 
 @dataclass(frozen=True)
 class Recycling:
-    """The flow with what sellers and people do to it, on one database. books: what receipts call the platform."""
+    """The flow with what sellers and people do to it, on one database. books: what receipts call the platform.
+    reviews_per_day: trades that its analysts can look at in a day, 0: no number is set."""
 
     engine: sa.Engine
     flow: Flow
@@ -59,6 +60,7 @@ class Recycling:
     photos: PhotoDesk
     callbacks: ProviderCallbacks
     books: BooksSettings
+    reviews_per_day: int
 
     @property
     def disputes(self) -> Disputes:
@@ -107,6 +109,7 @@ def open_recycling(workspace: Workspace, *, pricing: Pricing, clock: Callable[[]
         photos=PhotoDesk(intake, PhotoReaders(workspace.home), clock),
         callbacks=ProviderCallbacks(engine, book, clock, _secrets_of_partners(settings), is_wallet),
         books=settings.books,
+        reviews_per_day=settings.decision.reviews_per_day,
     )
 
 

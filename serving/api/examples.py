@@ -233,6 +233,7 @@ EXPLANATION: Example = {
         "decision": "pay",
         "expected_cost_fen": {"pay": 321.2, "hold": 408.9, "review": 1_560.0, "refuse": 4_012.5},
         "review_saving_fen": -1_238.8,
+        "review_priority_fen": -1_080.6,
     },
     "fraud": {
         "probability": 0.0071,

@@ -53,11 +53,13 @@ class FraudParts(Body):
 class ModelDecision(Body):
     """What the fraud model alone would do. Costs in fen beyond those of an honest, paid trade, expected of
     this trade alone; null without a model. ``review_saving_fen``: what a person's look is expected to save of them. The
-    decision weighs fraud more and prices scarce places, so it need not be the cheapest."""
+    decision weighs fraud more and prices scarce places, so it need not be the cheapest. ``review_priority_fen``: what a
+    look saves of that, the order in which the queue is worked."""
 
     decision: Action
     expected_cost_fen: dict[Action, float | None]
     review_saving_fen: float | None
+    review_priority_fen: float | None
 
 
 class QuoteExplanation(Body):
@@ -87,6 +89,7 @@ def analyst_facts(decisions: Decisions, row: int, *, profile: Profile) -> dict[s
         "decision": own.action,
         "expected_cost_fen": dict(own.expected_cost_fen),
         "review_saving_fen": own.review_saving_fen,
+        "review_priority_fen": own.review_priority_fen,
         "profile": profile,
     }
 
@@ -108,6 +111,7 @@ def explanation_body(found: Explained) -> dict[str, Any]:
             "decision": own.action,
             "expected_cost_fen": dict(own.expected_cost_fen),
             "review_saving_fen": own.review_saving_fen,
+            "review_priority_fen": own.review_priority_fen,
         },
         "fraud": None if found.fraud is None else _parts(found.fraud),
         "missing": found.missing,

@@ -98,7 +98,18 @@ NUMBERS: dict[str, Any] = {
         }
     },
 }
-LIST: dict[str, Any] = {"submissions": [SUBMISSION]}
+_QUEUED = {
+    "review_saving": {"amount_fen": 3_120, "currency": "CNY"},
+    "review_priority_fen": 7_904.2,
+    "overdue": False,
+}
+_WAITING = {
+    "state": "person_needed",
+    "state_zh": "待人工复核",
+    "state_en": "waiting for a person",
+    "decision": "review",
+}
+LIST: dict[str, Any] = {"submissions": [SUBMISSION | _WAITING | _QUEUED], "reviews_left_today": 40}
 CALLBACKS: dict[str, Any] = {
     "callbacks": [
         {

@@ -106,10 +106,23 @@ class Listed(Body):
     state: str = Field(default="person_needed", max_length=24)
 
 
-class SubmissionList(Body):
-    """Trades in one state, those that wait longest first."""
+class QueuedView(SubmissionView):
+    """A trade with what analysts weigh. ``review_saving``: money that a look at it is expected to save, negative where
+    it costs; ``review_priority_fen``: its place in the queue, which weighs fraud as the decision does and is no money;
+    null where no model scored it. ``overdue``: it has waited for a person for more than 24 hours."""
 
-    submissions: list[SubmissionView]
+    review_saving: Money | None
+    review_priority_fen: float | None
+    overdue: bool
+
+
+class SubmissionList(Body):
+    """Trades in one state. Those that wait for a person: overdue ones, the oldest first, then by
+    ``review_priority_fen``; all others: the oldest first. ``reviews_left_today``: how many of the first the analysts'
+    ``reviews_per_day`` still reach on this day of China; null where that is not set."""
+
+    submissions: list[QueuedView]
+    reviews_left_today: int | None
 
 
 class LotQuery(Body):

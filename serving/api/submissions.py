@@ -14,9 +14,9 @@ from pipelines.recycling.flow import expires_on
 from pipelines.recycling.intake import IntakeRefused, Offered
 from pipelines.recycling.opening import Recycling
 from pipelines.recycling.people import DecisionRefused
+from pipelines.recycling.review_queue import Queued, listed, reviews_left
 from pipelines.recycling.secret import Secret
 from pipelines.recycling.states import STATES, ForbiddenMove
-from pipelines.recycling.trade_tables import submissions
 from pipelines.recycling.trades import MovedMeanwhile, UnknownSubmission, steps_of
 from serving.api import submission_examples as examples
 from serving.api.access.asking import Asker
@@ -76,16 +76,16 @@ def submit(asked: NewSubmission, request: Request, flow: TheFlow, asker: TheAske
     responses=answer(examples.LIST, "unknown_state", "invalid_request"),
 )
 def list_submissions(flow: TheFlow, asker: TheAsker, asked: Annotated[Listed, Query()]) -> Response:
-    """The queue of a state, for whoever decides."""
+    """The queue of a state, for whoever decides: where a person is needed, those first at which a look saves most."""
     state = asked.state
     if state not in STATES:
         raise Problem(422, "unknown_state", f"a state is one of {', '.join(STATES)}", field="state")
-    chosen = sa.select(submissions).where(submissions.c.state == state)
-    chosen = chosen.order_by(submissions.c.moved_at).limit(MOST_LISTED)
+    now = flow.flow.clock()
     with flow.engine.connect() as connection:
-        rows = [dict(row) for row in connection.execute(chosen).mappings()]
-        views = [_view(connection, row) for row in rows]
-    return Json({"submissions": views})
+        found = listed(connection, state=state, now=now, most=MOST_LISTED)
+        views = [_view(connection, one.row) | _weighed(one) for one in found]
+        left = reviews_left(connection, per_day=flow.reviews_per_day, now=now)
+    return Json({"submissions": views, "reviews_left_today": left})
 
 
 @router.get(
@@ -310,6 +310,14 @@ def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
             {name: step[name] for name in names} | {"at": told_time(step["at"])}
             for step in steps_of(connection, row["submission_id"])
         ],
+    }
+
+
+def _weighed(one: Queued) -> dict[str, Any]:
+    return {
+        "review_saving": None if one.saving_fen is None else money(round(one.saving_fen)),
+        "review_priority_fen": one.priority_fen,
+        "overdue": one.is_overdue,
     }
 
 

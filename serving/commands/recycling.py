@@ -167,10 +167,12 @@ def list_trades(
     ] = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Trades by state; those of one state with what they wait for."""
+    """Trades by state; those of one state with what they wait for. Where a person is needed those stand first at which
+    a look saves most, behind those that have waited for more than 24 hours."""
     import sqlalchemy as sa
     from rich.table import Table
 
+    from pipelines.recycling.review_queue import listed, reviews_left
     from pipelines.recycling.states import STATES
     from pipelines.recycling.trade_tables import submissions
     from serving.output import console
@@ -180,21 +182,25 @@ def list_trades(
     table = (
         Table("state", "状态", "trades")
         if not state
-        else Table("submission", "seller", "payout ¥", "trouble", "since")
+        else Table("submission", "seller", "payout ¥", "saves ¥ 可省", "priority 优先度", "trouble", "since")
     )
-    with flow_of(home).engine.connect() as connection:
+    opened, now, left = flow_of(home), datetime.now(UTC), None
+    with opened.engine.connect() as connection:
         if not state:
             counts = sa.select(submissions.c.state, sa.func.count()).group_by(submissions.c.state)
             for code, count in connection.execute(counts):
                 table.add_row(code, STATES[code].zh, f"{count:,}")
         else:
-            chosen = sa.select(submissions).where(submissions.c.state == state)
-            for row in connection.execute(chosen.order_by(submissions.c.moved_at).limit(200)).mappings():
-                payout = f"{row['payout_fen'] / 100:,.2f}"
-                table.add_row(
-                    row["submission_id"], row["seller_id"], payout, row["trouble"], f"{row['moved_at']:%F %T}"
-                )
+            left = reviews_left(connection, per_day=opened.reviews_per_day, now=now)
+            for one in listed(connection, state=state, now=now, most=200):
+                row = one.row
+                fens = (row["payout_fen"], one.saving_fen, one.priority_fen)
+                figures = ("–" if fen is None else f"{fen / 100:,.2f}" for fen in fens)
+                since = f"{row['moved_at']:%F %T}{' overdue 超时' if one.is_overdue else ''}"
+                table.add_row(row["submission_id"], row["seller_id"], *figures, row["trouble"], since)
     console().print(table)
+    if state == "person_needed" and left is not None:
+        print(f"the analysts' capacity reaches the first {left:,} of them today")
 
 
 @recycling.command("show")
