@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,7 +28,7 @@ NEVER_MS = int(np.iinfo(np.int64).max)
 class ListChange:
     """From just after ``at_ms`` until before ``until_ms``, or the next change, ``value`` is on ``list``.
 
-    A removal is a change with ``until_ms`` = ``at_ms``.
+    A removal is a change with ``until_ms`` = ``at_ms``. shadow: what it hits is recorded and nothing else changes.
     """
 
     list: str
@@ -35,15 +36,17 @@ class ListChange:
     value: str
     at_ms: int
     until_ms: int = NEVER_MS
+    shadow: bool = False
 
 
 @dataclass(frozen=True)
 class Listed:
-    """Which of n trades have something on which list; (n,) bool each."""
+    """Which of n trades have something on which list; (n,) bool each. shadow: on which list in shadow, by its name."""
 
     block: np.ndarray
     watch: np.ndarray
     allow: np.ndarray
+    shadow: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Lists:
@@ -62,15 +65,17 @@ class Lists:
     def listed(self, *, submitted: Columns, submitted_at: np.ndarray) -> Listed:
         """What the lists said when each trade was submitted. submitted: ids (n,) by name, None where unknown;
         submitted_at (n,) int64 ms. A name that is not there is on no list."""
-        found = {name: np.zeros(len(submitted_at), dtype=bool) for name in LISTS}
+        live, shadow = ({name: np.zeros(len(submitted_at), dtype=bool) for name in LISTS} for _ in range(2))
         for kind, by_value in self._changes.items():
             values = submitted.get(KINDS[kind]) if by_value else None
             if values is None:
                 continue
             for row, value in enumerate(values):
                 for name, changes in by_value.get(value, {}).items():
-                    found[name][row] |= _active(changes, int(submitted_at[row]))
-        return Listed(**found)
+                    holds = _active(changes, int(submitted_at[row]))
+                    if holds is not None:
+                        (shadow if holds.shadow else live)[name][row] = True
+        return Listed(**live, shadow=shadow)
 
     def last(self, *, list: str, kind: str, value: str) -> ListChange | None:
         """The newest change about a value, None without one."""
@@ -78,7 +83,7 @@ class Lists:
         return changes[-1] if changes else None
 
 
-def _active(changes: list[ListChange], at_ms: int) -> bool:
-    """Whether the last change before a moment puts the value on the list then."""
+def _active(changes: list[ListChange], at_ms: int) -> ListChange | None:
+    """The change that puts the value on the list at a moment: the last one before it, unless that has run out."""
     before = next((one for one in reversed(changes) if one.at_ms < at_ms), None)
-    return before is not None and at_ms < before.until_ms
+    return before if before is not None and at_ms < before.until_ms else None

@@ -48,7 +48,8 @@ Hits = list[tuple[Rule, np.ndarray]]
 @dataclass(frozen=True)
 class Screened:
     """What becomes of n trades. action: (n,) object. reasons: those of hits first, the strictest before the others.
-    shadow_rules: names of the rules in shadow that hit."""
+    shadow_rules: names of the rules in shadow that hit, and of lists with an entry in shadow that does
+    (:func:`list_name`)."""
 
     action: np.ndarray
     reasons: list[tuple[Reason, ...]]
@@ -77,18 +78,32 @@ def screen(
             bound = np.maximum(bound, strictness)
         else:
             asked = np.maximum(asked, strictness)
-    helped = listed.allow & scored & (bound == PAY) & ~OFFERED_BEFORE.holds(columns, len(action))
-    eased = np.where(helped, EASED[asked], asked)
-    stops = np.maximum(bound, np.where(listed.watch, REVIEW, PAY))
-    final = np.maximum(eased, stops)
-    allowed = final < np.maximum(asked, stops)
+    may_help = listed.allow & scored & ~OFFERED_BEFORE.holds(columns, len(action))
+    final = settled(asked, bound=bound, watch=listed.watch, allow=may_help)
+    allowed = final < settled(asked, bound=bound, watch=listed.watch, allow=np.zeros_like(may_help))
     told = [(STRICTNESS[rule.action], rule.reason, hit) for rule, hit in live]
     told += [(REFUSE, LISTED_BLOCK, listed.block), (REVIEW, LISTED_WATCH, listed.watch)]
     return Screened(
         action=np.array(ACTIONS, dtype=object)[final],
         reasons=_with_hits(reasons, told, refused=final == REFUSE, allowed=allowed),
-        shadow_rules=_names([(rule, hit) for rule, hit in hits if rule.mode == "shadow"], len(action)),
+        shadow_rules=_names(
+            [(rule.name, hit) for rule, hit in hits if rule.mode == "shadow"]
+            + [(list_name(name), hit) for name, hit in listed.shadow.items()],
+            len(action),
+        ),
     )
+
+
+def list_name(name: str, kind: str = "") -> str:
+    """How a list is called among rules, whose names have no colon: ``list:block`` or ``list:block:seller``."""
+    return f"list:{name}:{kind}" if kind else f"list:{name}"
+
+
+def settled(asked: np.ndarray, *, bound: np.ndarray, watch: np.ndarray, allow: np.ndarray) -> np.ndarray:
+    """What becomes of trades, as strictness (n,). asked: what the model and rules want. bound: what nobody eases.
+    watch, allow: (n,) bool, on these lists; allowing does nothing where anything is bound."""
+    eased = np.where(allow & (bound == PAY), EASED[asked], asked)
+    return np.maximum(eased, np.maximum(bound, np.where(watch, REVIEW, PAY)))
 
 
 def _with_hits(
@@ -113,9 +128,9 @@ def _with_hits(
     return said
 
 
-def _names(hits: Hits, rows: int) -> list[tuple[str, ...]]:
+def _names(hits: list[tuple[str, np.ndarray]], rows: int) -> list[tuple[str, ...]]:
     names: list[tuple[str, ...]] = [()] * rows
-    for rule, hit in hits:
+    for name, hit in hits:
         for row in np.flatnonzero(hit):
-            names[row] = (*names[row], rule.name)
+            names[row] = (*names[row], name)
     return names

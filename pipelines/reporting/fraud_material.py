@@ -44,6 +44,8 @@ from pipelines.reporting.fraud_scoring import (
 )
 from pipelines.reporting.tables import Words, utc
 from pipelines.screening.history import RuleTest, try_rules
+from pipelines.screening.list_data import ListData
+from pipelines.screening.lists_tried import lists_tried
 from pipelines.settings import Settings
 from pipelines.stored_features import StoredFeatures, stored_training_set
 from pipelines.terms import terms_of
@@ -60,7 +62,8 @@ class Material:
 
     learned: scores and features of trades the champion was fitted on. open_rows: cases worth a look, the first first,
     and why the champion says what it says of each. events: fraud events that were told, by the time they became known.
-    version: the champion as registered. rules: those that are not off, tried on the period; None where there are none.
+    version: the champion as registered. rules: those that are not off, and lists, tried on the period; None where
+    there are none.
     """
 
     period: Period
@@ -125,9 +128,15 @@ class Material:
 
 
 def read_material(
-    workspace: Workspace, *, since: datetime | None, until: datetime | None, progress: Progress
+    workspace: Workspace,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    now: datetime,
+    progress: Progress,
 ) -> Material:
-    """Bring in what the service recorded, and answer the period's trades. Raises NothingToReport."""
+    """Bring in what the service recorded, and answer the period's trades; lists are tried as they are ``now``. Raises
+    NothingToReport."""
     collect_workspace(workspace)
     catalogue = workspace_catalogue(workspace.tables)
     submitted = microseconds(workspace.tables.read("trades", ["submitted_at"])["submitted_at"])
@@ -157,7 +166,7 @@ def read_material(
         learned=learned_sample(microseconds(trades["submitted_at"]), champion=champion, features=features),
         champion=champion,
         version=version,
-        rules=_rules(workspace, terms, period, progress),
+        rules=_rules(workspace, terms, period, now, progress),
         events=[event for event in data.all_events() if event["kind"].startswith("fraud_")],
         settings=workspace.settings,
         catalogue=catalogue,
@@ -171,9 +180,12 @@ def open_rows(cases: Cases, said: Said, maturity: Maturity) -> np.ndarray:
     return rows[np.argsort(-said.priority_fen[rows], kind="stable")[:OPEN_CASES]]
 
 
-def _rules(workspace: Workspace, terms: Terms, period: Period, progress: Progress) -> RuleTest | None:
-    """Rules and limits that count or are watched, live ones first."""
-    book = (*terms.rules.rules, *terms.rules.limits)
+def _rules(
+    workspace: Workspace, terms: Terms, period: Period, now: datetime, progress: Progress
+) -> RuleTest | None:
+    """Rules, limits and what stands on lists, as far as it counts or is watched, live ones first."""
+    listed = ListData.open(ApplicationData(workspace.application_url)).active(now=now)
+    book = (*terms.rules.rules, *terms.rules.limits, *lists_tried(listed))
     chosen = [rule for mode in ("live", "shadow") for rule in book if rule.mode == mode]
     if not chosen:
         return None

@@ -1,8 +1,9 @@
-"""Rules tried on stored history: what each would have hit, what came of it, and what the model says without it."""
+"""Rules and lists tried on stored history: what each would have hit, what came of it, and what the model says without
+it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,11 +14,13 @@ from features.definitions import FEATURES
 from features.rows import microseconds, to_microseconds
 from features.training_set import Progress
 from models.fraud.decision import ACTIONS, PAY, action_costs_fen
+from models.fraud.lists import KINDS
 from models.fraud.rules import DAY_SUMS, Rule, with_day_sums
-from models.fraud.screening import STRICTNESS
+from models.fraud.screening import OFFERED_BEFORE, STRICTNESS, settled
 from models.quoting import ModelPair, as_trained
 from models.registry import CHAMPION
 from pipelines.champions import load_pair
+from pipelines.screening.lists_tried import ListTried
 from pipelines.settings import Settings
 from pipelines.stored_features import StoredFeatures, stored_training_set
 from pipelines.training.collecting import collect_workspace
@@ -33,29 +36,30 @@ class NoHistory(ValueError):
 
 @dataclass(frozen=True)
 class RuleFigures:
-    """One rule (``rule`` None: all of them together, the strictest wins) on the trades of a period. Money in fen.
+    """One rule or list (``rule`` None: all of them together, as they are put together live) on the trades of a period.
+    Money in fen.
 
     frauds, honest: hits whose label counts; the other hits have none. fraud_fen: what was or would have been paid for
-    those frauds. stopped_anyway: hits that the champion's own decision would not simply pay. stricter: hits that the
-    rule alone stops, or stops harder; saving_fen: what that saves on those with a label, by the settings' costs,
-    negative where it costs.
+    those frauds. stopped_anyway: hits that the champion's own decision would not simply pay. changed: hits that are
+    answered otherwise than by the model alone, stopped, stopped harder or, by the allow list, eased; saving_fen: what
+    that saves on those with a label, by the settings' costs, negative where it costs.
     """
 
-    rule: Rule | None
+    rule: Rule | ListTried | None
     hits: int
     frauds: int
     honest: int
     fraud_fen: int
     stopped_anyway: int
-    stricter: int
+    changed: int
     saving_fen: float
 
 
 @dataclass(frozen=True)
 class RuleTest:
-    """Rules on ``trades`` trades, of which so many are known to be fraud or honest. notes: what to know before
-    believing a figure. model_version: the champion that was compared with, None where there was none and every trade
-    would have been paid."""
+    """Rules and lists on ``trades`` trades, of which so many are known to be fraud or honest. notes: what to know
+    before believing a figure. model_version: the champion that was compared with, None where there was none and every
+    trade would have been paid."""
 
     trades: int
     frauds: int
@@ -69,13 +73,14 @@ class RuleTest:
 
 def try_rules(
     workspace: Workspace,
-    rules: Sequence[Rule],
+    rules: Sequence[Rule | ListTried],
     *,
     since: datetime | None,
     until: datetime | None,
     progress: Progress,
 ) -> RuleTest:
-    """Try rules, whatever their mode, on the stored trades submitted in [since, until), with every label known today.
+    """Try rules and lists, whatever their mode, on the stored trades submitted in [since, until), with every label
+    known today. What is listed now counts for all of them, whenever it was listed.
 
     ``progress`` counts the features, then the trades. Raises NoHistory where no trade lies in the period.
     """
@@ -90,12 +95,13 @@ def try_rules(
     features = StoredFeatures(
         workspace=workspace,
         built=built,
-        names=_names(rules, models),
+        names=_names([rule for rule in rules if isinstance(rule, Rule)], models),
         former=tuple(models.fraud_pins.values()),
     )
     for chunk in features.chunks(np.arange(rows.start, rows.stop)):
         trades = built.trades.slice(rows.start + int(chunk.rows[0]), len(chunk.rows))
-        tally.count(examples_of(trades, chunk.columns), models=models, settings=workspace.settings)
+        part = examples_of(trades, chunk.columns)
+        tally.count(part, ids=_ids(trades, rules), models=models, settings=workspace.settings)
         progress(tally.trades, len(rows))
     notes = [] if models.fraud is not None else ["no fraud model: compared with paying every trade"]
     if models.fraud is not None and (champion := registry.find("fraud", CHAMPION)) is not None:
@@ -106,7 +112,18 @@ def try_rules(
                 f"the champion learned from trades until {champion.tags['trained_until'][:10]}, {seen:,} of these "
                 f"{len(rows):,} among them; it knows those better than it knows new ones"
             )
+    if tally.listed_later:
+        notes.append(
+            f"{tally.listed_later:,} hits are trades from before their entry was made; what was listed because "
+            "of such trades knows how they ended"
+        )
     return tally.result(model_version=models.fraud_version, notes=tuple(notes))
+
+
+def _ids(trades: pa.Table, rules: Sequence[Rule | ListTried]) -> dict[str, np.ndarray]:
+    """What the lists compare, (n,) object by column."""
+    names = {KINDS[one.kind] for one in rules if isinstance(one, ListTried)}
+    return {name: np.array(trades[name].to_pylist(), dtype=object) for name in names}
 
 
 def _period(trades: pa.Table, since: datetime | None, until: datetime | None) -> range:
@@ -125,7 +142,7 @@ def _period(trades: pa.Table, since: datetime | None, until: datetime | None) ->
 def _names(rules: Sequence[Rule], models: ModelPair) -> tuple[str, ...]:
     """The features that the rules and the model read."""
     read = [condition.column for rule in rules for condition in rule.when]
-    read += ["card_face_cny", *DAY_SUMS.values()]
+    read += ["card_face_cny", OFFERED_BEFORE.column, *DAY_SUMS.values()]
     read += () if models.fraud is None else models.fraud.trained_signals
     return tuple(dict.fromkeys(name for name in read if name in FEATURES))
 
@@ -142,11 +159,11 @@ class _Outcome:
     cost_fen: np.ndarray
 
 
-def _added(before: RuleFigures, wanted: np.ndarray, outcome: _Outcome) -> RuleFigures:
-    """The figures with some trades more; wanted (n,): the rule's action as a place in ACTIONS, PAY where no hit."""
-    hit, stricter = wanted > PAY, wanted > outcome.own
-    rows = np.flatnonzero(stricter & (outcome.fraud | outcome.honest))
-    saved = outcome.cost_fen[rows, outcome.own[rows]] - outcome.cost_fen[rows, wanted[rows]]
+def _added(before: RuleFigures, hit: np.ndarray, final: np.ndarray, outcome: _Outcome) -> RuleFigures:
+    """The figures with some trades more; hit (n,) bool, final (n,): the action then, as a place in ACTIONS."""
+    changed = hit & (final != outcome.own)
+    rows = np.flatnonzero(changed & (outcome.fraud | outcome.honest))
+    saved = outcome.cost_fen[rows, outcome.own[rows]] - outcome.cost_fen[rows, final[rows]]
     return RuleFigures(
         rule=before.rule,
         hits=before.hits + int(hit.sum()),
@@ -154,48 +171,70 @@ def _added(before: RuleFigures, wanted: np.ndarray, outcome: _Outcome) -> RuleFi
         honest=before.honest + int((hit & outcome.honest).sum()),
         fraud_fen=before.fraud_fen + int(outcome.paid_fen[hit & outcome.fraud].sum()),
         stopped_anyway=before.stopped_anyway + int((hit & (outcome.own > PAY)).sum()),
-        stricter=before.stricter + int(stricter.sum()),
+        changed=before.changed + int(changed.sum()),
         saving_fen=before.saving_fen + float(saved.sum()),
     )
 
 
-class _Tally:
-    """Figures of rules, added up chunk by chunk; the last are those of all rules together."""
+class _Wanted:
+    """What rules and lists that hit ask for, put together as :func:`models.fraud.screening.screen` does."""
 
-    def __init__(self, rules: list[Rule]) -> None:
-        self.trades = self.frauds = self.honest = self.fraud_fen = 0
+    def __init__(self, own: np.ndarray, offered_before: np.ndarray) -> None:
+        self._own, self._offered_before = own, offered_before
+        self.hit, self._watch, self._allow = (np.zeros(len(own), dtype=bool) for _ in range(3))
+        self._asked, self._bound = own, np.zeros_like(own)
+
+    def add(self, rule: Rule | ListTried, hit: np.ndarray) -> _Wanted:
+        """One rule or list more."""
+        self.hit |= hit
+        if rule.action == "allow":
+            self._allow |= hit & ~self._offered_before
+        elif isinstance(rule, ListTried) and rule.list == "watch":
+            self._watch |= hit
+        else:
+            asked = np.where(hit, STRICTNESS[rule.action], PAY)
+            if rule.binding:
+                self._bound = np.maximum(self._bound, asked)
+            else:
+                self._asked = np.maximum(self._asked, asked)
+        return self
+
+    @property
+    def final(self) -> np.ndarray:
+        """The action (n,) as a place in ACTIONS."""
+        return settled(self._asked, bound=self._bound, watch=self._watch, allow=self._allow)
+
+
+class _Tally:
+    """Figures of rules and lists, added up chunk by chunk; the last are those of all together. listed_later: hits of
+    lists on trades from before the entry was made."""
+
+    def __init__(self, rules: list[Rule | ListTried]) -> None:
+        self.trades = self.frauds = self.honest = self.fraud_fen = self.listed_later = 0
         none = RuleFigures(None, 0, 0, 0, 0, 0, 0, 0.0)
         self.figures = [replace(none, rule=rule) for rule in [*rules, None]]
 
-    def count(self, part: Examples, *, models: ModelPair, settings: Settings) -> None:
-        """Add some trades."""
-        known = taught_by(part).counts
-        outcome = _Outcome(
-            own=_own_decisions(part, models, settings),
-            fraud=known & (part.fraud == 1),
-            honest=known & (part.fraud == 0),
-            paid_fen=part.at_risk_fen,
-            cost_fen=action_costs_fen(
-                probability=part.fraud,
-                payout_fen=part.at_risk_fen,
-                face_value_fen=part.face_value_fen,
-                costs=settings.costs,
-                decision=settings.decision,
-            ),
-        )
+    def count(
+        self, part: Examples, *, ids: Mapping[str, np.ndarray], models: ModelPair, settings: Settings
+    ) -> None:
+        """Add some trades. ids: see :func:`_ids`."""
+        outcome = _outcome(part, models, settings)
         self.trades += len(part)
         self.frauds += int(outcome.fraud.sum())
         self.honest += int(outcome.honest.sum())
         self.fraud_fen += int(outcome.paid_fen[outcome.fraud].sum())
         seen = with_day_sums(part.columns)
-        together = np.zeros(len(part), dtype=np.int64)
+        offered_before = OFFERED_BEFORE.holds(seen, len(part))
+        together = _Wanted(outcome.own, offered_before)
         for place, before in enumerate(self.figures):
-            wanted = together
-            if before.rule is not None:
-                hit = before.rule.hits(seen, part.submitted_ms)
-                wanted = np.where(hit, STRICTNESS[before.rule.action], PAY)
-                together = np.maximum(together, wanted)
-            self.figures[place] = _added(before, wanted, outcome)
+            rule, wanted = before.rule, together
+            if isinstance(rule, ListTried):
+                self.listed_later += rule.listed_later(ids, part.submitted_ms)
+            if rule is not None:
+                hit = rule.hits(ids) if isinstance(rule, ListTried) else rule.hits(seen, part.submitted_ms)
+                wanted = _Wanted(outcome.own, offered_before).add(rule, hit)
+                together.add(rule, hit)
+            self.figures[place] = _added(before, wanted.hit, wanted.final, outcome)
 
     def result(self, *, model_version: str | None, notes: tuple[str, ...]) -> RuleTest:
         return RuleTest(
@@ -208,6 +247,23 @@ class _Tally:
             model_version=model_version,
             notes=notes,
         )
+
+
+def _outcome(part: Examples, models: ModelPair, settings: Settings) -> _Outcome:
+    known = taught_by(part).counts
+    return _Outcome(
+        own=_own_decisions(part, models, settings),
+        fraud=known & (part.fraud == 1),
+        honest=known & (part.fraud == 0),
+        paid_fen=part.at_risk_fen,
+        cost_fen=action_costs_fen(
+            probability=part.fraud,
+            payout_fen=part.at_risk_fen,
+            face_value_fen=part.face_value_fen,
+            costs=settings.costs,
+            decision=settings.decision,
+        ),
+    )
 
 
 def _own_decisions(part: Examples, models: ModelPair, settings: Settings) -> np.ndarray:

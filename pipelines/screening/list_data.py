@@ -33,7 +33,8 @@ screening_lists = sa.Table(
     sa.Column("why", sa.String(500), nullable=False),
     sqlite_autoincrement=True,
 )
-"""What was ``added`` or ``removed``, when, by whom and why. An addition holds until it expires or the next change."""
+"""What was ``added``, put there in ``shadow``, or ``removed``, when, by whom and why. An entry holds until it expires
+or the next change."""
 
 REFRESH = timedelta(seconds=5)
 """How old the lists of a running service may be. The look for new rows costs one query by primary key."""
@@ -51,7 +52,7 @@ class ListError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing to be listed, or taken off with ``change`` = ``removed``."""
+    """One thing to be listed (``change`` = ``added``), listed in ``shadow``, or taken off (``removed``)."""
 
     list: str
     kind: str
@@ -114,8 +115,8 @@ class ListData:
         return cls(data)
 
     def write(self, entries: Sequence[Entry], *, now: datetime) -> int:
-        """Write what changes anything, all or nothing; how many did. What is on a list until the same time already,
-        or is to be taken off a list that it is not on, changes nothing."""
+        """Write what changes anything, all or nothing; how many did. What is on a list until the same time in the same
+        way already, or is to be taken off a list that it is not on, changes nothing."""
         with self.data.transaction() as connection:
             # Before the lists are read: readers go on by number, and what changes nothing depends on what is there.
             one_at_a_time(connection, LISTS_LOCK)
@@ -131,10 +132,10 @@ class ListData:
         return self.data.rows(_behind(seq))
 
     def active(self, *, now: datetime) -> list[Mapping[str, Any]]:
-        """The additions that hold at ``now``, in the order they were made."""
+        """The entries that hold at ``now``, in the order they were made."""
         newest = {(row["list"], row["kind"], row["value"]): row for row in self.after(0)}
         rows = sorted(newest.values(), key=lambda row: row["seq"])
-        return [row for row in rows if row["change"] == "added" and _holds(row, now)]
+        return [row for row in rows if row["change"] != "removed" and _holds(row, now)]
 
 
 def _behind(seq: int) -> sa.Select[Any]:
@@ -157,9 +158,9 @@ def _holds(row: Mapping[str, Any], now: datetime) -> bool:
     return row["expires_at"] is None or now < row["expires_at"]
 
 
-def _state(change: ListChange | None, at_ms: int) -> int | None:
-    """Until when a value is listed as of a moment, None where it is not."""
-    return None if change is None or change.until_ms <= at_ms else change.until_ms
+def _state(change: ListChange | None, at_ms: int) -> tuple[int, bool] | None:
+    """Until when a value is listed as of a moment, and whether in shadow; None where it is not."""
+    return None if change is None or change.until_ms <= at_ms else (change.until_ms, change.shadow)
 
 
 def _change(row: Mapping[str, Any]) -> ListChange:
@@ -171,6 +172,7 @@ def _change(row: Mapping[str, Any]) -> ListChange:
         value=row["value"],
         at_ms=at_ms,
         until_ms=at_ms if row["change"] == "removed" else until_ms,
+        shadow=row["change"] == "shadow",
     )
 
 

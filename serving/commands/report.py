@@ -56,7 +56,9 @@ def fraud(
         raise Refusal(f"no workspace at {home}")
     try:
         with bar("scores") as progress:
-            material = read_material(Workspace.open(home), since=first, until=last, progress=progress)
+            material = read_material(
+                Workspace.open(home), since=first, until=last, now=datetime.now(UTC), progress=progress
+            )
         written = write_report(material, out=out, folder=csv, now=datetime.now(UTC))
     except NothingToReport as error:
         raise Refusal(str(error)) from error

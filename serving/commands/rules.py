@@ -16,7 +16,10 @@ from serving.refusals import Refusal
 if TYPE_CHECKING:
     from models.fraud.rules import Rule, RuleBook
     from pipelines.screening.history import RuleFigures, RuleTest
+    from pipelines.screening.lists_tried import ListTried
 
+Since = Annotated[str, typer.Option("--from", metavar="TIME", help="Trades submitted from this time on.")]
+TradesUntil = Annotated[str, typer.Option("--to", metavar="TIME", help="Trades before this time.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 rules = typer.Typer(
@@ -60,26 +63,27 @@ def check(home: Home = DEFAULT_HOME) -> None:
 @rules.command("test")
 def try_on_history(
     rule: Annotated[str, typer.Option("--rule", help="Only this rule or limit.")] = "",
-    since: Annotated[
-        str, typer.Option("--from", metavar="TIME", help="Trades submitted from this time on.")
-    ] = "",
-    until: Annotated[str, typer.Option("--to", metavar="TIME", help="Trades before this time.")] = "",
+    since: Since = "",
+    until: TradesUntil = "",
     as_json: Json = False,
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Try every rule and limit, whatever its mode, on stored trades: what it hits, how much of that is fraud, what
     the model would have stopped anyway, and what it saves or costs."""
+    told_test(_chosen(_book(home), rule), home=home, since=since, until=until, as_json=as_json)
+
+
+def told_test(tried: Sequence[Rule | ListTried], *, home: Any, since: str, until: str, as_json: bool) -> None:
+    """Try rules and lists on stored trades, and print what came of it. Raises Refusal."""
     from pipelines.screening.history import NoHistory, try_rules
     from pipelines.workspace import Workspace
     from serving.progress import bar
 
-    book = _book(home)
-    chosen = _chosen(book, rule)
     try:
-        with bar("rules on history") as progress:
+        with bar("on history") as progress:
             found = try_rules(
                 Workspace.open(home),
-                chosen,
+                tried,
                 since=parse_time(since),
                 until=parse_time(until),
                 progress=progress,
@@ -186,7 +190,7 @@ def _figures_json(figures: RuleFigures, found: RuleTest) -> dict[str, Any]:
         "fraud_fen": figures.fraud_fen,
         "of_all_fraud_money": _share(figures.fraud_fen, found.fraud_fen),
         "stopped_anyway": _share(figures.stopped_anyway, figures.hits),
-        "stricter": figures.stricter,
+        "changed": figures.changed,
         "saving_fen": round(figures.saving_fen),
     }
 
@@ -208,7 +212,7 @@ HEADINGS = (
     ("占全部欺诈", "of all fraud"),
     ("欺诈金额", "fraud ¥"),
     ("模型已拦", "model stops"),
-    ("更严", "stricter"),
+    ("改变", "changes"),
     ("节省 ¥", "saves ¥"),
 )
 
@@ -228,8 +232,8 @@ def _print_test(found: RuleTest) -> None:
         table.add_row(*(Text(cell) for cell in cells))
     console().print(table)
     print(
-        "model stops: hits that the champion's own decision would not simply pay; stricter: hits that only the rule "
-        "stops, or stops harder; saves: what that is worth on those with a label"
+        "model stops: hits that the champion's own decision would not simply pay; changes: hits that are answered "
+        "otherwise than by the model alone; saves: what that is worth on those with a label"
     )
     for note in found.notes:
         print(f"! {note}")
@@ -253,6 +257,6 @@ def _cells(row: dict[str, Any], *, together: bool) -> list[str]:
         shares["of_all_fraud"],
         f"{row['fraud_fen'] / 100:,.0f}",
         shares["stopped_anyway"],
-        f"{row['stricter']:,}",
+        f"{row['changed']:,}",
         f"{row['saving_fen'] / 100:+,.0f}",
     ]

@@ -129,7 +129,9 @@ def _screening(workspace: Any, problems: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         data = ListData.open(ApplicationData(workspace.application_url))
-        found["lists"] = dict(Counter(row["list"] for row in data.active(now=datetime.now(UTC))))
+        listed = data.active(now=datetime.now(UTC))
+        in_shadow = {"shadow": " in shadow"}
+        found["lists"] = dict(Counter(row["list"] + in_shadow.get(row["change"], "") for row in listed))
     except SQLAlchemyError as error:
         problems.append(f"application data: {error}")
     try:

@@ -75,3 +75,15 @@ def test_lists_say_what_a_plain_reading_of_all_changes_says(changes):
         until = None if not before else before[-1][1][1]
         expected.append(until is not None and moment < until)
     assert listed(lists, "ip", "1.2.3.4", moments).watch.tolist() == expected
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_an_entry_in_shadow_is_seen_apart_and_the_last_change_says_its_mode(name):
+    """In shadow it is on no list that counts; made live, or the other way round, it changes with the next moment."""
+    lists = Lists()
+    lists.add(ListChange(name, "seller", "s", at_ms=99, shadow=True))
+    lists.add(ListChange(name, "seller", "s", at_ms=149))
+    found = listed(lists)
+    assert found.shadow[name].tolist() == [False, True, True, True, False, False]
+    assert getattr(found, name).tolist() == [False, False, False, False, True, True]
+    assert not any(found.shadow[other].any() for other in set(LISTS) - {name})

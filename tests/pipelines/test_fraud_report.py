@@ -99,7 +99,7 @@ def home(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def material(home: Path) -> Material:
     """The whole shared market, read for a report."""
-    return read_material(Workspace.open(home), since=None, until=None, progress=silent)
+    return read_material(Workspace.open(home), since=None, until=None, now=TODAY, progress=silent)
 
 
 @pytest.fixture(scope="module")
@@ -644,7 +644,7 @@ def test_a_period_without_labels_or_fraud_says_so(home, tmp_path):
     """Nothing is judged that cannot be; the page says what is missing and what to do."""
     bare = with_trades(home, tmp_path / "bare", without_labels)
     since = TODAY - timedelta(days=20)
-    none = read_material(bare, since=since, until=None, progress=silent)
+    none = read_material(bare, since=since, until=None, now=TODAY, progress=silent)
     text = page_of(none, sections_of(none), now=TODAY)
     assert "No trade of this period has a label" in text
     assert "ranking and calibration cannot be judged" in text
@@ -654,7 +654,7 @@ def test_a_period_without_labels_or_fraud_says_so(home, tmp_path):
         tmp_path / "honest",
         lambda table: without_labels(table, pc.invert(pc.fill_null(table["fraud"], False))),
     )
-    clean = read_material(honest, since=None, until=TODAY - timedelta(days=60), progress=silent)
+    clean = read_material(honest, since=None, until=TODAY - timedelta(days=60), now=TODAY, progress=silent)
     text = page_of(clean, sections_of(clean), now=TODAY)
     assert "No trade of this period is known to be fraud" in text
     assert not clean.told.can_rank
@@ -663,7 +663,9 @@ def test_a_period_without_labels_or_fraud_says_so(home, tmp_path):
 
 def test_a_handful_of_trades_make_a_page(home):
     """A few trades are reported, and what they cannot tell is not told."""
-    last = read_material(Workspace.open(home), since=TODAY - timedelta(hours=10), until=None, progress=silent)
+    last = read_material(
+        Workspace.open(home), since=TODAY - timedelta(hours=10), until=None, now=TODAY, progress=silent
+    )
     assert 0 < len(last.cases) < 30
     text = page_of(last, sections_of(last), now=TODAY)
     assert "too few trades to compare" in text
@@ -672,4 +674,4 @@ def test_a_handful_of_trades_make_a_page(home):
 def test_without_a_model_there_is_no_report(own_tables):
     """The refusal names the command that helps."""
     with pytest.raises(NothingToReport, match="huika train fraud"):
-        read_material(own_tables, since=None, until=None, progress=silent)
+        read_material(own_tables, since=None, until=None, now=TODAY, progress=silent)

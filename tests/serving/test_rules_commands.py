@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,34 @@ def test_lists_are_changed_shown_and_carried_over(capsys, tmp_path):
     assert "2 added" in run(capsys, other, "lists", "import", str(file))
     assert "0 added, 2 changed nothing" in run(capsys, other, "lists", "import", str(file))
     assert changes(other) == [("added", "block", "s-1"), ("added", "watch", "198.18.0.7")]
+
+
+def test_a_list_in_shadow_is_shown_carried_over_and_tried_on_history(capsys, trained_home, tmp_path):
+    """``--shadow`` marks an entry, made anew without it the entry is live; ``test`` tries what is listed, or a file of
+    which nothing is added."""
+    home, file = tmp_path / "home", tmp_path / "out.csv"
+    shutil.copytree(trained_home, home, ignore=shutil.ignore_patterns("mlflow"))
+    seller = Workspace.open(home).tables.read("trades", ["seller_id"])["seller_id"][-1].as_py()
+    add = ("lists", "add", "seller", seller, "--list", "block", *WHO)
+    run(capsys, home, *add, "--shadow")
+    assert "block in shadow 1" in run(capsys, home, "status")
+    run(capsys, home, "lists", "export", str(file))
+    assert file.read_text().splitlines()[1].endswith(",shadow")
+    tried = ("lists", "test", "--from", "2026-01-01", "--json")
+    shadow = json.loads(run(capsys, home, *tried))["rules"]
+    assert [(row["rule"], row["mode"], row["action"]) for row in shadow] == [
+        ("list:block:seller", "shadow", "refuse")
+    ]
+    assert shadow[0]["hits"] > 0
+    assert "changed nothing" in run(capsys, home, "lists", "import", str(file))
+    run(capsys, home, *add)
+    assert [row["mode"] for row in json.loads(run(capsys, home, "lists", "show", "--json"))] == ["live"]
+    assert [row["mode"] for row in json.loads(run(capsys, home, *tried, "--file", str(file)))["rules"]] == [
+        "off"
+    ]
+    assert [change for change, *_ in changes(home)] == ["shadow", "added"]
+    file.write_text("list,kind,value,mode\nblock,seller,s-1,lvie\n")
+    assert "mode: there is no 'lvie'" in refused(capsys, home, "lists", "import", str(file), *WHO)
 
 
 NOTED = """

@@ -78,6 +78,23 @@ def with_rules(desk: Desk, book: RuleBook) -> Desk:
     return replace(desk, engine=replace(desk.engine, terms=replace(desk.engine.terms, rules=book)))
 
 
+@pytest.mark.both_storages
+def test_a_list_in_shadow_is_stored_for_analysts_and_changes_nothing(client, desk, clock):
+    """Blocked in shadow, a seller is answered as without it, and its quote names the list; made live, it stops."""
+    before = ask(client, listed_submission())
+    write(desk, clock, change="shadow")
+    clock.now += REFRESH
+    quote = ask(client, listed_submission())
+    assert quote["decision"] == before["decision"] != "refuse"
+    assert "LISTED_BLOCK" not in codes(quote)
+    stored = desk.data.quote(quote["quote_id"])
+    assert stored is not None
+    assert stored["answer"]["shadow_rules"] == ["list:block"]
+    write(desk, clock)
+    clock.now += REFRESH
+    assert ask(client, listed_submission())["decision"] == "refuse"
+
+
 def rule(name: str, mode: str, action: str, condition: Condition) -> Rule:
     reason = Reason(f"RULE_{name.upper()}", "核实", "A check")
     return Rule(name=name, mode=mode, action=action, when=(condition,), reason=reason)
@@ -148,7 +165,7 @@ def _trade(engine, clock: Clock) -> dict:
 
 
 def test_answers_of_listed_trades_equal_the_batch_command(client, desk, clock, live_workspace, tmp_path):
-    """Before, during and after an entry holds, live answers are those of `huika quote`, reasons and versions too."""
+    """Before an entry holds, while it does and in shadow, answers are those of `huika quote`, reasons and all."""
     rows, quotes = [], []
 
     def offer(number: int, region: str | None) -> None:
@@ -173,7 +190,7 @@ def test_answers_of_listed_trades_equal_the_batch_command(client, desk, clock, l
     offer(1, None)
     write(desk, clock)
     offer(2, None)
-    write(desk, clock, change="removed")
+    write(desk, clock, change="shadow")
     offer(3, None)
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
     batch = answering.read_batch(
@@ -197,3 +214,4 @@ def test_answers_of_listed_trades_equal_the_batch_command(client, desk, clock, l
         assert quote["law_version"] == row["law_version"]
     assert ["LISTED_BLOCK" in codes(quote) for quote in quotes] == [False, False, True, False]
     assert ["LISTED_WATCH" in codes(quote) for quote in quotes] == [False, True, True, True]
+    assert [row["shadow_rules"] for row in table.to_pylist()] == ["", "", "", "list:block"]
