@@ -99,7 +99,7 @@ NUMBERS: dict[str, Any] = {
     },
 }
 _QUEUED = {
-    "review_saving": {"amount_fen": 3_120, "currency": "CNY"},
+    "review_saving_fen": 3_120,
     "review_priority_fen": 7_904.2,
     "overdue": False,
 }

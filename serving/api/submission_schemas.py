@@ -107,11 +107,11 @@ class Listed(Body):
 
 
 class QueuedView(SubmissionView):
-    """A trade with what analysts weigh. ``review_saving``: money that a look at it is expected to save, negative where
-    it costs; ``review_priority_fen``: its place in the queue, which weighs fraud as the decision does and is no money;
-    null where no model scored it. ``overdue``: it has waited for a person for more than 24 hours."""
+    """A trade with what analysts weigh. ``review_saving_fen``: money that a look at it is expected to save, negative
+    where it costs; ``review_priority_fen``: its place in the queue, which weighs fraud as the decision does and is no
+    money; null where no model scored it. ``overdue``: it has waited for a person for more than 24 hours."""
 
-    review_saving: Money | None
+    review_saving_fen: int | None
     review_priority_fen: float | None
     overdue: bool
 

@@ -315,7 +315,7 @@ def _view(connection: sa.Connection, row: Row) -> dict[str, Any]:
 
 def _weighed(one: Queued) -> dict[str, Any]:
     return {
-        "review_saving": None if one.saving_fen is None else money(round(one.saving_fen)),
+        "review_saving_fen": None if one.saving_fen is None else round(one.saving_fen),
         "review_priority_fen": one.priority_fen,
         "overdue": one.is_overdue,
     }

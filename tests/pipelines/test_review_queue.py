@@ -29,7 +29,7 @@ def wait(data: ApplicationData, name: str, priority: float | None, *, since: tim
         "submission_id": name,
         "state": "person_needed",
         "quote_id": f"q-{name}",
-        "asked": {},
+        "asked": {"card": {}},
         "facts": {},
         "created_at": NOW - since,
         "moved_at": NOW - since,
