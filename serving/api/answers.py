@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -32,18 +33,24 @@ class Json(Response):
         super().__init__(msgspec.json.encode(body), status_code=status_code, headers=headers)
 
 
-def kept(desk: Desk, receipt: Receipt, body: Body) -> Response:
-    """An answer, kept under its idempotency key; where another one was kept meanwhile, that one."""
+def once(desk: Desk, receipt: Receipt | None, work: Callable[[datetime], Body]) -> Response:
+    """Answer, or repeat the answer already given under the same idempotency key.
+
+    Raises Problem ``idempotency_key_reused`` where the key came with another body.
+    """
+    found = repeated(desk, receipt)
+    if found is not None:
+        return found
+    now = desk.clock()
     try:
-        return Json(desk.remembered(receipt, body, now=desk.clock()))
+        body = work(now)
+        return Json(body if receipt is None else desk.remembered(receipt, body, now=now))
     except IntegrityError:
         return _answered_meanwhile(desk, receipt)
 
 
 async def once_awaited(desk: Desk, receipt: Receipt | None, work: Callable[[], Awaitable[Body]]) -> Response:
-    """Answer, or repeat the answer already given under the same idempotency key. The work keeps its answer under the
-    key in the transaction that does it. Raises Problem ``idempotency_key_reused`` where the key came with another
-    body."""
+    """As :func:`once`, for work that waits, and keeps its answer under the key in the transaction that does it."""
     found = repeated(desk, receipt)
     if found is not None:
         return found
@@ -56,9 +63,8 @@ async def once_awaited(desk: Desk, receipt: Receipt | None, work: Callable[[], A
 async def once_claimed(
     desk: Desk, receipt: Receipt | None, work: Callable[[Callable[[], None]], Awaitable[Body]]
 ) -> Response:
-    """As :func:`once_awaited`, for work of several transactions, which one worker alone may begin. The work is
-    handed what it calls between them to show that it goes on. Raises Problem ``still_under_way`` while another one
-    does."""
+    """As :func:`once`, for work of several transactions, which one worker alone may begin. The work is handed what it
+    calls between them to show that it goes on. Raises Problem ``still_under_way`` while another one does."""
     found = repeated(desk, receipt)
     if found is not None:
         return found

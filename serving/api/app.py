@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -16,7 +17,7 @@ from pipelines.explaining import NothingToExplain
 from serving.api import examples, schemas
 from serving.api.access.asking import asker_of
 from serving.api.access.middleware import Guard
-from serving.api.answers import Json, once_awaited, once_claimed
+from serving.api.answers import Json, once, once_awaited, once_claimed
 from serving.api.batch import answer_batch
 from serving.api.board import PriceBoards
 from serving.api.breaks import router as break_routes
@@ -36,7 +37,7 @@ from serving.api.provider_callbacks import router as provider_routes
 from serving.api.quick_route import quick_route
 from serving.api.quote_queue import QuoteQueue
 from serving.api.receipts import router as receipt_routes
-from serving.api.repeating import IdempotencyKey, Repeatable, receipt_of
+from serving.api.repeating import IdempotencyKey
 from serving.api.reveals import look_router as look_routes
 from serving.api.reveals import router as reveal_routes
 from serving.api.signatures import router as signature_routes
@@ -95,14 +96,22 @@ async def _boards(request: Request) -> PriceBoards:
     return request.app.state.boards
 
 
+async def _receipt(request: Request, key: IdempotencyKey = None) -> Receipt | None:
+    """The request's idempotency key with a digest of its body; None without a key."""
+    if key is None:
+        return None
+    digest = hashlib.sha256(await request.body()).hexdigest()
+    return Receipt(key=asker_of(request).own(key), route=request.url.path, request_sha256=digest)
+
+
 TheDesk = Annotated[Desk, Depends(_desk)]
-TheReceipt = Annotated[Receipt | None, Depends(receipt_of)]
+TheReceipt = Annotated[Receipt | None, Depends(_receipt)]
 TheBoards = Annotated[PriceBoards, Depends(_boards)]
 
 
 async def _quoted(submission: schemas.Submission, key: str | None, request: Request) -> Response:
     """The answer of ``POST /v1/quotes``. Raises Problem."""
-    desk, receipt = request.app.state.desk, await receipt_of(request, key)
+    desk, receipt = request.app.state.desk, await _receipt(request, key)
     queue: QuoteQueue = request.app.state.queue
 
     async def work() -> dict[str, Any]:
@@ -189,9 +198,7 @@ def _add_fraud_routes(app: FastAPI) -> None:
         answerer = await run_in_threadpool(explainer.answerer, found)
         return Json(explanation_body(explainer.explained(found, answerer)))
 
-    repeatable = APIRouter(route_class=Repeatable)
-
-    @repeatable.post(
+    @app.post(
         "/v1/fraud-scores",
         response_model=schemas.FraudScore,
         summary="Score a submission without a price",
@@ -199,18 +206,20 @@ def _add_fraud_routes(app: FastAPI) -> None:
         openapi_extra=asked(examples.SUBMISSIONS),
         tags=["fraud"],
     )
-    async def post_score(submission: schemas.Submission, desk: TheDesk, request: Request) -> Response:
+    async def post_score(
+        submission: schemas.Submission, desk: TheDesk, receipt: TheReceipt, request: Request
+    ) -> Response:
         """Score a submission for fraud without a price. It is not counted as a submission."""
-        asker_of(request).may_ask_about(submission)
-        return Json(desk.score(submission, now=desk.clock()))
 
-    app.include_router(repeatable)
+        def work(now: datetime) -> dict[str, Any]:
+            asker_of(request).may_ask_about(submission)
+            return desk.score(submission, now=now)
+
+        return once(desk, receipt, work)
 
 
 def _add_event_route(app: FastAPI) -> None:
-    repeatable = APIRouter(route_class=Repeatable)
-
-    @repeatable.post(
+    @app.post(
         "/v1/events",
         response_model=schemas.EventReceipt,
         summary="Tell what happened",
@@ -218,14 +227,18 @@ def _add_event_route(app: FastAPI) -> None:
         openapi_extra=asked(examples.EVENTS),
         tags=["events"],
     )
-    async def post_event(event: schemas.Event, desk: TheDesk, request: Request) -> Response:
+    async def post_event(
+        event: schemas.Event, desk: TheDesk, receipt: TheReceipt, request: Request
+    ) -> Response:
         """Tell what happened: accepted, declined, resold, fraud confirmed or cleared, a market rate. Trades that
         another client asked about do not exist for a client; those of the recycling flow are told by the flow."""
-        asker, now = asker_of(request), desk.clock()
+        asker = asker_of(request)
         asker.may_tell(event.kind)
-        return Json(desk.record(timed(event, desk, now=now), now=now, client=asker.client))
-
-    app.include_router(repeatable)
+        return once(
+            desk,
+            receipt,
+            lambda now: desk.record(timed(event, desk, now=now), now=now, client=asker.client),
+        )
 
 
 def _add_price_routes(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""Requests under an idempotency key: done once, and answered again with the answer given first.
+"""Requests of the recycling flow under an idempotency key: done once, and answered again with the answer given first.
 
 What is kept is the answer, which holds nothing secret, and a digest of the request under the vault's key: a request may
 hold a card's secret, and a short one could be found from a digest that anybody can work out.
@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from pipelines.recycling.blind_index import BlindIndex
 from pipelines.recycling.opening import Recycling
 from serving.api.access.asking import asker_of
-from serving.api.answers import kept, repeated
+from serving.api.answers import once, repeated
 from serving.api.desk import Desk, Receipt
 from serving.api.problems import Problem
 from serving.api.quick_route import KEY_HEADER, MOST_KEY, is_ordinary
@@ -33,8 +33,8 @@ def _checked(key: IdempotencyKey = None) -> None:
 
 
 class Repeatable(APIRoute):
-    """A kind of route whose POSTs are answered once for each idempotency key: their answers are kept after
-    the work. Not for answers that hold a secret."""
+    """A kind of route whose POSTs are answered once for each idempotency key, as :func:`serving.api.answers.once` does
+    it. Not for answers that hold a secret."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **settings: Any) -> None:
         if "POST" in settings["methods"]:
@@ -46,11 +46,11 @@ class Repeatable(APIRoute):
 
         async def handle(request: Request) -> Response:
             key = request.headers.get(KEY_HEADER)
-            if request.method != "POST" or (key is not None and not is_ordinary(key)):
+            if request.method != "POST" or key is None or not is_ordinary(key):
                 return await careful(request)
-            receipt = await receipt_of(request, key)
+            receipt = await _receipt(request, key)
             setattr(request.state, RECEIPT, receipt)
-            return await careful(request) if receipt is None else await _once(request, receipt, careful)
+            return await _once(request, receipt, careful)
 
         return handle
 
@@ -71,13 +71,10 @@ async def _once(
             raise
         return found
     body = msgspec.json.decode(response.body)
-    return await run_in_threadpool(kept, desk, receipt, body)
+    return await run_in_threadpool(once, desk, receipt, lambda now: body)
 
 
-async def receipt_of(request: Request, key: IdempotencyKey = None) -> Receipt | None:
-    """The request's idempotency key with a digest of what came under it; None without a key."""
-    if key is None:
-        return None
+async def _receipt(request: Request, key: str) -> Receipt:
     content = request.url.query.encode() + b"\n" + await request.body()
     digest = _index(request).digest(content)
     return Receipt(key=asker_of(request).own(key), route=request.url.path, request_sha256=digest)

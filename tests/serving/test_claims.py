@@ -104,7 +104,7 @@ def test_a_key_belongs_to_the_body_it_came_with_first(client, desk):
         assert (told.status_code, told.json()["code"]) == (409, code)
 
 
-def test_a_batch_that_failed_can_be_sent_again_at_once(desk, live_workspace, monkeypatch):
+def test_a_batch_that_failed_can_be_sent_again_at_once(desk, monkeypatch):
     """Where the work fails half way the key is free again, and the repeated request is answered in full."""
     asked: list[int] = []
     whole = quoting_desk.QuotingDesk.quote_all
@@ -116,7 +116,7 @@ def test_a_batch_that_failed_can_be_sent_again_at_once(desk, live_workspace, mon
         return whole(self, items, now=now)
 
     monkeypatch.setattr(quoting_desk.QuotingDesk, "quote_all", failing)
-    with client_of(desk, live_workspace.home) as client:
+    with client_of(desk) as client:
         patient = TestClient(client.app, raise_server_exceptions=False, headers=client.headers)
         assert patient.post("/v1/quotes/batch", json=batch(), headers=KEY).status_code == 500
         again = client.post("/v1/quotes/batch", json=batch(), headers=KEY)

@@ -12,8 +12,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
-from pipelines.application_data import ApplicationData, replies
-from serving.api import examples as quote_examples
+from pipelines.application_data import replies
 from serving.api import submission_examples as examples
 from serving.api.access.roles import Role
 from serving.api.desk import Desk
@@ -161,24 +160,3 @@ def test_every_post_tells_of_its_key(client: TestClient):
         "/v1/reveals/{reveal_id}/look",
         "/v1/provider-callbacks/{partner}",
     }
-
-
-def test_what_was_answered_is_looked_for_once(client: TestClient, monkeypatch):
-    """A first request under a key asks the storage for an answer once, a repeated one too; scores and events are
-    answered once like the rest."""
-    asked = []
-    reply = ApplicationData.reply
-
-    def counted(self: ApplicationData, key: str, route: str) -> Any:
-        asked.append(route)
-        return reply(self, key, route)
-
-    monkeypatch.setattr(ApplicationData, "reply", counted)
-    score, told = quote_examples.SUBMISSIONS["A virtual card"], quote_examples.EVENTS["A competitor's bid"]
-    for path, body in (("/v1/submissions", NEW), ("/v1/fraud-scores", score), ("/v1/events", told)):
-        first = client.post(path, json=body, headers=KEY)
-        again = client.post(path, json=body, headers=KEY)
-        assert (first.status_code, again.content) == (200, first.content), first.text
-        assert (is_repeat(first), is_repeat(again)) == (False, True)
-        assert asked == [path] * 2
-        asked.clear()
