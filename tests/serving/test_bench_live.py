@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from serving.cli import main
@@ -18,7 +20,10 @@ def test_a_history_is_replayed_and_equal(capsys: pytest.CaptureFixture[str]) -> 
     """Every feature of every quote of a small market, told event by event into SQLite, equals its offline value."""
     assert run("bench", "replay", "--trades", 1_000, "--online", "sqlite") == 0
     out = capsys.readouterr().out
-    assert "1,000 quotes of" in out
+    told = re.search(r"([\d,]+) quotes of", out)
+    assert told is not None
+    # Trades of the rest of today are not made.
+    assert 900 < int(told.group(1).replace(",", "")) <= 1_000
     assert "0 values differ" in out
 
 
