@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+PLOTS = (".png", ".svg")
 DIGEST_TAG = "sha256"
 REQUIREMENTS = ["lightgbm", "numpy", "pandas"]
 
@@ -58,6 +60,18 @@ class Submission:
     metrics: Mapping[str, float]
     plots: tuple[Path, ...]
     tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Figures of registered versions on some trades, such as a backtest's. tags: among others the versions. files:
+    plots and reports."""
+
+    experiment: str
+    name: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    files: tuple[Path, ...]
 
 
 class ModelRegistry:
@@ -100,6 +114,17 @@ class ModelRegistry:
                 mlflow.log_artifact(str(plot), artifact_path="plots")
             self._name_version(submission, _log_model(submission), run.info.run_id, alias)
         return self.version(submission.name, alias)
+
+    def log_run(self, run: Run) -> None:
+        """Log figures that belong to no new version as a run of an experiment of their own."""
+        import mlflow
+
+        mlflow.set_tracking_uri(self._url)
+        with mlflow.start_run(experiment_id=self._experiment(run.experiment), run_name=run.name):
+            mlflow.log_metrics({k: v for k, v in run.metrics.items() if isfinite(v)})
+            mlflow.set_tags(dict(run.tags))
+            for file in run.files:
+                mlflow.log_artifact(str(file), artifact_path="plots" if file.suffix in PLOTS else None)
 
     def _name_version(self, submission: Submission, uri: str, run_id: str, alias: str) -> None:
         from mlflow.exceptions import MlflowException

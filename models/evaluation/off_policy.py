@@ -30,7 +30,8 @@ Outside
     Rows whose target lies outside, or that were not drawn (density NaN), keep their logged offer: what is
     judged is "the new policy where the log can judge it, the old one elsewhere". The model's opinion of rates
     nobody was offered never counts as a gain. Against the whole policy this is a bias, of at most the share
-    1 − overlap of the offers; below ``least_overlap`` there is no estimate.
+    1 − overlap of the offers; below ``least_overlap`` there is no estimate. Of such a policy the log can still
+    judge the first step: its rates moved to the nearest inside the support (:mod:`models.evaluation.first_step`).
 """
 
 from __future__ import annotations
@@ -93,10 +94,11 @@ class OffPolicyValue:
     """Mean profit per offer, fen, with 95 % intervals.
 
     value_fen, low, high: of the target policy. logged_fen: of the offers that were made. gain_fen, gain_low,
-    gain_high: target less logged, on the same rows. model_fen: what the acceptance model alone believes of the
-    target, without correction. overlap: share of the rows whose target rate the log can judge, by count or
-    by the logged offers' profit on acceptance, whichever is less. centre_error: standard deviation of the
-    centres, of face value. bandwidth: mean h, of face value. rows: offers with a known answer.
+    gain_high: target less logged (or less the policy it was set against), on the same rows. model_fen: what the
+    acceptance model alone believes of the target, without correction. overlap: share of the rows whose target rate
+    the log can judge, by count or by the logged offers' profit on acceptance, whichever is less. centre_error:
+    standard deviation of the centres, of face value. bandwidth: mean h, of face value. rows: offers with a known
+    answer.
     """
 
     value_fen: float
@@ -117,7 +119,7 @@ class OffPolicyValue:
 
 
 @dataclass(frozen=True)
-class _Draws:
+class Draws:
     """Where n offers were drawn from: evenly within ``centre ± half``; half NaN: not drawn; error: of the centre, its
     standard deviation. (n,) each."""
 
@@ -151,6 +153,7 @@ def off_policy_value(
     clusters: Sequence[np.ndarray],
     rng: np.random.Generator,
     estimated: np.ndarray | None = None,
+    against: Pricing | None = None,
     bandwidth: float | None = None,
     least_overlap: float = 0.95,
 ) -> OffPolicyValue:
@@ -162,7 +165,8 @@ def off_policy_value(
     accepted: 0/1 or bool; rows with NaN, and rows without a logged rate, are left out. clusters: what is
     resampled for the intervals, such as [day, seller]: sellers who come again have a taste of their own.
     estimated: rows (n,) bool whose centre was estimated, not logged: how far off centres are is measured for both
-    kinds apart; None: all are of one kind. bandwidth: h as a share of the interval's length, instead of the rule.
+    kinds apart; None: all are of one kind. against: the policy that the gain is over, judged like the target; None:
+    the logged offers. bandwidth: h as a share of the interval's length, instead of the rule.
 
     Raises OutsideSupport below ``least_overlap``, FollowsTheDraw for a target that moves with the draw,
     TooFewClusters as :func:`paired_bootstrap` does.
@@ -171,20 +175,25 @@ def off_policy_value(
     rows = np.flatnonzero(np.isfinite(answer) & np.isfinite(logged.rate))
     target, logged, answer = target.rows(rows), logged.rows(rows), answer[rows]
     kind = np.zeros(len(rows), dtype=bool) if estimated is None else np.asarray(estimated, dtype=bool)[rows]
-    draws = _draws(logged.rate, np.asarray(density)[rows], np.asarray(centre)[rows], kind)
+    draws = draws_of(logged.rate, np.asarray(density)[rows], np.asarray(centre)[rows], kind)
     earned = logged.fixed_fen + logged.profit_fen * answer
-    surprise = answer - logged.acceptance
     width = bandwidth if bandwidth is not None else min(BANDWIDTH * max(draws.count, 1) ** POWER, WIDEST)
-    if np.array_equal(target.rate, logged.rate):
-        inside, overlap, weight = np.ones(len(rows), dtype=bool), 1.0, np.ones(len(rows))
-    else:
-        inside, overlap = _support(draws, target.rate, np.abs(logged.profit_fen), least_overlap)
-        weight = _weights(draws, target.rate, inside, width)
-    believed = _believed(target, target.acceptance)
-    value = np.where(inside, _believed(target, target.acceptance + weight * surprise), earned)
+
+    def judged(policy: Pricing) -> tuple[np.ndarray, float]:
+        """The value of each row, and the overlap."""
+        if np.array_equal(policy.rate, logged.rate):
+            inside, overlap, weight = np.ones(len(rows), dtype=bool), 1.0, np.ones(len(rows))
+        else:
+            inside, overlap = _support(draws, policy.rate, np.abs(logged.profit_fen), least_overlap)
+            weight = _weights(draws, policy.rate, inside, width)
+        corrected = _believed(policy, policy.acceptance + weight * (answer - logged.acceptance))
+        return np.where(inside, corrected, earned), overlap
+
+    value, overlap = judged(target)
+    other = earned if against is None else judged(against.rows(rows))[0]
     labels = [np.asarray(label)[rows] for label in clusters]
     level = paired_bootstrap(difference=_mean_of(value), clusters=labels, rng=rng)
-    gain = paired_bootstrap(difference=_mean_of(value - earned), clusters=labels, rng=rng)
+    gain = paired_bootstrap(difference=_mean_of(value - other), clusters=labels, rng=rng)
     return OffPolicyValue(
         value_fen=level.estimate,
         low=level.low,
@@ -193,7 +202,7 @@ def off_policy_value(
         gain_fen=gain.estimate,
         gain_low=gain.low,
         gain_high=gain.high,
-        model_fen=float(believed.mean()),
+        model_fen=float(_believed(target, target.acceptance).mean()),
         overlap=overlap,
         centre_error=draws.usual_error,
         bandwidth=width * draws.length,
@@ -272,7 +281,7 @@ def _believed(pricing: Pricing, acceptance: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(pricing.rate), 0.0, pricing.fixed_fen + pricing.profit_fen * acceptance)
 
 
-def _draws(rate: np.ndarray, density: np.ndarray, centre: np.ndarray, estimated: np.ndarray) -> _Draws:
+def draws_of(rate: np.ndarray, density: np.ndarray, centre: np.ndarray, estimated: np.ndarray) -> Draws:
     drawn = np.isfinite(density) & (density > 0) & np.isfinite(centre)
     half = np.where(drawn, 0.5 / np.where(drawn, density, 1.0), np.nan)
     error = np.zeros(len(rate))
@@ -282,18 +291,19 @@ def _draws(rate: np.ndarray, density: np.ndarray, centre: np.ndarray, estimated:
         if (distance > own + ROUNDING).any():
             excess = np.mean(distance**2) - np.mean(own**2) / 3
             error[kind] = np.sqrt(max(excess, ROUNDING**2))
-    return _Draws(rate, centre, half, error)
+    return Draws(rate, centre, half, error)
 
 
 def _support(
-    draws: _Draws, target: np.ndarray, at_stake: np.ndarray, least: float
+    draws: Draws, target: np.ndarray, at_stake: np.ndarray, least: float
 ) -> tuple[np.ndarray, float]:
     """Which rows (n,) the log can judge, and the overlap. Raises OutsideSupport and FollowsTheDraw."""
     none = np.isnan(target)
     distance, reach = target - draws.centre, draws.half + ROUNDING
     error = np.maximum(draws.error, 1e-9)
     likely = ndtr((reach - distance) / error) - ndtr((-reach - distance) / error)
-    likely = np.where(none, 1.0, np.nan_to_num(likely))
+    as_logged = np.isnan(draws.half) & (target == draws.rate)
+    likely = np.where(none | as_logged, 1.0, np.nan_to_num(likely))
     shares = [
         float(likely @ weight / weight.sum()) for weight in (np.ones(len(likely)), at_stake) if weight.any()
     ]
@@ -302,12 +312,12 @@ def _support(
         raise FollowsTheDraw(
             "the target rates move with the logged draw; hand in the target's rates before any draw"
         )
-    if overlap < least:
+    if overlap < least or (draws.count == 0 and not none.all()):
         raise OutsideSupport(_refusal(draws, target, overlap, least))
     return none | (np.abs(distance) <= reach), overlap
 
 
-def _slope_on_draw(draws: _Draws, target: np.ndarray) -> float:
+def _slope_on_draw(draws: Draws, target: np.ndarray) -> float:
     """How far the target moves with the draw: 0 for a function of the card, 1 for logged rates plus something.
 
     An error of the centre stands in both distances from it, so its variance is taken off their covariance.
@@ -320,7 +330,7 @@ def _slope_on_draw(draws: _Draws, target: np.ndarray) -> float:
     return float(shared / (np.mean(draws.half[both] ** 2) / 3))
 
 
-def _refusal(draws: _Draws, target: np.ndarray, overlap: float, least: float) -> str:
+def _refusal(draws: Draws, target: np.ndarray, overlap: float, least: float) -> str:
     if not draws.count:
         return (
             "no offer of this log was drawn at random, so it says nothing about other rates; needed are offers "
@@ -335,7 +345,7 @@ def _refusal(draws: _Draws, target: np.ndarray, overlap: float, least: float) ->
     )
 
 
-def _weights(draws: _Draws, target: np.ndarray, inside: np.ndarray, width: float) -> np.ndarray:
+def _weights(draws: Draws, target: np.ndarray, inside: np.ndarray, width: float) -> np.ndarray:
     """weight(r, t) (n,) of the module's formula; 0 where nothing is to be corrected."""
     rows = np.flatnonzero(inside & np.isfinite(target))
     rate, at, centre, half = draws.rate[rows], target[rows], draws.centre[rows], draws.half[rows]

@@ -22,6 +22,7 @@ from features.catalogue import Catalogue, workspace_catalogue
 from features.definitions import FEATURES
 from features.rows import microseconds, to_microseconds
 from features.training_set import Progress, columns_of
+from models.evaluation.first_step import Support
 from models.quoting import ModelPair, Terms
 from pipelines.settings import Settings
 from pipelines.simulation.oracle import Oracle, read_oracle
@@ -203,6 +204,7 @@ def backtest(workspace: Workspace, *, past: Past, listener: Listener) -> Backtes
         models_at = partial(_always, past.fixed)
     catalogue = workspace_catalogue(workspace.tables)
     moves = Moves(catalogue)
+    log = logged(own, settings)
     steps, said = replay(
         own,
         job=past.job,
@@ -211,9 +213,9 @@ def backtest(workspace: Workspace, *, past: Past, listener: Listener) -> Backtes
         catalogue=catalogue,
         listener=listener,
         moves=moves,
+        support=Support(log.support_low, log.support_high),
     )
     listener.say("figures")
-    log = logged(own, settings)
     known = None
     if past.oracle is not None:
         known = truth(oracle=past.oracle, log=log, said=said, settings=settings)
@@ -231,9 +233,11 @@ def replay(
     catalogue: Catalogue,
     listener: Listener,
     moves: Moves,
+    support: Support | None = None,
 ) -> tuple[tuple[Step, ...], Answered]:
     """Answer the period's trades, in the order of time, step by step; answers in that order. catalogue: which face
-    values are usual; moves: remembers what daily moves are measured from."""
+    values are usual; moves: remembers what daily moves are measured from; support: of the log's offers, for the first
+    step toward the models' prices."""
     steps: list[Step] = []
     parts: list[Answered] = []
     pair, done = NO_PAIR, 0
@@ -250,7 +254,10 @@ def replay(
             part = slice(start, start + QUOTES_AT_ONCE)
             chunk = examples.rows(rows[part])
             then = None if before is None else before.rows(part)
-            parts.append(answered(chunk, models=pair, terms=terms, catalogue=catalogue, before=then))
+            within = None if support is None else support.rows(rows[part])
+            parts.append(
+                answered(chunk, models=pair, terms=terms, catalogue=catalogue, before=then, support=within)
+            )
             done += len(chunk)
             listener.answered(done, len(examples))
     return tuple(steps), joined(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,23 +10,25 @@ import numpy as np
 
 from features.catalogue import Catalogue
 from features.china import CHINA_OFFSET
-from features.definitions import FEATURES
 from features.windows import DAY
 from models.discount.context import card_context
 from models.discount.guard_rails import fixed_fen
 from models.discount.known import Known
 from models.discount.move_cap import DayBefore
 from models.discount.optimiser import Economics
-from models.evaluation.bootstrap import TooFewClusters
-from models.evaluation.off_policy import Pricing, logged_or_estimated_centre
+from models.evaluation.first_step import Support, support_of
+from models.evaluation.off_policy import Pricing
 from models.evaluation.profit import Outcomes, realised_profit_fen
 from models.quoting import Answers, Asked, ModelPair, Terms, as_trained, quote
 from pipelines.settings import Settings
 from pipelines.simulation.oracle import Oracle, best_rate, expected_profit_fen
-from pipelines.training.examples import Examples
+from pipelines.training.examples import Examples, offer_centres
 from pipelines.training.splitting import DAY_US
 
 Part = TypeVar("Part")
+POLICIES = ("centre", "first", "list", "list_first", "logged")
+"""What the columns of a policy's rates begin with: the models', their first step, the rate table's, its first step, and
+the log's."""
 NEVER = np.iinfo(np.int64).max
 
 
@@ -53,7 +55,8 @@ class Logged:
     """The log's n trades, (n,) each; money in fen, times int64 µs, rates NaN where there was no offer.
 
     kind: card type and whether the card is still valid. centre: middle of the offer's random move, NaN where there was
-    none; centre_estimated: whether it was estimated and not logged. bought: accepted at a known rate. settled: what a
+    none; centre_estimated: whether it was estimated and not logged. support_low, support_high: between which rates the
+    log can judge other prices well. bought: accepted at a known rate. settled: what a
     bought card brought is known: resold, or known as fraud. labelled: as in
     :class:`models.evaluation.profit.Outcomes`. profit_fen: of a settled honest card; loss_fen: of a bought known fraud;
     both 0 elsewhere. in_stock_from, in_stock_until: from bought to resold (or known as fraud), NEVER where not.
@@ -67,6 +70,8 @@ class Logged:
     density: np.ndarray
     centre: np.ndarray
     centre_estimated: np.ndarray
+    support_low: np.ndarray
+    support_high: np.ndarray
     accepted: np.ndarray
     resale_rate: np.ndarray
     fraud: np.ndarray
@@ -94,7 +99,13 @@ def logged(examples: Examples, settings: Settings) -> Logged:
     lost = bought & (examples.fraud == 1)
     until = np.where(lost, examples.fraud_known_at, np.where(resold, examples.resold_at, NEVER))
     days = np.where(resold | lost, until - examples.decided_at, 0) / DAY_US
-    centre, estimated = _centres(examples)
+    centre, estimated = offer_centres(examples)
+    support = support_of(
+        offered_rate=examples.offered_rate,
+        density=examples.offer_density,
+        centre=centre,
+        estimated=estimated,
+    )
     brought = realised_profit_fen(economics=_economics(examples, days, settings), outcomes=outcomes)
     return Logged(
         day=china_day(examples.submitted_at),
@@ -105,6 +116,8 @@ def logged(examples: Examples, settings: Settings) -> Logged:
         density=examples.offer_density,
         centre=centre,
         centre_estimated=estimated,
+        support_low=support.low,
+        support_high=support.high,
         accepted=examples.accepted,
         resale_rate=examples.resale_rate,
         fraud=examples.fraud,
@@ -140,30 +153,16 @@ def _economics(examples: Examples, days: np.ndarray, settings: Settings) -> Econ
     )
 
 
-def _centres(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
-    """Where the drawn offers (n,) were centred, NaN where it cannot be told, and which of that was estimated."""
-    nothing = np.zeros(len(examples), dtype=bool)
-    try:
-        return logged_or_estimated_centre(
-            logged=examples.offer_centre,
-            density=examples.offer_density,
-            columns=examples.columns,
-            names=FEATURES.names("discount"),
-            offered_rate=examples.offered_rate,
-            fold_by=china_day(examples.submitted_at),
-        )
-    except TooFewClusters:
-        return examples.offer_centre, nothing
-
-
 @dataclass(frozen=True)
 class Answered:
     """What the models said about n trades, (n,) each; money in fen.
 
     modelled: a discount model priced; without one, everything but rate, payout, action and no_offer is NaN.
     expected_profit_fen, acceptance: at ``rate``. centre_*: of the best rate, before exploration moved it;
-    uncapped_rate: the same without the cap of daily moves; logged_*: the same model on the offer that the log made.
-    acceptance, profit_fen, fixed_fen of both: see :class:`models.evaluation.off_policy.Pricing`.
+    uncapped_rate: the same without the cap of daily moves; logged_*: the same model on the offer that the log made;
+    list_*: on ``table_rate``, the rate table's. first_*, list_first_*: of the best rate and of the list's, moved
+    into the log's support; NaN where nobody asked. acceptance, profit_fen, fixed_fen of all: see
+    :class:`models.evaluation.off_policy.Pricing`.
     """
 
     modelled: np.ndarray
@@ -185,6 +184,17 @@ class Answered:
     centre_acceptance: np.ndarray
     centre_profit_fen: np.ndarray
     centre_fixed_fen: np.ndarray
+    first_rate: np.ndarray
+    first_acceptance: np.ndarray
+    first_profit_fen: np.ndarray
+    first_fixed_fen: np.ndarray
+    list_acceptance: np.ndarray
+    list_profit_fen: np.ndarray
+    list_fixed_fen: np.ndarray
+    list_first_rate: np.ndarray
+    list_first_acceptance: np.ndarray
+    list_first_profit_fen: np.ndarray
+    list_first_fixed_fen: np.ndarray
     logged_acceptance: np.ndarray
     logged_profit_fen: np.ndarray
     logged_fixed_fen: np.ndarray
@@ -202,9 +212,11 @@ def answered(
     terms: Terms,
     catalogue: Catalogue,
     before: DayBefore | None = None,
+    support: Support | None = None,
 ) -> Answered:
-    """Answer trades as the live service does, and ask the same discount model about the logged offers. catalogue: which
-    face values are usual; before: what daily moves are measured from; None: no move is capped."""
+    """Answer trades as the live service does, and ask the same discount model about the logged offers and the price
+    list. catalogue: which face values are usual; before: what daily moves are measured from; None: no move is capped;
+    support: what a first step stays within; None: none is asked for."""
     special = examples.special(catalogue)
     asked = Asked(
         columns=examples.columns,
@@ -218,7 +230,7 @@ def answered(
     nothing = np.full(len(examples), np.nan)
     if models.discount is None or answers.offers is None:
         unknown = Pricing(rate=nothing, acceptance=nothing, profit_fen=nothing, fixed_fen=nothing)
-        return _columns(answers, centre=unknown, logged=unknown)
+        return _columns(answers, dict.fromkeys(POLICIES, unknown))
     known = models.discount.know(
         columns=as_trained(examples.columns, models.discount_pins),
         face_value_fen=examples.face_value_fen,
@@ -226,10 +238,11 @@ def answered(
         policy=terms.price,
         special=special,
     )
+    centre, listed = answers.offers.centre_rate, answers.offers.table_rate
+    first = [nothing, nothing] if support is None else [support.nearest(rate) for rate in (centre, listed)]
+    rates = (centre, first[0], listed, first[1], examples.offered_rate)
     return _columns(
-        answers,
-        centre=_pricing(known, answers.offers.centre_rate),
-        logged=_pricing(known, examples.offered_rate),
+        answers, {name: _pricing(known, rate) for name, rate in zip(POLICIES, rates, strict=True)}
     )
 
 
@@ -244,7 +257,7 @@ def _pricing(known: Known, rate: np.ndarray) -> Pricing:
     )
 
 
-def _columns(answers: Answers, *, centre: Pricing, logged: Pricing) -> Answered:
+def _columns(answers: Answers, policies: Mapping[str, Pricing]) -> Answered:
     offers, size = answers.offers, len(answers.rate)
 
     def of(name: str) -> np.ndarray:
@@ -265,14 +278,13 @@ def _columns(answers: Answers, *, centre: Pricing, logged: Pricing) -> Answered:
         resale_p10=of("resale_p10"),
         resale_p90=of("resale_p90"),
         resale_p95=of("resale_p95"),
-        centre_rate=of("centre_rate"),
         uncapped_rate=of("uncapped_rate"),
-        centre_acceptance=centre.acceptance,
-        centre_profit_fen=centre.profit_fen,
-        centre_fixed_fen=np.asarray(centre.fixed_fen),
-        logged_acceptance=logged.acceptance,
-        logged_profit_fen=logged.profit_fen,
-        logged_fixed_fen=np.asarray(logged.fixed_fen),
+        **{
+            f"{name}_{part}": np.asarray(values)
+            for name, policy in policies.items()
+            for part, values in vars(policy).items()
+            if f"{name}_{part}" in Answered.__dataclass_fields__
+        },
     )
 
 

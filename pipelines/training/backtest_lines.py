@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from models.evaluation.first_step import PolicyValue
 from models.fraud.decision import ACTIONS
 from pipelines.reporting.numbers import NOTHING, count, percent, rate, ratio, yuan
 from pipelines.training.backtest_figures import Figures
@@ -128,7 +129,7 @@ def _trust(figures: Figures) -> tuple[Line, ...]:
         Line("Brier", "Brier score of acceptance", NOTHING, rate(taken.brier)),
         Line("ECE", "calibration error of acceptance", NOTHING, rate(taken.ece)),
         *(line for name in RANGES for line in _range_lines(name, figures.ranges[name])),
-        Line("离线策略评估", "off-policy profit per offer", *off_policy(figures.off_policy)),
+        *_off_policy(figures.off_policy),
     )
 
 
@@ -145,14 +146,42 @@ def _range_lines(name: str, found: RangeFigures) -> tuple[Line, Line]:
     )
 
 
+def _off_policy(found: OffPolicyFigures) -> tuple[Line, ...]:
+    """What the log's offers earned each, what the models' and the rate table's would have; or why nobody can tell."""
+    lines = [Line("离线策略评估", "off-policy profit per offer", *off_policy(found))]
+    if found.first_step is not None:
+        lines.append(
+            Line(
+                "… 仅限朝模型价格的第一步",
+                "… of the first step toward them alone",
+                NOTHING,
+                _judged(found.first_step),
+            )
+        )
+    if found.price_list is not None:
+        lines.append(Line("价目表", "… of the rate table", NOTHING, _judged(found.price_list)))
+    if found.over_list is not None:
+        value = found.over_list.value
+        gain = interval(Interval(value.gain_fen, value.gain_low, value.gain_high), _cents)
+        first = "" if found.over_list.whole else ", first steps of both"
+        lines.append(Line("模型超出价目表", "… the models over the list", NOTHING, f"{gain}{first}"))
+    return tuple(lines)
+
+
 def off_policy(found: OffPolicyFigures) -> tuple[str, str]:
-    """What the log's offers earned each, and what the models' would have; or why nobody can tell."""
+    """What the log's offers earned each, and what the models' whole rates would have; or why nobody can tell."""
+    if found.value is not None:
+        return _cents(found.value.logged_fen), _judged(PolicyValue(found.value))
+    logged = NOTHING if found.first_step is None else _cents(found.first_step.value.logged_fen)
+    return logged, f"not judged: {found.refused}"
+
+
+def _judged(found: PolicyValue) -> str:
     value = found.value
-    if value is None:
-        return NOTHING, found.refused
     earned = interval(Interval(value.value_fen, value.low, value.high), _cents)
     gain = interval(Interval(value.gain_fen, value.gain_low, value.gain_high), _cents)
-    return _cents(value.logged_fen), f"{earned}, gain {gain}, overlap {percent(value.overlap)}"
+    first = "" if found.whole else f", {percent(found.moved)} of the rates moved into what the log can judge"
+    return f"{earned}, gain {gain}, overlap {percent(value.overlap)}{first}"
 
 
 def _cents(fen: float) -> str:

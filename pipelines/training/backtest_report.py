@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from features.definitions import FEATURES
+from models.registry import Run
 from pipelines.reporting.numbers import count, percent, rate, ratio, yuan
 from pipelines.reporting.page import render, write_whole
 from pipelines.settings import Settings
@@ -23,6 +25,8 @@ from pipelines.training.backtest_ledger import china_day
 from pipelines.training.backtest_lines import sections_of
 from pipelines.training.backtest_models import moment
 from pipelines.training.training import code_version
+from pipelines.wiring import model_registry
+from pipelines.workspace import Workspace
 
 TEMPLATE = Path(__file__).with_name("backtest_report.html")
 STEP_COLUMNS = (
@@ -75,6 +79,51 @@ def as_data(result: Backtest, *, settings: Settings) -> dict[str, Any]:
     }
 
 
+def record(workspace: Workspace, result: Backtest, files: Sequence[Path]) -> None:
+    """Keep the figures of the whole period in MLflow, with the files and the charts, as a run tagged with the
+    versions."""
+    models, job = result.steps[-1].step.models.models, result.job
+    period = f"{job.since:%Y-%m-%d} to {job.until:%Y-%m-%d}"
+    with tempfile.TemporaryDirectory() as folder:
+        plots: list[Path] = []
+        for name, drawn in _charts(result).items():
+            if drawn:
+                plots.append(Path(folder) / f"{name}.svg")
+                plots[-1].write_text(drawn)
+        run = Run(
+            experiment="backtest",
+            name=f"{job.pair} {period}",
+            tags={
+                "pair": job.pair,
+                "period": period,
+                "discount_version": models.discount_version or "",
+                "fraud_version": models.fraud_version or "",
+                "data_fingerprint": result.fingerprint,
+                "code_version": code_version(),
+                "off_policy_refused": result.total.off_policy.refused,
+            },
+            metrics=dict(_numbers("", _plain(result.total))),
+            files=(*files, *plots),
+        )
+        model_registry(workspace).log_run(run)
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Every number of plain data, by the names that lead to it."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _numbers(f"{name}.{key}" if name else key, part)
+    elif isinstance(value, int | float):
+        yield name, float(value)
+
+
+def _charts(result: Backtest) -> dict[str, str]:
+    starts = [np.datetime64(int(china_day(np.array(item.step.since))), "D") for item in result.steps[1:]]
+    drawn = (charts.profit_chart, charts.stock_chart, charts.coverage_chart, charts.rates_chart)
+    names = ("profit", "stock", "coverage", "rates")
+    return {name: draw(result.series, starts) for name, draw in zip(names, drawn, strict=True)}
+
+
 def _step(item: StepResult) -> dict[str, Any]:
     step = item.step
     return {
@@ -107,7 +156,6 @@ def _plain(value: Any) -> Any:
 
 def page_of(result: Backtest, *, now: datetime) -> str:
     """The page, with its charts inside."""
-    starts = [np.datetime64(int(china_day(np.array(item.step.since))), "D") for item in result.steps[1:]]
     values = {
         "job": result.job,
         "total": result.total,
@@ -116,12 +164,7 @@ def page_of(result: Backtest, *, now: datetime) -> str:
         "sections": sections_of(result.total),
         "step_columns": STEP_COLUMNS,
         "steps": [step_row(item) for item in result.steps],
-        "charts": {
-            "profit": Markup(charts.profit_chart(result.series, starts)),
-            "stock": Markup(charts.stock_chart(result.series, starts)),
-            "coverage": Markup(charts.coverage_chart(result.series, starts)),
-            "rates": Markup(charts.rates_chart(result.series, starts)),
-        },
+        "charts": {name: Markup(drawn) for name, drawn in _charts(result).items()},
         "moment": f"{now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "fingerprint": result.fingerprint,
     }

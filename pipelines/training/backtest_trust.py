@@ -9,12 +9,12 @@ import numpy as np
 from models.evaluation.bootstrap import TooFewClusters
 from models.evaluation.coverage import JUDGED_ROWS, worst_share
 from models.evaluation.discount import AcceptanceMetrics, acceptance_metrics
+from models.evaluation.first_step import DrawnLog, PolicyValue, Steps
 from models.evaluation.off_policy import (
     FollowsTheDraw,
     OffPolicyValue,
     OutsideSupport,
     Pricing,
-    off_policy_value,
 )
 from pipelines.training.backtest_intervals import NAN, Interval, ratio
 from pipelines.training.backtest_ledger import Ledger
@@ -23,6 +23,7 @@ LEAST_A_DAY = 5
 """Offers of a card type on a day whose mean rate counts for the daily move."""
 ROUNDING = 1e-9
 """Rates that differ by no more are the same."""
+NOT_COVERED = "the log's offers do not cover the models' rates"
 RANGES = {"80": ("resale_p10", "resale_p90"), "90": ("resale_p05", "resale_p95")}
 
 
@@ -72,13 +73,25 @@ class StabilityFigures:
 
 @dataclass(frozen=True)
 class OffPolicyFigures:
-    """What the models' rates would have earned on the logged sellers, judged from the log's random moves alone.
+    """What the models' rates, and the rate table's, would have earned on the logged sellers, judged from the
+    log's random moves alone.
 
-    refused: why there is no estimate, empty where there is one.
+    value: of the models' whole rates; refused: why there is none, else empty. first_step: where the whole is refused,
+    the value of the first step toward the models' rates, which the log can judge; None where it cannot judge that
+    either. over_list: the models' rates set against the list's, first steps both where either whole is refused.
+    price_list: of the list's rates.
     """
 
     value: OffPolicyValue | None
     refused: str
+    first_step: PolicyValue | None = None
+    price_list: PolicyValue | None = None
+    over_list: PolicyValue | None = None
+
+    @property
+    def found(self) -> PolicyValue | None:
+        """What the log can judge of the models' rates: the whole, or the first step."""
+        return self.first_step if self.value is None else PolicyValue(self.value)
 
 
 def belief_figures(ledger: Ledger) -> BeliefFigures:
@@ -149,26 +162,57 @@ def off_policy_figures(ledger: Ledger) -> OffPolicyFigures:
     log, said = part.log, part.said
     if len(part) == 0:
         return OffPolicyFigures(None, "no logged offer was answered by a discount model")
-    target = Pricing(
-        rate=np.where(said.no_offer, np.nan, said.centre_rate),
-        acceptance=said.centre_acceptance,
-        profit_fen=said.centre_profit_fen,
-        fixed_fen=said.centre_fixed_fen,
+    drawn = DrawnLog(
+        logged=Pricing(
+            log.offered_rate, said.logged_acceptance, said.logged_profit_fen, said.logged_fixed_fen
+        ),
+        density=log.density,
+        centre=log.centre,
+        estimated=log.centre_estimated,
+        accepted=log.accepted,
+        clusters=[log.day, log.seller_id],
     )
-    made = Pricing(log.offered_rate, said.logged_acceptance, said.logged_profit_fen, said.logged_fixed_fen)
+    models = Steps(
+        whole=Pricing(
+            np.where(said.no_offer, np.nan, said.centre_rate),
+            said.centre_acceptance,
+            said.centre_profit_fen,
+            said.centre_fixed_fen,
+        ),
+        first=Pricing(
+            np.where(said.no_offer, np.nan, said.first_rate),
+            said.first_acceptance,
+            said.first_profit_fen,
+            said.first_fixed_fen,
+        ),
+    )
+    listed = Steps(
+        whole=Pricing(said.table_rate, said.list_acceptance, said.list_profit_fen, said.list_fixed_fen),
+        first=Pricing(
+            said.list_first_rate,
+            said.list_first_acceptance,
+            said.list_first_profit_fen,
+            said.list_first_fixed_fen,
+        ),
+    )
+    found, refused = _asked(drawn, models)
+    if found is None:
+        return OffPolicyFigures(None, refused)
+    return OffPolicyFigures(
+        value=found.value if found.whole else None,
+        refused=refused,
+        first_step=None if found.whole else found,
+        price_list=_asked(drawn, listed)[0],
+        over_list=_asked(drawn, models, against=listed)[0],
+    )
+
+
+def _asked(log: DrawnLog, policy: Steps, *, against: Steps | None = None) -> tuple[PolicyValue | None, str]:
+    """What the log says, and why not of the whole."""
     try:
-        value = off_policy_value(
-            target=target,
-            logged=made,
-            density=log.density,
-            centre=log.centre,
-            estimated=log.centre_estimated,
-            accepted=log.accepted,
-            clusters=[log.day, log.seller_id],
-            rng=np.random.default_rng(0),
-        )
+        found = log.policy_value(policy, against=against)
     except OutsideSupport as refusal:
-        return OffPolicyFigures(None, f"the log's offers do not cover the models' rates: {refusal}")
+        return None, f"{NOT_COVERED}: {refusal}"
     except (FollowsTheDraw, TooFewClusters) as refusal:
-        return OffPolicyFigures(None, str(refusal))
-    return OffPolicyFigures(value, "")
+        return None, str(refusal)
+    return found, "" if found.whole else f"{NOT_COVERED}: {found.refused}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,17 +15,19 @@ from features.training_set import NothingToTrainOn, columns_of
 from models.discount.model import DiscountModel
 from models.fraud.model import FraudModel
 from models.quoting import as_trained
-from models.registry import CHALLENGER, CHAMPION, ModelVersion
+from models.registry import CHALLENGER, CHAMPION, ModelVersion, Run
 from pipelines.feature_pins import FeaturesGone, pins
 from pipelines.stored_features import features_of_ids, stored_training_set
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
-from pipelines.training.discount_checks import contender, discount_checks
+from pipelines.training.discount_checks import Values, discount_checks, first_checks, values_of
+from pipelines.training.discount_plots import value_plots
+from pipelines.training.discount_worth import contender
 from pipelines.training.examples import Examples, examples_of
 from pipelines.training.fairness import Fairness, fairness_trial, judge_fairness
 from pipelines.training.fraud_checks import Candidate, fraud_checks, notes_on
 from pipelines.training.fraud_details import fraud_details
-from pipelines.training.promotion_checks import Check
+from pipelines.training.promotion_checks import Check, tags_of
 from pipelines.training.splitting import TooLittleHistory
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
@@ -40,7 +43,8 @@ class NothingToCompare(LookupError):
 class Comparison:
     """Figures of each model on the same trades submitted from ``since`` on; ``versions``: alias -> version.
 
-    notes: what else was found, a line each. checks: what a promotion asks; none without a challenger.
+    notes: what else was found, a line each. checks: what a promotion asks of the last of them; none of a fraud model
+    without a challenger. values: of a discount model, what its prices are worth beside the log's and the rate table's.
     """
 
     name: str
@@ -50,6 +54,13 @@ class Comparison:
     figures: tuple[Mapping[str, float], ...]
     notes: tuple[str, ...]
     checks: tuple[Check, ...]
+    values: Values = field(default_factory=Values)
+
+    def metrics(self) -> dict[str, float]:
+        """Every figure by a name of its own."""
+        named = zip(self.versions, self.figures, strict=True)
+        figures = {f"{alias}_{name}": value for alias, own in named for name, value in own.items()}
+        return {**figures, **self.values.metrics()}
 
 
 def compare(workspace: Workspace, *, name: str) -> Comparison:
@@ -64,23 +75,47 @@ def compare(workspace: Workspace, *, name: str) -> Comparison:
     folders = [registry.folder(version) for version in versions]
     seen = [_as_trained(workspace, examples, folder) for folder in folders]
     judged = _judge_fraud if name == "fraud" else _judge_discount
-    figures, notes, checks = judged(workspace, folders, seen)
+    aliases = [_alias(version) for version in versions]
+    found = judged(workspace, aliases, folders, seen)
     return Comparison(
         name=name,
         since=since,
         rows=len(examples),
-        versions={_alias(version): version.version for version in versions},
-        figures=figures,
-        notes=notes,
-        checks=checks,
+        versions={alias: version.version for alias, version in zip(aliases, versions, strict=True)},
+        figures=found.figures,
+        notes=found.notes,
+        checks=found.checks,
+        values=found.values,
     )
 
 
-Judgement = tuple[tuple[Mapping[str, float], ...], tuple[str, ...], tuple[Check, ...]]
-"""Figures of each model, notes and checks."""
+def record(workspace: Workspace, comparison: Comparison) -> None:
+    """Keep the figures in MLflow, with their plot, as a run tagged with the versions."""
+    with tempfile.TemporaryDirectory() as folder:
+        tags = {f"{alias}_version": number for alias, number in comparison.versions.items()}
+        run = Run(
+            experiment="evaluation",
+            name=f"{comparison.name} since {comparison.since:%Y-%m-%d}",
+            tags={"model": comparison.name, **tags, **tags_of(comparison.checks)},
+            metrics=comparison.metrics(),
+            files=value_plots(comparison.values.worths, folder=Path(folder)),
+        )
+        model_registry(workspace).log_run(run)
 
 
-def _judge_fraud(workspace: Workspace, folders: Sequence[Path], seen: Sequence[Examples]) -> Judgement:
+@dataclass(frozen=True)
+class Judgement:
+    """Figures of each model, and the rest as of a :class:`Comparison`."""
+
+    figures: tuple[Mapping[str, float], ...]
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    values: Values = field(default_factory=Values)
+
+
+def _judge_fraud(
+    workspace: Workspace, aliases: Sequence[str], folders: Sequence[Path], seen: Sequence[Examples]
+) -> Judgement:
     settings = workspace.settings
     models = [FraudModel.load(folder) for folder in folders]
     judged = [fraud.judged(model, own, settings) for model, own in zip(models, seen, strict=True)]
@@ -98,28 +133,35 @@ def _judge_fraud(workspace: Workspace, folders: Sequence[Path], seen: Sequence[E
         for one in found
     ]
     checks = () if len(found) < 2 else fraud_checks(champion=found[0], challenger=found[1], settings=settings)
-    return tuple(one.figures for one in found), notes_on(details), checks
+    return Judgement(tuple(one.figures for one in found), notes_on(details), checks)
 
 
-def _judge_discount(workspace: Workspace, folders: Sequence[Path], seen: Sequence[Examples]) -> Judgement:
+def _judge_discount(
+    workspace: Workspace, aliases: Sequence[str], folders: Sequence[Path], seen: Sequence[Examples]
+) -> Judgement:
     """``seen`` are the same trades as each model knows them."""
     settings = workspace.settings
     models = [DiscountModel.load(folder) for folder in folders]
     figures = tuple(
         discount.judge(model, own, settings).to_dict() for model, own in zip(models, seen, strict=True)
     )
-    fairness = _fairness(workspace, folders, models)
+    fairness = fairness_of(workspace, folders, models)
     notes = tuple(f"same card, other people: {found}" for found in fairness)
+    answers = [contender(model, own, settings) for model, own in zip(models, seen, strict=True)]
+    values = values_of(dict(zip(aliases, answers, strict=True)))
     if len(models) < 2:
-        return figures, notes, ()
-    champion, challenger = (contender(model, own, settings) for model, own in zip(models, seen, strict=True))
+        return Judgement(figures, notes, first_checks(values, fairness[0]), values)
     checks = discount_checks(
-        champion=champion, challenger=challenger, figures=(figures[0], figures[1]), fairness=fairness[1]
+        champion=answers[0],
+        challenger=answers[1],
+        values=values,
+        figures=(figures[0], figures[1]),
+        fairness=fairness[1],
     )
-    return figures, notes, checks
+    return Judgement(figures, notes, checks, values)
 
 
-def _fairness(
+def fairness_of(
     workspace: Workspace, folders: Sequence[Path], models: Sequence[DiscountModel]
 ) -> list[Fairness]:
     """Every model's prices of the same cards for the same people."""

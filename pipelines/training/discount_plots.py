@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,10 @@ from models.evaluation.profit import realised_profit_fen
 from models.evaluation.surface import DAYS, Ladder, price_surface
 from pipelines.settings import Settings
 from pipelines.training.discount import outcomes_of
+from pipelines.training.discount_worth import LOG, Worth
 from pipelines.training.examples import Examples
 from pipelines.training.plots import draw_calibration, save, two_panels
+from pipelines.training.promotion_checks import Gain
 from pipelines.training.splitting import DAY_US
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 WEEK_US = 7 * DAY_US
 MOST_POINTS = 2_000
+NO_OPINION = "The log alone cannot judge any other prices"
 SHOWN_TYPES = 6
 SHOWN_DAYS = tuple(sorted({*DAYS, *np.linspace(0, 400, 81).tolist()}))
 SHOWN_MOVES = tuple(np.linspace(-0.05, 0.05, 51).tolist())
@@ -46,6 +49,34 @@ def discount_plots(
     figure, (left, right) = two_panels()
     _surface(left, right, model, test, settings)
     return first, second, save(figure, folder / "discount_surface.png")
+
+
+def value_plots(worths: Sequence[Worth], *, folder: Path) -> tuple[Path, ...]:
+    """What each policy's prices are worth by the referee, and what the log alone says they gain over its own offers;
+    nothing where no offer was decided."""
+    if not worths:
+        return ()
+    figure, (left, right) = two_panels()
+    _bars(left, {worth.name: worth.by_referee for worth in worths})
+    left.set(ylabel="CNY per offer", title="Profit by the referee, 95 % intervals")
+    judged = [worth for worth in worths if worth.over_log.value is not None and worth.name != LOG]
+    _bars(right, {_judged_name(worth): worth.over_log.gain for worth in judged})
+    right.axhline(0, color="grey", lw=1)
+    right.set(
+        ylabel="CNY per offer", title="Off-policy gain over the logged offers" if judged else NO_OPINION
+    )
+    return (save(figure, folder / "discount_value.png"),)
+
+
+def _judged_name(worth: Worth) -> str:
+    value = worth.over_log.value
+    return worth.name if value is None or value.whole else f"{worth.name},\nfirst step alone"
+
+
+def _bars(axes: Axes, gains: Mapping[str, Gain]) -> None:
+    for name, gain in gains.items():
+        below, above = gain.estimate - gain.low, gain.high - gain.estimate
+        axes.errorbar([name], [gain.estimate], yerr=[[below], [above]], fmt="o", capsize=4)
 
 
 def _acceptance(axes: Axes, known: Known, test: Examples) -> None:

@@ -17,9 +17,12 @@ from features.rows import microseconds
 from features.tables import ISSUED_FACE
 from features.training_set import columns_of
 from models.discount.special import SpecialCards, special_cards
+from models.evaluation.bootstrap import TooFewClusters
 from models.evaluation.fraud_money import at_risk_fen
+from models.evaluation.off_policy import logged_or_estimated_centre
 from models.matrix import Columns, Taken
 from pipelines.stored_features import stored_training_set
+from pipelines.training.splitting import DAY_US
 from pipelines.workspace import Workspace
 
 
@@ -145,6 +148,21 @@ def examples_of(trades: pa.Table, columns: Columns) -> Examples:
         fraud_known_at=_time(trades["fraud_known_at"]),
         label_source=_words(trades["label_source"]),
     )
+
+
+def offer_centres(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """Where the drawn offers (n,) were centred, NaN where it cannot be told, and which of that was estimated."""
+    try:
+        return logged_or_estimated_centre(
+            logged=examples.offer_centre,
+            density=examples.offer_density,
+            columns=examples.columns,
+            names=[name for name in FEATURES.names("discount") if name in examples.columns],
+            offered_rate=examples.offered_rate,
+            fold_by=examples.submitted_at // DAY_US,
+        )
+    except TooFewClusters:
+        return examples.offer_centre, np.zeros(len(examples), dtype=bool)
 
 
 def stored_examples(workspace: Workspace, *, model: str, since: datetime) -> Examples:

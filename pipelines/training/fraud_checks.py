@@ -14,7 +14,7 @@ from pipelines.settings import Settings
 from pipelines.training.discount_checks import MOST_ECE
 from pipelines.training.examples import Examples
 from pipelines.training.fraud_details import FraudDetails
-from pipelines.training.promotion_checks import Check, clusters, not_judged, paired_gain
+from pipelines.training.promotion_checks import Check, check, clusters, not_judged, paired_gain
 
 AP_TOLERANCE = 0.01
 LEVEL = (0.9, 1.1)
@@ -45,12 +45,12 @@ def fraud_checks(*, champion: Candidate, challenger: Candidate, settings: Settin
         -champion.weighted_cost_fen(settings), -challenger.weighted_cost_fen(settings), examples=champion.seen
     )
     return (
-        Check(f"cost per trade falls: {gain}", gain.low >= 0),
-        Check(
+        check(f"cost per trade falls: {gain}", gain.low >= 0),
+        check(
             f"average precision {new['average_precision']:.3f} against {old['average_precision']:.3f}",
             new["average_precision"] >= old["average_precision"] - AP_TOLERANCE,
         ),
-        Check(f"calibration error {new['ece']:.4f} is at most {MOST_ECE}", new["ece"] <= MOST_ECE),
+        check(f"calibration error {new['ece']:.4f} is at most {MOST_ECE}", new["ece"] <= MOST_ECE),
         _level_check(challenger),
         _parts_check(champion, challenger, settings),
     )
@@ -68,7 +68,7 @@ def _level_check(challenger: Candidate) -> Check:
         challenger.seen,
         level=0.95,
     )
-    return Check(
+    return check(
         f"{what}, 95 % interval {found.low:.2f} to {found.high:.2f}, reaches into {low} to {high}",
         not (found.high < low or found.low > high),
     )
@@ -88,7 +88,7 @@ def _parts_check(champion: Candidate, challenger: Candidate, settings: Settings)
         found = _interval(gain, champion.seen.rows(np.flatnonzero(rows)), level=SURE_LEVEL)
         if found.high < 0:
             worse.append(f"{name} by {-found.estimate / 100:.2f} CNY per trade")
-    return Check(
+    return check(
         f"{len(enough)} parts of the trades, costlier beyond chance: {', '.join(worse) or 'none'}", not worse
     )
 

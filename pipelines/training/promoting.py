@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from models.registry import CHALLENGER, CHAMPION, PREVIOUS, ModelNotFound, ModelRegistry
 from pipelines.training.comparing import Comparison
+from pipelines.training.promotion_checks import tags_of
 
 
 def promote(registry: ModelRegistry, comparison: Comparison, *, forced: bool) -> str:
-    """Make the compared challenger the champion; returns its version. The reasons are kept on the version."""
-    old = registry.version(comparison.name, CHAMPION)
+    """Make the compared challenger the champion; returns its version. The reasons are kept on the version, and whether
+    a person's word took the place of a check that failed or a proof that was not made."""
+    old = registry.find(comparison.name, CHAMPION)
     new = registry.version(comparison.name, CHALLENGER)
-    checks = "; ".join(f"{'pass' if check.passed else 'FAIL'} {check.what}" for check in comparison.checks)
-    registry.tag(new, {"promotion_checks": checks, "promotion_forced": str(forced).lower()})
-    registry.move_alias(comparison.name, PREVIOUS, old.version)
+    tags = {**tags_of(comparison.checks), "promotion_forced": str(forced).lower()}
+    registry.tag(new, tags)
+    if old is not None:
+        registry.move_alias(comparison.name, PREVIOUS, old.version)
     registry.move_alias(comparison.name, CHAMPION, new.version)
     registry.drop_alias(comparison.name, CHALLENGER)
     return new.version

@@ -32,11 +32,14 @@ from pipelines.settings import Settings
 from pipelines.stored_features import stored_training_set
 from pipelines.training import discount, fraud
 from pipelines.training.collecting import collect_workspace
-from pipelines.training.comparing import trained_until
-from pipelines.training.discount_plots import discount_plots
+from pipelines.training.comparing import fairness_of, trained_until
+from pipelines.training.discount_checks import Values, first_checks, values_of
+from pipelines.training.discount_plots import discount_plots, value_plots
+from pipelines.training.discount_worth import contender
 from pipelines.training.examples import Examples, examples_of
 from pipelines.training.fraud_details import fraud_details
 from pipelines.training.fraud_plots import fraud_plots
+from pipelines.training.promotion_checks import Check, Verdict, tags_of, with_verdict
 from pipelines.training.splitting import DAY_US, Split
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
@@ -45,6 +48,8 @@ log = logging.getLogger("huika")
 
 ModelName = Literal["discount", "fraud"]
 EXAMPLE_ROWS = 5
+MODEL = "model"
+"""Name of the judged model among the policies whose worth is told."""
 
 
 class Metrics(Protocol):
@@ -55,13 +60,18 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """One registered model: its version, alias, its figures on later trades, and how the trades were split."""
+    """One registered model: its version, alias, its figures on later trades, and how the trades were split.
+
+    values: what a discount model's prices are worth on those trades, beside the log's and the rate table's. checks:
+    what was asked of the first discount model of all before it went live; empty of any other."""
 
     version: ModelVersion
     alias: str
     metrics: Mapping[str, float]
     split: Split
     rows: int
+    checks: tuple[Check, ...] = ()
+    values: Values = field(default_factory=Values)
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,8 @@ class Listener:
 
 
 def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained]:
-    """Train and register. The first model of its kind becomes champion, a later one challenger.
+    """Train and register. The first model of its kind becomes champion, a later one challenger; so does a first
+    discount model that trades it has not seen find worse than the log's prices or the rate table, or unfair.
 
     Raises NothingToTrainOn, TooLittleHistory, FraudTrainingError or DiscountFitError with what is missing, RulesError.
     """
@@ -119,7 +130,7 @@ def train(workspace: Workspace, *, job: Job, listener: Listener) -> list[Trained
         examples = replace(examples_of(training_set.trades, columns), paused=paused)
         listener.say(f"{name} model")
         fit = partial(_fit_fraud, rules=rule_book(workspace.home)) if name == "fraud" else _fit_discount
-        trained.append(_train_one(name, fit, examples, training_set, workspace.settings, registry, job))
+        trained.append(_train_one(name, fit, examples, training_set, workspace, registry, job))
     return trained
 
 
@@ -141,6 +152,7 @@ class _Fitted:
     figures: tuple[Path, ...]
     details: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    values: Values = field(default_factory=Values)
 
 
 def _train_one(
@@ -148,17 +160,21 @@ def _train_one(
     fit: Callable[[Examples, Settings, Path], _Fitted],
     examples: Examples,
     training_set: TrainingSet,
-    settings: Settings,
+    workspace: Workspace,
     registry: ModelRegistry,
     job: Job,
 ) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
+        work, settings = Path(folder), workspace.settings
         fitted = fit(examples, settings, work)
         fitted.model.save(work / name)
         write_versions(work / name, registry=FEATURES, model=name)
         write_golden(work / name, model=fitted.model, columns=examples.columns)
+        checks: tuple[Check, ...] = ()
         alias = CHALLENGER if _has_champion(registry, name) else CHAMPION
+        if alias == CHAMPION and name == "discount":
+            checks = first_checks(fitted.values, fairness_of(workspace, [work / name], [fitted.model])[0])
+            alias = CHALLENGER if with_verdict(checks, Verdict.FAILED) else CHAMPION
         submission = Submission(
             name=name,
             folder=work / name,
@@ -170,6 +186,7 @@ def _train_one(
             tags={
                 **_tags(name, training_set, job, examples.submitted_at[examples.has_outcome]),
                 **fitted.tags,
+                **tags_of(checks),
             },
         )
         version = registry.register(submission, alias=alias)
@@ -179,6 +196,8 @@ def _train_one(
         metrics=fitted.metrics.to_dict(),
         split=fitted.split,
         rows=len(fitted.split.final),
+        checks=checks,
+        values=fitted.values,
     )
 
 
@@ -221,8 +240,10 @@ def _fit_discount(examples: Examples, settings: Settings, work: Path) -> _Fitted
     test = examples.rows(split.test)
     metrics = discount.judge(judged, test, settings)
     figures = discount_plots(model=judged, test=test, settings=settings, folder=work)
+    values = values_of({MODEL: contender(judged, test, settings)})
+    figures = (*figures, *value_plots(values.worths, folder=work))
     final = discount.fit(examples, registry=FEATURES, settings=settings)
-    return _Fitted(final, metrics, split, figures)
+    return _Fitted(final, metrics, split, figures, values.metrics(), values=values)
 
 
 def _params(examples: Examples, split: Split, settings: Settings) -> dict[str, object]:

@@ -47,7 +47,7 @@ def backtest(
 ) -> None:
     """Answer a past period again as if live, retraining on schedule, and report what would have come of it."""
     from pipelines.training.backtest import BacktestJob
-    from pipelines.training.backtest_report import write_report
+    from pipelines.training.backtest_report import record, write_report
     from pipelines.workspace import Workspace
 
     first, last = parse_time(since), parse_time(until)
@@ -60,6 +60,7 @@ def backtest(
     written = write_report(
         result, settings=workspace.settings, folder=out or workspace.reports / name, now=datetime.now(UTC)
     )
+    record(workspace, result, written)
     print_backtest(result)
     for path in written:
         print(f"written: {path}")

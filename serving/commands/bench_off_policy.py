@@ -22,15 +22,18 @@ if TYPE_CHECKING:
 
 START = dt.date(2025, 9, 1)
 FIRST_SEED = 501
-MOVE, FAR = 0.01, 0.05
-"""The judged policy moves each card type's rates by up to the one; the other is too far for any log."""
+MOVE, STEP, FAR = 0.01, 0.04, 0.05
+"""The judged policy moves each card type's rates by up to the first; one that would move them by up to the second is
+judged by its first step, within what was offered; the last is too far for any log."""
 KNOWN, ESTIMATED = "centres known", "centres estimated"
+FIRST_STEP = ", first step of a policy that goes too far"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One log, judged in one way. Fen per offer: the true values of the target, of the logged offers and of the
-    best policy. found: None where the estimate was refused. refuses_far: whether rates 5 points away were."""
+    """One log and one policy, judged in one way. Fen per offer: the true values of the target, of the logged
+    offers and of the best policy. found: None where the estimate was refused. refuses_far: whether a policy
+    that goes too far was."""
 
     centres: str
     world: str
@@ -58,14 +61,14 @@ def bench_off_policy(
     for number in range(logs):
         world = names[number % len(names)]
         verdicts += _judged(world, trades=trades, days=days, seed=FIRST_SEED + number)
-        print(f"log {number + 1}: {world}; {_line(verdicts[-2:])}", flush=True)
-    for centres in (KNOWN, ESTIMATED):
+        print(f"log {number + 1}: {world}; {_line(verdicts[-4:])}", flush=True)
+    for centres in (KNOWN, ESTIMATED, KNOWN + FIRST_STEP, ESTIMATED + FIRST_STEP):
         own = [verdict for verdict in verdicts if verdict.centres == centres]
         for name in names if len(names) > 1 else ():
             print(f"{centres}, {name}: {_summary([verdict for verdict in own if verdict.world == name])}")
         print(f"{centres}: {_summary(own)}")
     refused = sum(verdict.refuses_far for verdict in verdicts)
-    print(f"rates {FAR * 100:.0f} points away: {refused} of {len(verdicts)} estimates refused")
+    print(f"the policies that go too far: {refused} of {len(verdicts)} estimates of the whole refused")
 
 
 def _judged(world: str, *, trades: int, days: int, seed: int) -> list[Verdict]:
@@ -126,6 +129,7 @@ class _Case:
     def verdicts(self, world: str) -> list[Verdict]:
         import numpy as np
 
+        from models.evaluation.first_step import support_of
         from models.evaluation.off_policy import estimated_centre
         from pipelines.simulation.oracle import best_rate
 
@@ -135,19 +139,30 @@ class _Case:
             columns=self.columns, names=tuple(self.columns), offered_rate=self.offered, fold_by=self.day
         )
         model = _acceptance(self)
-        best = best_rate(oracle=self.oracle, face_value_fen=self.face_fen, costs=_costs())
-        return [
-            Verdict(
-                centres=centres,
-                world=world,
-                target_fen=self._truth(target),
-                logged_fen=self._truth(self.offered),
-                best_fen=self._truth(best),
-                found=self._estimate(model, target, centre),
-                refuses_far=self._estimate(model, target - FAR, centre) is None,
+        best = self._truth(best_rate(oracle=self.oracle, face_value_fen=self.face_fen, costs=_costs()))
+        logged, wide = self._truth(self.offered), self.policy + STEP * np.cos(2.4 * kind)
+        found: list[Verdict] = []
+        for centres, centre, guessed in ((KNOWN, self.centre, False), (ESTIMATED, estimated, True)):
+            support = support_of(
+                offered_rate=self.offered,
+                density=self.density,
+                centre=centre,
+                estimated=np.full(len(wide), guessed),
             )
-            for centres, centre in ((KNOWN, self.centre), (ESTIMATED, estimated))
-        ]
+            step = support.nearest(wide)
+            for name, rate, far in ((centres, target, target - FAR), (centres + FIRST_STEP, step, wide)):
+                found.append(
+                    Verdict(
+                        centres=name,
+                        world=world,
+                        target_fen=self._truth(rate),
+                        logged_fen=logged,
+                        best_fen=best,
+                        found=self._estimate(model, rate, centre),
+                        refuses_far=self._estimate(model, far, centre) is None,
+                    )
+                )
+        return found
 
     def _truth(self, rate: np.ndarray) -> float:
         """Mean expected profit of the later offers at these rates, fen."""

@@ -88,12 +88,15 @@ def _tell_market(workspace: Workspace, *, trades: int, seed: int, now: datetime)
 def _tell_models(workspace: Workspace, *, now: datetime) -> None:
     from pipelines import demo as parts
     from pipelines.training.training import Job, Listener, train
+    from serving.worth_lines import first_words
 
     since = parts.judged_from(day_in_china(now))
     _head(3, f"Features and both models, from what was known before {since:%Y-%m-%d} 特征与模型")
     listener = Listener(say=lambda step: None, features=lambda done, total: None)
     for trained in train(workspace, job=Job(models=("discount", "fraud"), until=since), listener=listener):
         print(f"   {_figures(trained)}")
+        if trained.checks:
+            print(f"     {first_words(trained)}")
     _head(4, f"Judged on the {parts.JUDGED_DAYS} days after, against the truth 用真相检验")
     _print_verdict(parts.judge(workspace, workspace.home / "market", since=since, now=now))
 

@@ -66,26 +66,34 @@ def models(home: Home = DEFAULT_HOME) -> None:
 def evaluate(which: Model, home: Home = DEFAULT_HOME) -> None:
     """Judge champion and challenger side by side on the newest trades that neither was fitted on.
 
-    Prices are also asked for the same cards in the name of different people: they must not differ.
+    Prices are set beside those of the log and of the rate table, and asked for the same cards in the name of
+    different people: they must not differ. MLflow keeps the figures, as a run of the experiment "evaluation".
     """
-    from pipelines.training.comparing import NothingToCompare, compare
+    from pipelines.training.comparing import NothingToCompare, compare, record
     from pipelines.workspace import Workspace
 
+    workspace = Workspace.open(home)
     try:
-        comparison = compare(Workspace.open(home), name=which.value)
+        comparison = compare(workspace, name=which.value)
     except NothingToCompare as error:
         raise Refusal(str(error)) from error
+    record(workspace, comparison)
     _print_comparison(comparison)
 
 
 def promote(
     which: Model,
     force: Annotated[
-        bool, typer.Option("--force", help="Promote although a check failed; it is recorded.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Promote although a check failed, or a proof of value could not be made; it is recorded.",
+        ),
     ] = False,
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Make the challenger the champion if it is no worse on the newest trades; the old one is kept for rollback."""
+    """Make the challenger the champion if the newest trades prove that it is no worse; the old one is kept for
+    rollback."""
     from models.registry import CHALLENGER, CHAMPION
     from pipelines.training.comparing import NothingToCompare, compare
     from pipelines.training.promoting import promote as move
@@ -105,11 +113,11 @@ def promote(
     except NothingToCompare as error:
         raise Refusal(str(error)) from error
     _print_comparison(comparison)
-    failed = [check.what for check in comparison.checks if not check.passed]
-    if failed and not force:
-        raise Refusal(f"not promoted: {'; '.join(failed)} (--force promotes all the same)")
-    version = move(registry, comparison, forced=bool(failed))
-    print(f"{which.value} version {version} is now champion")
+    stopping = [str(check) for check in comparison.checks if check.stops]
+    if stopping and not force:
+        raise Refusal(f"not promoted: {'; '.join(stopping)} (--force promotes all the same)")
+    version = move(registry, comparison, forced=bool(stopping))
+    print(f"{which.value} version {version} is now champion{', by --force alone' if stopping else ''}")
 
 
 def recalibrate(home: Home = DEFAULT_HOME) -> None:
@@ -180,6 +188,7 @@ def _print_comparison(comparison) -> None:
     from rich.table import Table
 
     from serving.output import console, figure
+    from serving.worth_lines import print_checks, print_worths
 
     title = f"{comparison.name}: {comparison.rows:,} trades since {comparison.since:%Y-%m-%d %H:%M} UTC"
     table = Table(
@@ -190,6 +199,5 @@ def _print_comparison(comparison) -> None:
     console().print(table)
     for note in comparison.notes:
         print(note)
-    for check in comparison.checks:
-        verdict = "pass" if check.passed else "FAIL"
-        print(f"{verdict if check.judged else '  - '}  {check.what}")
+    print_worths(comparison.values.worths)
+    print_checks(comparison.checks)

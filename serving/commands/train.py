@@ -38,7 +38,8 @@ def train(
     ] = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Train, judge on later trades, and register. The first model of its kind is champion, later ones challenger."""
+    """Train, judge on later trades, and register. The first model of its kind is champion, later ones challenger; so
+    is a first discount model that those trades prove worse than the prices it would replace."""
     from features.training_set import NothingToTrainOn
     from models.discount.training import DiscountFitError
     from models.fraud.training import FraudTrainingError
@@ -93,6 +94,7 @@ def print_trained(item: Trained) -> None:
     from rich.table import Table
 
     from serving.output import console, figure
+    from serving.worth_lines import first_words, print_checks, print_worths
 
     version = item.version
     out = console()
@@ -104,6 +106,10 @@ def print_trained(item: Trained) -> None:
     for name, value in item.metrics.items():
         table.add_row(name.replace("_", " "), figure(value))
     out.print(table)
+    print_worths(item.values.worths)
+    print_checks(item.checks)
+    if item.checks:
+        out.print(first_words(item), markup=False, highlight=False)
     if "absent_signals" in version.tags:
         out.print(f"It had to do without 缺少的信号: {version.tags['absent_signals']}")
     if not item.split.label_gap:

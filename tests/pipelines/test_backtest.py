@@ -373,7 +373,8 @@ def test_stock_counts_cards_from_purchase_to_sale():
 
 
 def test_off_policy_value_where_the_log_covers_the_rates_and_a_reason_where_not():
-    """Drawn offers around the models' own rates give an estimate with full overlap; without draws there is a reason."""
+    """Drawn offers around the models' own rates give an estimate with full overlap; of rates beyond them the first
+    step is judged; without draws there is a reason."""
     size = 4_000
     rng = np.random.default_rng(5)
     offered = 0.9 + rng.uniform(-0.02, 0.02, size)
@@ -391,6 +392,12 @@ def test_off_policy_value_where_the_log_covers_the_rates_and_a_reason_where_not(
     assert found.value is not None
     assert found.value.overlap >= 0.99
     assert found.value.low <= 50 <= found.value.high
+    far = {"centre_rate": 0.95, "first_rate": 0.91, "first_acceptance": 0.55, "first_profit_fen": 0.0}
+    step = off_policy_figures(made(size, **columns | {k: np.full(size, v) for k, v in far.items()}))
+    assert step.value is None
+    assert step.first_step is not None
+    assert (step.first_step.whole, step.first_step.moved) == (False, 1.0)
+    assert step.first_step.value.gain_fen == pytest.approx(-step.first_step.value.logged_fen)
     undrawn = columns | {"density": np.full(size, np.nan)}
     refused = off_policy_figures(made(size, **undrawn))
     assert refused.value is None

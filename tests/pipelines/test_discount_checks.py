@@ -14,10 +14,11 @@ from models.policy import Costs, PricePolicy
 from pipelines.settings import Settings
 from pipelines.training import discount_checks as module
 from pipelines.training.discount import outcomes_of
-from pipelines.training.discount_checks import Contender, contender, discount_checks, error_by_chance
+from pipelines.training.discount_checks import discount_checks, error_by_chance, first_checks, values_of
+from pipelines.training.discount_worth import Contender, contender
 from pipelines.training.examples import Examples
 from pipelines.training.fairness import Fairness, Unexplained
-from pipelines.training.promotion_checks import Check
+from pipelines.training.promotion_checks import Check, Verdict
 from tests.models.discount_market import Market, fitted_model, make_market, model_without_jitter
 
 FAIR = Fairness(trades=300, people=24, bonuses=0, unexplained=0, worst=())
@@ -29,7 +30,8 @@ def found(checks: tuple[Check, ...]) -> dict[str, Check]:
     """The one check about each of these."""
     words = (
         "profit per trade",
-        "off-policy gain",
+        "gain over the logged",
+        "gain over the rate table",
         "acceptance log loss",
         "acceptance calibration",
         "resale error",
@@ -107,10 +109,12 @@ def checked(
     **changed: float,
 ) -> dict[str, Check]:
     """Checks of a challenger against a champion, the good model each by default; ``changed`` figures are its own."""
+    old, new = champion or good(), challenger or good()
     return found(
         discount_checks(
-            champion=champion or good(),
-            challenger=challenger or good(),
+            champion=old,
+            challenger=new,
+            values=values_of({"champion": old, "challenger": new}),
             figures=(figures(), {**figures(), **changed}),
             fairness=fairness,
         )
@@ -129,21 +133,21 @@ def test_the_same_model_again_is_no_worse() -> None:
     """Equal models gain exactly nothing, which is enough."""
     checks = checked()
     assert "gain 0.0000" in checks["profit"].what
-    assert all(check.passed for check in checks.values())
+    assert not [check for check in checks.values() if check.verdict is Verdict.FAILED]
 
 
 def test_a_greedy_challenger_fails_on_profit_although_it_believes_in_it() -> None:
     """Rates four points too low lose sellers; trades that neither model saw say so, whatever the model believes."""
     checks = checked(greedy())
-    assert not checks["profit"].passed
-    assert not checks["acceptance log loss"].passed
+    assert checks["profit"].verdict is Verdict.FAILED
+    assert checks["acceptance log loss"].verdict is Verdict.FAILED
 
 
 def test_a_better_challenger_passes_on_profit() -> None:
     """Against a greedy champion the good model gains, with its whole interval."""
     checks = checked(champion=greedy())
-    assert checks["profit"].passed
-    assert checks["acceptance log loss"].passed
+    assert checks["profit"].verdict is Verdict.PASSED
+    assert checks["acceptance log loss"].verdict is Verdict.PASSED
 
 
 @cache
@@ -174,24 +178,48 @@ def moved(move: float) -> Contender:
 
 def test_off_policy_gain_is_judged_where_the_log_supports_the_rates() -> None:
     """Where everything was offered three points too low, a point more pays and one less costs; the log shows both."""
-    raised, cut = (checked(moved(move), champion=cheap())["off-policy gain"] for move in (0.01, -0.01))
-    assert raised.judged
-    assert cut.judged
-    assert raised.passed, raised.what
-    assert not cut.passed, cut.what
+    raised, cut = (checked(moved(move), champion=cheap())["gain over the logged"] for move in (0.01, -0.01))
+    assert raised.verdict is Verdict.PASSED, raised.what
+    assert cut.verdict is Verdict.FAILED, cut.what
 
 
-def test_what_the_log_cannot_say_is_not_judged_and_stops_nothing() -> None:
-    """Rates that nobody was offered, a log without densities or one without answers: the check says why it passes."""
-    beyond = checked(moved(0.04), champion=cheap())["off-policy gain"]
-    assert (beyond.passed, beyond.judged) == (True, False)
-    assert "not judged: overlap is" in beyond.what
-    plain = checked()["off-policy gain"]
-    assert (plain.passed, plain.judged) == (True, False)
-    assert "no densities" in plain.what
+def test_what_the_log_cannot_say_is_neither_passed_nor_failed_and_a_proof_not_made_stops() -> None:
+    """A log without densities or one without answers: the check says why it is not judged, and the proof of value stops
+    a promotion until a person says otherwise."""
+    plain = checked()["gain over the logged"]
+    assert (plain.verdict, plain.stops) == (Verdict.NOT_JUDGED, True)
+    assert "no offer of this log was drawn" in plain.what
+    assert str(plain).startswith("not judged: ")
     silent = checked(replace(good(), seen=replace(newer(), accepted=np.full(len(newer()), np.nan))))
-    for word in ("profit", "off-policy gain", "acceptance log loss", "acceptance calibration"):
-        assert (silent[word].passed, silent[word].judged) == (True, False), word
+    for word in ("profit", "gain over the logged", "acceptance log loss", "acceptance calibration"):
+        assert silent[word].verdict is Verdict.NOT_JUDGED, word
+    assert silent["profit"].stops
+    assert not silent["acceptance log loss"].stops
+
+
+def test_rates_beyond_the_log_are_judged_by_their_first_step() -> None:
+    """Four points up, where everything was offered three points too low: the whole was never offered to anybody, and
+    the first step toward it pays; the check says that it is of the first step alone. Four points down it costs."""
+    up, down = (checked(moved(move), champion=cheap())["gain over the logged"] for move in (0.04, -0.04))
+    assert up.verdict is Verdict.PASSED, up.what
+    assert "of the first step toward its prices alone (of the whole overlap is 0.0%" in up.what
+    assert down.verdict is Verdict.FAILED, down.what
+
+
+def test_a_first_model_is_judged_against_the_log_and_the_price_list_and_for_fairness() -> None:
+    """Worse prices than the log's fail a first model, better ones pass, and a log without draws proves nothing; an
+    unexplained difference between people fails it whatever it earns."""
+    verdicts = [
+        found_first(first_checks(values_of({"model": one}), FAIR))
+        for one in (moved(-0.01), moved(0.01), good())
+    ]
+    assert verdicts == [Verdict.FAILED, Verdict.PASSED, Verdict.NOT_JUDGED]
+    unfair = replace(FAIR, unexplained=1, worst=(Unexplained("t-17", 250),))
+    assert first_checks(values_of({"model": good()}), unfair)[-1].verdict is Verdict.FAILED
+
+
+def found_first(checks: tuple[Check, ...]) -> Verdict:
+    return _only(checks, "gain over the logged").verdict
 
 
 @pytest.mark.parametrize(
@@ -208,17 +236,14 @@ def test_what_the_log_cannot_say_is_not_judged_and_stops_nothing() -> None:
 def test_each_figure_out_of_bounds_fails_its_check_alone(word: str, changed: Mapping[str, float]) -> None:
     """One bad figure fails one check, and the text holds the figure."""
     checks = checked(**changed)
-    assert not checks[word].passed
-    assert [name for name, check in checks.items() if not check.passed and name != "off-policy gain"] == [
-        word
-    ]
+    assert [name for name, check in checks.items() if check.verdict is Verdict.FAILED] == [word]
 
 
 def test_one_unexplained_difference_between_people_fails_the_release() -> None:
     """A single trade whose price looks at the person is enough; its number and amount are in the text."""
     unfair = replace(FAIR, unexplained=1, worst=(Unexplained("t-17", 250),))
     check = checked(fairness=unfair)["blind to the person"]
-    assert not check.passed
+    assert check.verdict is Verdict.FAILED
     assert "t-17 ¥2.50" in check.what
 
 
@@ -230,14 +255,14 @@ def test_an_offer_without_a_reason_fails(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(module, "reasons_of_all", forgetful)
     check = checked()["reason"]
-    assert not check.passed
+    assert check.verdict is Verdict.FAILED
     assert check.what.startswith("1 of 4,000")
 
 
 def test_too_few_resales_of_every_type_are_not_judged_by_type() -> None:
     """Without a type of 300 resales its coverage is not judged."""
     check = checked(range_coverage_90_worst_type=float("nan"))["worst card type"]
-    assert (check.passed, check.judged) == (True, False)
+    assert check.verdict is Verdict.NOT_JUDGED
 
 
 def test_chance_alone_makes_a_calibration_error() -> None:

@@ -14,6 +14,7 @@ from pipelines.training.examples import Examples
 from pipelines.training.fraud import figures_of
 from pipelines.training.fraud_checks import Candidate, fraud_checks, notes_on
 from pipelines.training.fraud_details import fraud_details
+from pipelines.training.promotion_checks import Verdict
 from pipelines.training.splitting import DAY_US
 from pipelines.training.training import Job, Listener, train
 from tests.conftest import EARLIER
@@ -70,7 +71,7 @@ PAY = np.full(ROWS, "pay", dtype=object)
 def _passed(champion: Candidate, challenger: Candidate) -> list[bool]:
     """Of cost, average precision, calibration error, level and parts."""
     checks = fraud_checks(champion=champion, challenger=challenger, settings=SETTINGS)
-    return [check.passed for check in checks]
+    return [check.verdict is not Verdict.FAILED for check in checks]
 
 
 def test_a_better_model_passes_every_condition() -> None:
@@ -84,7 +85,7 @@ def test_a_costlier_model_fails_even_with_the_same_ranking() -> None:
     """The same probabilities with nothing stopped: costlier, and every part is named."""
     champion, challenger = _candidate(_sharp(), _stop(_sharp() > 0.2)), _candidate(_sharp(), PAY)
     checks = fraud_checks(champion=champion, challenger=challenger, settings=SETTINGS)
-    assert [check.passed for check in checks] == [False, True, True, True, False]
+    assert [check.verdict is Verdict.PASSED for check in checks] == [False, True, True, True, False]
     assert "new_sellers by" in checks[-1].what
     assert "known_sellers by" in checks[-1].what
 
@@ -96,7 +97,7 @@ def test_a_part_that_became_costlier_fails() -> None:
     champion = _candidate(_sharp(), PAY)
     challenger = _candidate(_sharp(), _stop((fraud & ~known) | (known & ~fraud)))
     parts = fraud_checks(champion=champion, challenger=challenger, settings=SETTINGS)[-1]
-    assert not parts.passed
+    assert parts.verdict is Verdict.FAILED
     assert "known_sellers" in parts.what
     assert " new_sellers" not in parts.what
 
@@ -112,17 +113,17 @@ def test_probabilities_twice_too_high_fail_the_level() -> None:
 
 
 def test_with_few_frauds_the_level_and_with_few_trades_the_parts_are_not_judged() -> None:
-    """Three frauds say nothing of the level, a hundred trades nothing of parts; both are passed and say so."""
+    """Three frauds say nothing of the level, a hundred trades nothing of parts; neither passes or fails."""
     few = _candidate(_sharp(), PAY)
     few = replace(few, judged=replace(few.judged, fraud=np.arange(ROWS) < 3))
     hundred = np.arange(100)
     small = replace(few, seen=few.seen.rows(hundred), judged=few.judged.rows(hundred))
     *_, level, parts = fraud_checks(champion=small, challenger=small, settings=SETTINGS)
-    assert not level.judged
-    assert not parts.judged
-    assert fraud_checks(champion=few, challenger=few, settings=SETTINGS)[-1].judged
-    assert level.passed
-    assert parts.passed
+    assert level.verdict is Verdict.NOT_JUDGED
+    assert parts.verdict is Verdict.NOT_JUDGED
+    assert fraud_checks(champion=few, challenger=few, settings=SETTINGS)[-1].verdict is not Verdict.NOT_JUDGED
+    assert not level.stops
+    assert not parts.stops
 
 
 def test_notes_tell_parts_and_weeks_of_both_models() -> None:
@@ -153,5 +154,5 @@ def test_two_equal_models_are_compared_by_these_conditions(own_earlier) -> None:
         "parts",
     )
     assert all(word in check.what for word, check in zip(words, comparison.checks, strict=True))
-    assert comparison.checks[-1].passed
+    assert comparison.checks[-1].verdict is Verdict.PASSED
     assert all(isinstance(note, str) for note in comparison.notes)

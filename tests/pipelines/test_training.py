@@ -19,14 +19,18 @@ from models.registry import CHALLENGER, CHAMPION, DamagedModel, ModelNotFound
 from pipelines.champions import load_pair
 from pipelines.settings import Settings
 from pipelines.stored_features import stored_training_set
+from pipelines.training import training
 from pipelines.training.collecting import collect
+from pipelines.training.comparing import Comparison
 from pipelines.training.discount_plots import discount_plots
 from pipelines.training.examples import stored_examples
-from pipelines.training.promoting import rollback
+from pipelines.training.promoting import promote, rollback
+from pipelines.training.promotion_checks import check
 from pipelines.training.splitting import TooLittleHistory, split_by_time
 from pipelines.training.training import Job, Listener, train
 from pipelines.wiring import feature_store, model_registry
 from pipelines.workspace import Workspace
+from serving.worth_lines import first_words
 from tests.conftest import TODAY
 from tests.models.discount_market import fitted_model
 from tests.pipelines.test_discount_checks import newer
@@ -34,7 +38,7 @@ from tests.pipelines.test_discount_checks import newer
 QUIET = Listener(say=lambda step: None, features=lambda done, total: None)
 DAY = 86_400_000_000
 PLOTS = {
-    "discount": {"discount.png", "discount_weeks.png", "discount_surface.png"},
+    "discount": {"discount.png", "discount_weeks.png", "discount_surface.png", "discount_value.png"},
     "fraud": {"fraud.png", "fraud_cost.png", "fraud_weeks.png"},
 }
 
@@ -173,6 +177,24 @@ def test_later_models_are_challengers_and_rollback_needs_a_promotion(own_earlier
     assert registry.version("discount", CHALLENGER).version == second
 
 
+def test_a_first_discount_model_that_fails_does_not_go_live(own_tables, monkeypatch):
+    """Proven worse than the log's offers it stays challenger, with no champion beside it, until somebody promotes it;
+    the version keeps the check."""
+    fails = (check("gain over the logged offers", passed=False, proof=True),)
+    monkeypatch.setattr(training, "first_checks", lambda values, fairness: fails)
+    trained = train(own_tables, job=Job(models=("discount",)), listener=QUIET)[0]
+    registry = model_registry(own_tables)
+    assert trained.alias == CHALLENGER
+    assert registry.find("discount", CHAMPION) is None
+    assert registry.version("discount", CHALLENGER).tags["promotion_checks"] == str(fails[0])
+    assert first_words(trained).startswith("It does not go live, it stays challenger: gain over the logged")
+    version = trained.version.version
+    comparison = Comparison("discount", TODAY, 1, {CHALLENGER: version}, ({},), (), fails)
+    assert promote(registry, comparison, forced=True) == version
+    assert registry.version("discount", CHAMPION).version == version
+    assert registry.find("discount", CHALLENGER) is None
+
+
 def test_damaged_model_files_are_refused(trained_home, tmp_path):
     """A model whose files changed after registration is not loaded; its place stays empty and says so."""
     shutil.copytree(trained_home, tmp_path / "copy")
@@ -255,7 +277,7 @@ def test_plots_are_drawn_with_and_without_outcomes(tmp_path, known):
         columns = {**test.columns, "card_is_expired": np.ones(len(test))}
         test = replace(test, columns=columns, accepted=unknown, resale_rate=unknown)
     paths = discount_plots(model=fitted_model(), test=test, settings=Settings(), folder=tmp_path)
-    assert {path.name for path in paths} == PLOTS["discount"]
+    assert {path.name for path in paths} == PLOTS["discount"] - {"discount_value.png"}
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
 
 

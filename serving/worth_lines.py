@@ -1,0 +1,91 @@
+"""How the terminal tells what prices are worth, and what became of the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.training.discount_worth import Opinion, Worth
+    from pipelines.training.promotion_checks import Check, Gain
+    from pipelines.training.training import Trained
+
+NAMES = {
+    "log": "the log's offers 历史报价",
+    "list": "rate table 价目表",
+    "model": "this model 模型",
+}
+
+
+def print_worths(worths: Sequence[Worth]) -> None:
+    """Every policy's profit an offer, and why the log alone cannot judge where it cannot."""
+    from rich.table import Table
+
+    from serving.output import console
+
+    if not worths:
+        return
+    table = Table("CNY per offer, 95 % interval 每单利润（元）", box=None, padding=(0, 2))
+    for name in (
+        "by the referee 裁判",
+        "over the log",
+        "by the log alone 离线评估",
+        "over the log",
+        "over the list",
+    ):
+        table.add_column(name, justify="right")
+    notes: list[str] = []
+    for worth in worths:
+        name = NAMES.get(worth.name, worth.name)
+        cells = [_gain(worth.by_referee), _gain(worth.referee_gain)]
+        if worth.name == "log":
+            cells[1] = "-"
+        found = worth.over_log.value
+        if found is None:
+            notes.append(f"{name}: the log alone cannot judge it: {worth.over_log.refused}")
+            cells += ["-", "-", "-"]
+        else:
+            star = "" if found.whole else " *"
+            value = found.value
+            cells.append(
+                f"{value.value_fen / 100:.2f} ({value.low / 100:.2f} to {value.high / 100:.2f}){star}"
+            )
+            cells += [_opinion(worth.over_log, worth.name == "log"), _opinion(worth.over_list, False)]
+            if not found.whole:
+                from pipelines.training.discount_worth import first_step_in_words
+
+                notes.append(f"* {name}: {first_step_in_words(found)}")
+        table.add_row(name, *cells)
+    console().print(table)
+    for note in notes:
+        print(note)
+
+
+def _gain(gain: Gain) -> str:
+    return f"{gain.estimate:.2f} ({gain.low:.2f} to {gain.high:.2f})"
+
+
+def _opinion(opinion: Opinion, itself: bool) -> str:
+    if opinion.value is None or itself:
+        return "-"
+    return _gain(opinion.gain) + ("" if opinion.value.whole else " *")
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """A line each, with what became of it in front."""
+    for check in checks:
+        print(f"{check.verdict:<10}  {check.what}")
+
+
+def first_words(item: Trained) -> str:
+    """Whether a first discount model goes live, and whether it is proven to be better than what is there."""
+    from pipelines.training.promotion_checks import Verdict, with_verdict
+
+    failed, open_ = (with_verdict(item.checks, verdict) for verdict in (Verdict.FAILED, Verdict.NOT_JUDGED))
+    if failed:
+        return f"It does not go live, it stays {item.alias}: {'; '.join(check.what for check in failed)}"
+    if open_:
+        return f"It goes live, but it is not proven: {'; '.join(check.what for check in open_)}"
+    opinion = item.values.worths[-1].over_log.value
+    what = "its prices are" if opinion and opinion.whole else "the first step toward its prices is"
+    return f"It goes live: {what} proven to earn more than the log's offers and the rate table."
