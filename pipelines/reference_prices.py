@@ -20,7 +20,7 @@ from features.live_moment import LiveMoment
 from features.moment import Links
 from features.registry import column_of
 from features.rows import SPINE_COLUMNS
-from features.windows import DAY
+from features.windows import DAY_MS
 from models.discount.move_cap import DayBefore
 from models.matrix import Columns
 
@@ -31,7 +31,6 @@ MARKET = tuple(item.name for item in FEATURES if item.family in ("market", "resa
 """Features of a card type's market: what a price reads beside the card and the calendar."""
 CARD = tuple(item.name for item in FEATURES if item.family == "card")
 
-_DAY_MS = DAY // 1000
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -106,7 +105,7 @@ def closes_of(
 
 def china_days(time_ms: np.ndarray) -> np.ndarray:
     """Days since 1970 in China (n,) of times in ms."""
-    return (np.asarray(time_ms, dtype=np.int64) + CHINA_OFFSET // 1000) // _DAY_MS
+    return (np.asarray(time_ms, dtype=np.int64) + CHINA_OFFSET // 1000) // DAY_MS
 
 
 def reference_face_fen(card_type: CardType) -> int:

@@ -29,11 +29,13 @@ def with_best_hills(model: DiscountModel, log: Log, costs: Costs, policy: PriceP
     ``log``."""
     kinds, place = log.context.kinds
     links = model.acceptance.links
-    two = np.array([on_lower_hill(links.of_kind(kind)) is not None for kind in kinds], dtype=bool)
+    two = np.array(
+        [on_lower_hill(links.of_type_state(kind.type_state)) is not None for kind in kinds], dtype=bool
+    )
     rows = np.flatnonzero(two[place])
     if not len(rows):
         return model
-    log, (kinds, _) = log.rows(rows), log.context.rows(rows).kinds
+    log = log.rows(rows)
     names, cell = log.context.named(cell_name)
     lower = _on_lower(model, frozenset(names))
     upper_fen, lower_fen = (

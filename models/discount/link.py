@@ -195,9 +195,9 @@ class Links:
         """The links of n cards as one, with arrays."""
         return self._table.rows(context.by_kind(self._place_of).astype(np.intp))
 
-    def of_kind(self, kind: Kind) -> Link:
-        """The link of one kind of card, with its uppermost hill."""
-        return self.of_type.get(kind.type_state, self.overall)
+    def of_type_state(self, name: str) -> Link:
+        """The link of one card type and validity, with its uppermost hill."""
+        return self.of_type.get(name, self.overall)
 
     def _place_of(self, kind: Kind) -> int:
         names = self._place
@@ -209,7 +209,7 @@ class Links:
 
     @cached_property
     def _lowered(self) -> dict[str, Link]:
-        links = {name: self.of_type.get(_type_state(name), self.overall) for name in sorted(self.on_lower)}
+        links = {name: self.of_type_state(_type_state(name)) for name in sorted(self.on_lower)}
         return {name: on_lower_hill(link) or link for name, link in links.items()}
 
     @cached_property

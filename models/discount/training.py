@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from features.windows import DAY_MS
 from models.discount.acceptance import AcceptanceModel, place_encoding, place_matrix
 from models.discount.acceptance_fit import fit_acceptance
 from models.discount.boosters import BoosterSettings
@@ -33,7 +34,6 @@ from models.policy import Costs, PricePolicy
 ACCEPTANCE_PRIOR = "acceptance_prior"
 RATE_TABLE_UNLOGGED = "rate_table_unlogged"
 FRAUD_SHARE_BY_TYPE = "fraud_share_by_type"
-DAY_MS = 86_400_000
 NEARLY_ALL_SOLD = 0.99
 CALENDAR = "time_days_"
 TWO_SEASONS_MS = 540 * DAY_MS
@@ -319,9 +319,8 @@ def _fit_thieves(
     some = np.concatenate([np.flatnonzero(frauds), spread(np.flatnonzero(~frauds), THIEVES_ROWS)])
     some.sort()
     log, known, hidden = log.rows(some), known[some], movement.hidden[some]
-    acceptance = replace(
-        acceptance, recent=Recent()
-    )  # that is of the newest decisions, and these are of all times
+    # The correction is of the newest decisions; frauds are of all times.
+    acceptance = replace(acceptance, recent=Recent())
     context = log.context
     estimate = resale.estimate(columns=log.columns, context=context)
     share = fraud_share.share(context)

@@ -12,10 +12,11 @@ from models.quoting import NO_DISCOUNT_MODEL, NO_FRAUD_MODEL
 NO_FEATURES = "feature_store_unavailable"
 
 DEGRADED = {
-    NO_DISCOUNT_MODEL: "no pricing model can be used, and the rate is the static table's, less a haircut",
+    NO_DISCOUNT_MODEL: "no pricing model can be used, and the rate is the fallback's: that of a rate table without a "
+    "log, less a haircut",
     NO_FRAUD_MODEL: "no fraud model can be used, and the trade is held or reviewed, never paid at once",
     NO_FEATURES: "what is known of seller, card and market could not be read in time, so that neither model answered: "
-    "a price is the static table's, less a haircut, and the trade is held or reviewed, never paid at once",
+    "a price is the fallback's, and the trade is held or reviewed, never paid at once",
 }
 OF_SCORES = (NO_FRAUD_MODEL, NO_FEATURES)
 """Codes of fraud scores, which have no price."""

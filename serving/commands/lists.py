@@ -34,6 +34,8 @@ Kind = Annotated[
 ]
 Value = Annotated[str, typer.Argument(help="The id as it stands in the trades; never a card number.")]
 OnList = Annotated[Name, typer.Option("--list", help="block: refused. watch: reviewed. allow: eased.")]
+Search = Annotated[str, typer.Argument(help="Only entries whose kind, value, author or why has this.")]
+OnlyList = Annotated[Name | None, typer.Option("--list", help="Only this list.")]
 Author = Annotated[str, typer.Option("--author", help="Who says so.")]
 Why = Annotated[str, typer.Option("--why", help="For what reason; kept with the entry.")]
 Until = Annotated[str, typer.Option("--until", metavar="TIME", help="When it stops; never, unless given.")]
@@ -126,10 +128,8 @@ def export(
 
 @lists.command("show")
 def show(
-    search: Annotated[
-        str, typer.Argument(help="Only entries whose kind, value, author or why has this.")
-    ] = "",
-    on_list: Annotated[Name | None, typer.Option("--list", help="Only this list.")] = None,
+    search: Search = "",
+    on_list: OnlyList = None,
     history: Annotated[
         bool, typer.Option("--history", help="Every change, not only what holds now.")
     ] = False,
@@ -162,10 +162,8 @@ def show(
 
 @lists.command("test")
 def try_on_history(
-    search: Annotated[
-        str, typer.Argument(help="Only entries whose kind, value, author or why has this.")
-    ] = "",
-    on_list: Annotated[Name | None, typer.Option("--list", help="Only this list.")] = None,
+    search: Search = "",
+    on_list: OnlyList = None,
     file: Annotated[
         Path | None,
         typer.Option("--file", help="Entries of this CSV instead, none of which is added.", dir_okay=False),
