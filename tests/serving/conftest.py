@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from models.quoting import ModelPair
+from pipelines import databases
 from pipelines.access_data import AuditRow
 from pipelines.champions import load_pair
 from pipelines.recycling.opening import PricingElsewhere, open_recycling
@@ -39,6 +40,7 @@ from tests.shared_folders import made_once
 __all__ = ["redis_url"]  # a fixture: pytest finds it by its name here
 
 FILES, SERVERS = "files", "servers"
+UNHURRIED_SECONDS = 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -134,6 +136,8 @@ def live_workspace(
     home = prepared_home if storage == FILES else request.getfixturevalue("prepared_on_servers")
     shutil.copytree(home, tmp_path / "live")
     if storage == SERVERS:
+        # A starved machine may take seconds to let a connection in; that is no database which is away.
+        request.getfixturevalue("monkeypatch").setattr(databases, "CONNECT_SECONDS", UNHURRIED_SECONDS)
         url = request.getfixturevalue("redis_url")
         use_servers(tmp_path / "live", request.getfixturevalue("postgres_url"), copied_states(url))
     return Workspace.open(tmp_path / "live")
