@@ -15,8 +15,8 @@ class BoosterSettings:
     """How trees are grown. ``threads`` 0: all cores. ``patience``: rounds without gain before stopping."""
 
     learning_rate: float = 0.06
-    leaves: int = 31
-    max_depth: int = 6
+    leaves: int = 8
+    max_depth: int = 4
     min_rows_per_leaf: int = 60
     l2: float = 5.0
     max_rounds: int = 400

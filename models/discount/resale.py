@@ -37,6 +37,9 @@ HIGHEST_RATE = 1.5
 """Bound of a resale rate in the trades table."""
 USUAL_SHARE = 0.99
 HEADS = ("mean", "error")
+MORE_ROUNDS = 1.5
+"""So many times the rounds that were best for later resales: these stop where the market has moved on, when what lasts,
+as what a face value is worth, is not yet learned whole (docs/decisions.md)."""
 ERRORS_FILE = "resale_errors.npz"
 PAUSES_FOLDER = "in_pauses"
 
@@ -238,7 +241,9 @@ def fit_resale(
     return ResaleModel(
         encoding=encoding,
         boosters={
-            "mean": fit_rounds(target=target, rounds=mean.num_trees(), parameters=mean_head, **final),
+            "mean": fit_rounds(
+                target=target, rounds=round(MORE_ROUNDS * mean.num_trees()), parameters=mean_head, **final
+            ),
             "error": fit_rounds(target=size, rounds=error.num_trees(), parameters=ERROR_HEAD, **final),
         },
         ranges=fit_ranges(held_back, rolling=False),

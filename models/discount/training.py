@@ -71,9 +71,7 @@ class DiscountFitSettings:
     most_rows: int = 400_000
     support_half_width: float = 0.06
     resale: BoosterSettings = field(default_factory=BoosterSettings)
-    acceptance: BoosterSettings = field(
-        default_factory=lambda: BoosterSettings(leaves=8, max_depth=4, min_rows_per_leaf=50)
-    )
+    acceptance: BoosterSettings = field(default_factory=lambda: BoosterSettings(min_rows_per_leaf=50))
     costs: Costs = field(default_factory=Costs)
     policy: PricePolicy = field(default_factory=PricePolicy)
 
