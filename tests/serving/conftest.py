@@ -41,6 +41,7 @@ __all__ = ["redis_url"]  # a fixture: pytest finds it by its name here
 
 FILES, SERVERS = "files", "servers"
 UNHURRIED_SECONDS = 30
+"""A starved machine takes seconds over what is no test of time: to let a connection in, or to answer a quote."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -97,12 +98,12 @@ def renewed(client: TestClient, clock: Clock) -> list[dict[str, Any]]:
 
 
 def desk_of(workspace: Workspace, clock: Clock, *, models: ModelPair | None = None) -> Desk:
-    """A desk with the test's clock. models: those of its registry, where they are loaded already."""
+    """A desk with the test's clock and time enough. models: those of its registry, where they are loaded already."""
     from serving.commands.serve import prepare
 
     prepare(workspace, progress=lambda done, total: None, now=clock.now)
     desk = build_desk(workspace, models=models)
-    return replace(desk, engine=replace(desk.engine, clock=clock))
+    return replace(desk, engine=replace(desk.engine, clock=clock), quote_seconds=UNHURRIED_SECONDS)
 
 
 @pytest.fixture
@@ -136,7 +137,6 @@ def live_workspace(
     home = prepared_home if storage == FILES else request.getfixturevalue("prepared_on_servers")
     shutil.copytree(home, tmp_path / "live")
     if storage == SERVERS:
-        # A starved machine may take seconds to let a connection in; that is no database which is away.
         request.getfixturevalue("monkeypatch").setattr(databases, "CONNECT_SECONDS", UNHURRIED_SECONDS)
         url = request.getfixturevalue("redis_url")
         use_servers(tmp_path / "live", request.getfixturevalue("postgres_url"), copied_states(url))
