@@ -198,6 +198,12 @@ def time_is_day_off(m: Moment) -> Value:
     return m.is_day_off
 
 
+@define(family="season", unit="day of month", zh="月内日", as_of="trade")
+def time_day_of_month(m: Moment) -> Value:
+    """Day of the month in China, from 1: wages come on fixed days, and before them sellers are in a hurry."""
+    return m.day_of_month
+
+
 @define(family="season", unit="days", zh="距春节天数", as_of="trade", null=BEYOND_CALENDAR)
 def time_days_to_spring_festival(m: Moment) -> Value:
     """Days to the next Spring Festival."""

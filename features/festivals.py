@@ -52,6 +52,11 @@ def is_day_off(local_day: Any) -> Any:
     return _by_day(_is_day_off, "", local_day)
 
 
+def day_of_month(local_day: Any) -> Any:
+    """1 to 31."""
+    return _by_day(_day_of_month, "", local_day)
+
+
 def _by_day(look_up: Any, festival: str, local_day: Any) -> Any:
     """One look-up a day: for a live trade, and for each different day of a column."""
     if not isinstance(local_day, np.ndarray):
@@ -72,6 +77,11 @@ def _days_since(festival: str, day: int) -> float:
     days = festival_days(festival)
     index = int(np.searchsorted(days, day, side="right"))
     return float(day - days[index - 1]) if index > 0 else float("nan")
+
+
+@lru_cache(maxsize=100_000)
+def _day_of_month(_: str, day: int) -> float:
+    return float(dt.date.fromordinal(day + _EPOCH).day)
 
 
 @lru_cache(maxsize=100_000)

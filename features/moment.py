@@ -14,7 +14,7 @@ from features.arithmetic import Value, pick, ratio, root, smoothed_rate
 from features.catalogue import Attribute
 from features.china import CHINA_OFFSET
 from features.entities import BASIS_POINTS, PPM
-from features.festivals import days_since, days_until, is_day_off
+from features.festivals import day_of_month, days_since, days_until, is_day_off
 from features.windows import DAY, HOUR
 
 FEN_PER_YUAN = 100
@@ -219,6 +219,11 @@ class Moment(ABC):
     def is_day_off(self) -> Value:
         """1 on a weekend or public holiday in China, 0 on a working day."""
         return is_day_off(self.local_day)
+
+    @property
+    def day_of_month(self) -> Value:
+        """Day of the month in China, from 1."""
+        return day_of_month(self.local_day)
 
     # --- either of two ---------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "hour": (0, 23),
     "months": (1, 1200),
     "0 = Monday": (0, 6),
+    "day of month": (1, 31),
     "rate": (0, 1.5),
     "rate difference": (-1.5, 1.5),
     "days": (-np.inf, np.inf),

@@ -26,13 +26,17 @@ import numpy as np
 
 from models.discount.boosters import load_booster, save_booster
 from models.discount.context import EXPECTED_RESALE, CardContext, relative_matrix
+from models.discount.directions import EXPIRY_COLUMNS, FACE_COLUMNS
 from models.discount.link import PLAIN, Link, Links
-from models.discount.pooled import RATE_UNIT, PooledLogit
+from models.discount.pooled import RATE_UNIT, PooledLogit, UsualOffers
 from models.discount.recent import Recent
 from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding, along
 from models.trees import predict
 
+TREES = ("usual", "usual_of_kind", "place", "slope")
+OF_THE_CARD = frozenset({*FACE_COLUMNS, *EXPIRY_COLUMNS, "card_face_is_usual", EXPECTED_RESALE})
+"""Inputs that tell cards of one kind apart on a market."""
 STEEPNESS_RANGE = 4.0
 """The trees change the pooled steepness by this factor at most."""
 
@@ -88,14 +92,15 @@ class AcceptanceCurve:
 
 @dataclass(frozen=True)
 class AcceptanceModel:
-    """The pooled logit and, where the log was large enough, the usual offer it leans on, the trees that bend it per
-    card, the shape F, and how the newest decisions differ."""
+    """The pooled logit and, where the log was large enough, the usual offers it leans on (of such a card, and of its
+    kind), the trees that bend it per card, the shape F, and how the newest decisions differ."""
 
     pooled: PooledLogit
     links: Links = field(default_factory=Links)
     recent: Recent = field(default_factory=Recent)
     place_inputs: Encoding | None = None
     usual: lightgbm.Booster | None = None
+    usual_of_kind: lightgbm.Booster | None = None
     place: lightgbm.Booster | None = None
     slope_inputs: Encoding | None = None
     slope: lightgbm.Booster | None = None
@@ -103,10 +108,10 @@ class AcceptanceModel:
     def curve(
         self, *, columns: Columns, context: CardContext, resale: ResaleEstimate, floor: np.ndarray
     ) -> AcceptanceCurve:
-        usual, moved = resale.mean, 0.0
+        usual, moved = UsualOffers(resale.mean, resale.mean), 0.0
         if self.place_inputs is not None:
             inputs = place_matrix(columns, self.place_inputs, resale)
-            usual = usual if self.usual is None else _usual_offer(self.usual, inputs, resale)
+            usual = self._usual_offers(inputs, resale)
             moved = moved if self.place is None else RATE_UNIT * predict(self.place, inputs)
         location, log_steepness = self.pooled.curve(context=context, resale=resale, usual=usual)
         if self.slope is not None and self.slope_inputs is not None:
@@ -119,6 +124,16 @@ class AcceptanceModel:
             link=self.links.of(context),
         )
 
+    def _usual_offers(self, inputs: np.ndarray, resale: ResaleEstimate) -> UsualOffers:
+        """Those that the logit leans on; of another one it does not matter what is said."""
+        assert self.place_inputs is not None
+        of_card = of_kind = resale.mean
+        if self.usual is not None and self.pooled.usual_slope:
+            of_card = _usual_offer(self.usual, inputs, resale)
+        if self.usual_of_kind is not None:
+            of_kind = _usual_offer(self.usual_of_kind, of_the_kind(inputs, self.place_inputs), resale)
+        return UsualOffers(of_card, of_kind)
+
     def usual_offer(self, columns: Columns, resale: ResaleEstimate) -> np.ndarray | None:
         """The rate (n,) that the log usually offered for such a card on such a market; None where it taught none."""
         if self.usual is None or self.place_inputs is None:
@@ -127,7 +142,7 @@ class AcceptanceModel:
 
     def save(self, folder: Path) -> None:
         """``acceptance.json`` and ``acceptance_<name>.txt`` of each of the trees there are."""
-        trees = {"usual": self.usual, "place": self.place, "slope": self.slope}
+        trees = {name: getattr(self, name) for name in TREES}
         for name, booster in trees.items():
             if booster is not None:
                 save_booster(booster, folder / _file_name(name))
@@ -151,10 +166,8 @@ class AcceptanceModel:
             links=Links.from_dict(data["links"]),
             recent=Recent(**data["recent"]),
             place_inputs=_encoding(data["place_inputs"]),
-            usual=trees.get("usual"),
-            place=trees.get("place"),
             slope_inputs=_encoding(data["slope_inputs"]),
-            slope=trees.get("slope"),
+            **{name: trees.get(name) for name in TREES},
         )
 
 
@@ -181,6 +194,14 @@ def place_matrix(columns: Columns, encoding: Encoding, resale: ResaleEstimate) -
     """What the place of a curve is learnt from (n, k): rates as distances from the anchor (which does not change with
     face value, days to expiry or competitors' bids)."""
     return relative_matrix({**columns, EXPECTED_RESALE: resale.mean}, encoding, resale.anchor_rate)
+
+
+def of_the_kind(inputs: np.ndarray, encoding: Encoding) -> np.ndarray:
+    """The same inputs (n, k) with nothing said of what sets a card apart from others of its kind."""
+    places = [place for place, name in enumerate(encoding.names) if name in OF_THE_CARD]
+    masked = inputs.copy()
+    masked[:, places] = np.nan
+    return masked
 
 
 def bounded(log_steepness: np.ndarray) -> np.ndarray:

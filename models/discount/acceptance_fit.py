@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import lightgbm
 import numpy as np
 
-from models.discount.acceptance import AcceptanceModel, bounded, place_encoding, place_matrix
+from models.discount.acceptance import AcceptanceModel, bounded, of_the_kind, place_encoding, place_matrix
 from models.discount.boosters import BoosterSettings, binned, part_of
 from models.discount.context import CardContext
 from models.discount.directions import STEADY_COLUMNS, UNDIRECTED, constraints
 from models.discount.link import SMALLEST, Link
 from models.discount.offer_movement import fit_usual_offer
-from models.discount.pooled import RATE_UNIT, fit_pooled
+from models.discount.pooled import RATE_UNIT, UsualOffers, fit_pooled
 from models.discount.recent import Decided, Recent, recent_change
 from models.discount.resale import ResaleEstimate
 from models.matrix import Columns, Encoding
@@ -52,9 +52,9 @@ def fit_acceptance(
     known = slope_error <= MOST_SLOPE_ERROR
     place_inputs = place_encoding(columns, [name for name in names if name not in UNDIRECTED])
     place_columns = place_matrix(columns, place_inputs, resale)
-    usual_offer, usual = None, resale.mean
+    trees, usual = (None, None), UsualOffers(resale.mean, resale.mean)
     if known:
-        usual_offer, usual = _usual_offer(place_columns, place_inputs, resale, offered_rate, settings)
+        trees, usual = _usual_offers(place_columns, place_inputs, resale, offered_rate, settings)
     pooled, links = fit_pooled(
         context=context,
         resale=resale,
@@ -84,23 +84,26 @@ def fit_acceptance(
         links=links,
         recent=_recent(log, grown, submitted_at),
         place_inputs=place_inputs,
-        usual=usual_offer if pooled.usual_slope else None,
+        usual=trees[0],
+        usual_of_kind=trees[1] if pooled.kind_slope else None,
         place=place,
         slope_inputs=None if slope is None else slope_inputs,
         slope=slope,
     )
 
 
-def _usual_offer(
+def _usual_offers(
     inputs: np.ndarray,
     encoding: Encoding,
     resale: ResaleEstimate,
     offered_rate: np.ndarray,
     settings: BoosterSettings,
-) -> tuple[lightgbm.Booster, np.ndarray]:
-    """The trees of the usual offer, and the rate (n,) that they say for each of the log's offers."""
-    trees, distance = fit_usual_offer(inputs, encoding, offered_rate - resale.anchor_rate, settings)
-    return trees, resale.anchor_rate + distance
+) -> tuple[tuple[lightgbm.Booster, lightgbm.Booster], UsualOffers]:
+    """The trees of both usual offers, and the rates that they say for each of the log's n offers."""
+    distance = offered_rate - resale.anchor_rate
+    of_card, card = fit_usual_offer(inputs, encoding, distance, settings)
+    of_kind, kind = fit_usual_offer(of_the_kind(inputs, encoding), encoding, distance, settings)
+    return (of_card, of_kind), UsualOffers(resale.anchor_rate + card, resale.anchor_rate + kind)
 
 
 def _recent(log: _Decisions, grown: _Pair, submitted_at: np.ndarray) -> Recent:

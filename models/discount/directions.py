@@ -26,6 +26,11 @@ RISING = (*FACE_COLUMNS, *EXPIRY_COLUMNS, *COMPETITOR_COLUMNS)
 UNDIRECTED = ("market_spread",)
 """Left out of the models of a price: best buyer less best competitor, which other columns say with a direction."""
 
+DAY_OF_MONTH = "time_day_of_month"
+OF_SELLERS = (DAY_OF_MONTH,)
+"""What moves sellers and not what a card resells at: to the resale estimate it is another name of a date, as of the day
+the market broke."""
+
 STEADY_COLUMNS = (
     "card_type",
     "card_category",

@@ -1,11 +1,13 @@
 """A logit of acceptance for all cards: the start of the trees, and the answer where a log is too small for them.
 
-``z = a (r - m)/u + b (r - c)/u + d (r - o)/u - e(x)`` with m the resale estimate, c what the best competitor would bid
-for this very card, o what the log usually offers for it (:func:`models.discount.offer_movement.fit_usual_offer`), u =
-RATE_UNIT, and e a sum of weights of the card's inputs. Together they say what sellers of such a card expect; where all
-that is said of it is blurred, sellers look less steep than they are (errors in variables). A competitor's bid is for a
-fresh card of a usual value; for another one it counts as so much lower as that resells lower. Slopes
-and weights are fitted together with the shape of the curve (:mod:`models.discount.link`), at the maximum of their
+``z = a (r - m)/u + b (r - c)/u + d (r - o)/u + k (r - q)/u - e(x)`` with m the resale estimate, c what the best
+competitor would bid for this very card, o what the log usually offers for it, q what it usually offers for its kind at
+any face value and days to expiry (:func:`models.discount.offer_movement.fit_usual_offer`), u = RATE_UNIT, and e a sum
+of weights of the card's inputs. Together they say what sellers of such a card expect; where all that is said of it is
+blurred, sellers look less steep than they are (errors in variables). o less q is what the log's own prices take off for
+face value and expiry: sellers may feel less of it, and e, which only rises, could not take it back. A competitor's bid
+is for a fresh card of a usual value; for another one it counts as so much lower as that resells lower. Slopes and
+weights are fitted together with the shape of the curve (:mod:`models.discount.link`), at the maximum of their
 posterior; slopes are never negative, and e never falls with face value or days to expiry.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import scipy.optimize
@@ -39,6 +42,9 @@ STEPS = (
 """Names of the inputs that are numbers."""
 RISING = ("face>=", "days>=", "face_of/")
 """Inputs with which sellers' expectations may only rise."""
+FIRST = 6
+"""Numbers of the logit before its weights: intercept, four slopes, no competitor."""
+SLOPES = slice(1, 5)
 MIN_SLOPE = 0.3
 """Least believable slope, logits per RATE_UNIT; a log that shows less does not identify it."""
 WEIGHT_PRECISION = 4.0
@@ -54,10 +60,20 @@ USUAL_INFORMATION = 0.2
 """Of a decision about its score, for the scale of the numbers that are searched."""
 
 
+class UsualOffers(NamedTuple):
+    """What the log usually offers (n,): for such a card, and for its kind at any face value and days to expiry."""
+
+    of_card: np.ndarray
+    of_kind: np.ndarray
+
+    def rows(self, rows: slice | np.ndarray) -> UsualOffers:
+        return UsualOffers(self.of_card[rows], self.of_kind[rows])
+
+
 @dataclass(frozen=True)
 class PooledLogit:
-    """Slopes per RATE_UNIT of distance to the resale estimate, the best competitor and the usual offer, and weights by
-    input.
+    """Slopes per RATE_UNIT of distance to the resale estimate, the best competitor and both usual offers, and weights
+    by input.
 
     Where no competitor's bid is known the resale estimate takes its place and no_competitor is added. The defaults
     are the prior: half of the sellers accept five points under the resale estimate, and at a competitor's bid if it
@@ -68,6 +84,7 @@ class PooledLogit:
     resale_slope: float = 1.0
     competitor_slope: float = 1.5
     usual_slope: float = 0.0
+    kind_slope: float = 0.0
     no_competitor: float = 1.5
     weights: dict[str, float] = field(default_factory=dict)
 
@@ -79,21 +96,22 @@ class PooledLogit:
     @property
     def slope(self) -> float:
         """How steeply sellers react to a rate, per RATE_UNIT."""
-        return self.resale_slope + self.competitor_slope + self.usual_slope
+        return self.resale_slope + self.competitor_slope + self.usual_slope + self.kind_slope
 
     def curve(
-        self, *, context: CardContext, resale: ResaleEstimate, usual: np.ndarray
+        self, *, context: CardContext, resale: ResaleEstimate, usual: UsualOffers
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rate of score 0, which about half of the sellers take, and log steepness per RATE_UNIT, (n,) each.
 
-        The rate is a mean of resale estimate, best competitor's bid and usual offer (n,) plus what the card's inputs
-        weigh, so it rises with all of them.
+        The rate is a mean of resale estimate, best competitor's bid and usual offers plus what the card's inputs weigh,
+        so it rises with all of them.
         """
         known, competitor = _competitor(context, resale)
         level = self.intercept + self.no_competitor * ~known
         if self.weights:
             level = level - self._weighing.sums(context, _steps(context))
-        seen = self.resale_slope * resale.mean + self.competitor_slope * competitor + self.usual_slope * usual
+        seen = self.resale_slope * resale.mean + self.competitor_slope * competitor
+        seen = seen + self.usual_slope * usual.of_card + self.kind_slope * usual.of_kind
         location = (seen - RATE_UNIT * level) / self.slope
         return location, np.full(len(location), np.log(self.slope))
 
@@ -106,7 +124,7 @@ def fit_pooled(
     *,
     context: CardContext,
     resale: ResaleEstimate,
-    usual: np.ndarray,
+    usual: UsualOffers,
     floor: np.ndarray,
     rate: np.ndarray,
     accepted: np.ndarray,
@@ -122,27 +140,29 @@ def fit_pooled(
     if len(rate) > MOST_ROWS:
         chosen = np.linspace(0, len(rate) - 1, MOST_ROWS).astype(np.int64)
         context, resale = context.rows(chosen), resale.rows(chosen)
-        usual, floor, rate, accepted = (x[chosen] for x in (usual, floor, rate, accepted))
+        usual = usual.rows(chosen)
+        floor, rate, accepted = (x[chosen] for x in (floor, rate, accepted))
     problem = _Problem.of(context, resale, usual, floor, rate, accepted)
     links, found = (
         Links(),
         problem.solve(PLAIN, slope_precision=SLOPE_PRECISION if slopes_known else SURE_PRECISION),
     )
-    for again in range(SHAPES if slopes_known and found[1:4].sum() >= MIN_SLOPE else 0):
+    for again in range(SHAPES if slopes_known and found[SLOPES].sum() >= MIN_SLOPE else 0):
         if again:
             found = problem.solve(links.of(context), slope_precision=SLOPE_PRECISION, start=found)
         scores = problem.matrix @ found
         links = fit_links(scores=scores, floor=floor, accepted=accepted, type_state=context.type_state)
-    if found[1:4].sum() < MIN_SLOPE:  # at once, or once a shape had taken over what slope there was
+    if found[SLOPES].sum() < MIN_SLOPE:  # at once, or once a shape had taken over what slope there was
         links, found = Links(), problem.solve(PLAIN, slope_precision=SURE_PRECISION)
-    intercept, resale_slope, competitor_slope, usual_slope, no_competitor = found[:5].tolist()
+    intercept, resale_slope, competitor_slope, usual_slope, kind_slope, no_competitor = found[:FIRST].tolist()
     return PooledLogit(
         intercept=intercept,
         resale_slope=resale_slope,
         competitor_slope=competitor_slope,
         usual_slope=usual_slope,
+        kind_slope=kind_slope,
         no_competitor=no_competitor,
-        weights=dict(zip(problem.names, found[5:].tolist(), strict=True)),
+        weights=dict(zip(problem.names, found[FIRST:].tolist(), strict=True)),
     ), links
 
 
@@ -155,7 +175,7 @@ def _competitor(context: CardContext, resale: ResaleEstimate) -> tuple[np.ndarra
 
 @dataclass(frozen=True)
 class _Problem:
-    """matrix (n, 5 + k): intercept, three gaps, no competitor, and the inputs with their sign turned.
+    """matrix (n, FIRST + k): intercept, four gaps, no competitor, and the inputs with their sign turned.
 
     The search moves the intercept at the mean card, and each number in units of its likely error: unlike sizes and a
     correlation of everything with the intercept would take it several times as many steps.
@@ -173,13 +193,13 @@ class _Problem:
         cls,
         context: CardContext,
         resale: ResaleEstimate,
-        usual: np.ndarray,
+        usual: UsualOffers,
         floor: np.ndarray,
         rate: np.ndarray,
         accepted: np.ndarray,
     ) -> _Problem:
         known, competitor = _competitor(context, resale)
-        gaps = [(rate - reference) / RATE_UNIT for reference in (resale.mean, competitor, usual)]
+        gaps = [(rate - reference) / RATE_UNIT for reference in (resale.mean, competitor, *usual)]
         slopes = scipy.sparse.csr_matrix(np.stack([np.ones(len(rate)), *gaps, ~known], axis=1))
         names, inputs = design(context, Numbers(STEPS, _steps(context)), _groups(context))
         matrix = scipy.sparse.csr_matrix(scipy.sparse.hstack([slopes, -inputs]))
@@ -189,22 +209,24 @@ class _Problem:
         return cls(matrix, floor, accepted, names, mean, np.maximum(square - mean**2, 0.0))
 
     def solve(self, link: Link, *, slope_precision: float, start: np.ndarray | None = None) -> np.ndarray:
-        """Intercept, slopes and weights (5 + k,) at the maximum of their posterior, for a shape of the curve."""
+        """Intercept, slopes and weights (FIRST + k,) at the maximum of their posterior, for a shape of the curve."""
         prior = PooledLogit()
-        centre = np.zeros(len(self.names) + 5)
-        centre[:5] = (
+        centre = np.zeros(len(self.names) + FIRST)
+        centre[:FIRST] = (
             prior.intercept,
             prior.resale_slope,
             prior.competitor_slope,
             prior.usual_slope,
+            prior.kind_slope,
             prior.no_competitor,
         )
         precision = np.full(len(centre), WEIGHT_PRECISION)
-        precision[:5] = 0.0, slope_precision, slope_precision, slope_precision, 1e-3
+        precision[0], precision[SLOPES], precision[FIRST - 1] = 0.0, slope_precision, 1e-3
         unit = 1.0 / np.sqrt(precision + USUAL_INFORMATION * len(self.floor) * self.variance + SMALLEST)
         least = np.full(len(centre), -np.inf)
-        rising = [place for place, name in enumerate(self.names, start=5) if name.startswith(RISING)]
-        least[[1, 2, 3, *rising]] = 0.0
+        rising = [place for place, name in enumerate(self.names, start=FIRST) if name.startswith(RISING)]
+        least[SLOPES] = 0.0
+        least[rising] = 0.0
         first = (centre if start is None else start).copy()
         first[0] += self.mean @ first
         found = scipy.optimize.minimize(

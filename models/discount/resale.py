@@ -21,7 +21,7 @@ from models.discount.boosters import (
     save_booster,
 )
 from models.discount.context import CardContext, relative_matrix
-from models.discount.directions import COMPETITOR_COLUMNS, UNDIRECTED, constraints
+from models.discount.directions import COMPETITOR_COLUMNS, OF_SELLERS, UNDIRECTED, constraints
 from models.discount.ranges import RangeTable, fit_ranges
 from models.discount.resale_errors import ResaleErrors, resale_errors
 from models.matrix import Columns, Encoding, within
@@ -215,7 +215,7 @@ def fit_resale(
     learnt = expired_count >= MIN_EXPIRED_ROWS
     expired_rate = float(resale_rate[context.expired].mean()) if learnt else DEFAULT_EXPIRED_RESALE_RATE
     anchor, _ = resale_anchor(context, expired_rate=expired_rate)
-    known = tuple(name for name in names if name not in UNDIRECTED and name in columns)
+    known = tuple(name for name in names if name not in (*UNDIRECTED, *OF_SELLERS) and name in columns)
     encoding = Encoding.fit(columns, known)
     matrix = relative_matrix(columns, encoding, anchor)
     ceilings = _ceilings(matrix, encoding.names)

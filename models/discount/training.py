@@ -11,6 +11,7 @@ from features.windows import DAY_MS
 from models.discount.acceptance import AcceptanceModel, place_encoding, place_matrix
 from models.discount.acceptance_fit import fit_acceptance
 from models.discount.boosters import BoosterSettings
+from models.discount.directions import DAY_OF_MONTH
 from models.discount.exploration import Curvatures, measure_curvatures
 from models.discount.fraud_share import FraudShare, fit_fraud_share
 from models.discount.guard_rails import price_band
@@ -37,6 +38,7 @@ FRAUD_SHARE_BY_TYPE = "fraud_share_by_type"
 NEARLY_ALL_SOLD = 0.99
 CALENDAR = "time_days_"
 TWO_SEASONS_MS = 540 * DAY_MS
+MONTHS_MS = 90 * DAY_MS
 NEWEST_ROWS = 20_000
 THIEVES_ROWS = 100_000
 
@@ -207,11 +209,15 @@ def _or_end(moments: np.ndarray | None, submitted_at: np.ndarray) -> np.ndarray:
 
 
 def _repeated(names: tuple[str, ...], log: Log) -> tuple[str, ...]:
-    """The names without the calendar where the log does not hold its seasons twice: until then a distance to a
-    festival is only another name of the date, from which trees learn what last month was like."""
-    if log.submitted_at[-1] - log.submitted_at[0] >= TWO_SEASONS_MS:
-        return names
-    return tuple(name for name in names if not name.startswith(CALENDAR))
+    """The names without the calendar where the log does not hold its seasons twice, nor days of the month three times:
+    until then a distance to a festival is only another name of the date, from which trees learn what last month was
+    like."""
+    length = log.submitted_at[-1] - log.submitted_at[0]
+    dates = (
+        *([CALENDAR] if length < TWO_SEASONS_MS else []),
+        *([DAY_OF_MONTH] if length < MONTHS_MS else []),
+    )
+    return tuple(name for name in names if not name.startswith(dates))
 
 
 def _fit_resale(log: Log, names: tuple[str, ...], settings: DiscountFitSettings) -> ResaleModel:

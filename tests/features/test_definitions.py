@@ -122,6 +122,7 @@ EXPECTED = (
     ("market", {"buyer_best": 0.95, "buyer_age_hours": 5, "spread": 0.03, "ask_best": np.nan}),
     ("link", {"sellers": 1, "frauds": 1, "frauds_per_seller": 1.05 / 7}),
     ("time", {"hour": 12, "weekday": 0, "is_day_off": 1, "days_to_sale": 16, "days_to_national_day": 121}),
+    ("time", {"day_of_month": 2}),
     ("time", {"days_since_spring_festival": 124, "days_to_spring_festival": 260, "days_to_mid_autumn": 126}),
 )
 """Some features of the trade at noon: beginning of their names, then the rest -> value."""

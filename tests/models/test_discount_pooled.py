@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.discount.context import CardContext, card_context
 from models.discount.link import sigmoid
-from models.discount.pooled import MIN_SLOPE, PooledLogit, fit_pooled
+from models.discount.pooled import MIN_SLOPE, PooledLogit, UsualOffers, fit_pooled
 from models.discount.resale import ResaleEstimate
 
 ROWS = 12_000
@@ -42,7 +42,13 @@ def decide(logit: np.ndarray, *, floor: float = 0.0) -> np.ndarray:
 def curve(
     model: PooledLogit, context: CardContext, resale: ResaleEstimate, usual: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    return model.curve(context=context, resale=resale, usual=always(len(context)) if usual is None else usual)
+    return model.curve(context=context, resale=resale, usual=offers_of(len(context), usual))
+
+
+def offers_of(rows: int, usual: np.ndarray | None, kind: np.ndarray | None = None) -> UsualOffers:
+    """Usual offers, of which nobody told that cards of a kind differ."""
+    of_card = always(rows) if usual is None else usual
+    return UsualOffers(of_card, of_card if kind is None else kind)
 
 
 def fit(
@@ -52,13 +58,14 @@ def fit(
     rate: np.ndarray,
     accepted: np.ndarray,
     usual: np.ndarray | None = None,
+    kind: np.ndarray | None = None,
     floor: float = 0.0,
     slopes_known: bool = True,
 ) -> PooledLogit:
     return fit_pooled(
         context=context,
         resale=resale_of(resale),
-        usual=always(len(rate)) if usual is None else usual,
+        usual=offers_of(len(rate), usual, kind),
         floor=np.full(len(rate), floor),
         rate=rate,
         accepted=accepted,
@@ -97,6 +104,26 @@ def test_usual_offers_say_what_sellers_expect_where_bids_and_resales_are_noisy()
     assert blind.slope < 2.6
     assert seen.slope == pytest.approx(3.0, abs=0.25)
     assert np.abs(curve(seen, context, resale_of(resale), usual)[0] - market).mean() < 0.002
+
+
+def test_sellers_may_feel_less_of_a_short_validity_than_the_log_took_off_for_it() -> None:
+    """The log takes eight points off for cards that soon expire, sellers expect four less: what it offers for the kind
+    is followed, and of the difference half; the order of prices stays."""
+    rng = np.random.default_rng(4)
+    market, days = rng.normal(0.85, 0.03, ROWS), rng.integers(1, 200, ROWS).astype(np.float64)
+    short = days < 30
+    kind, usual, place = market, market - 0.08 * short, market - 0.04 * short
+    rate = usual + rng.uniform(-0.02, 0.02, ROWS)
+    context = context_of(ROWS, card_days_to_expiry=days)
+    resale = market + rng.normal(0, 0.02, ROWS)
+    accepted = decide(3.0 * (rate - place) / 0.05)
+    found = fit(context, resale=resale, usual=usual, kind=kind, rate=rate, accepted=accepted)
+    assert found.usual_slope / (found.usual_slope + found.kind_slope) == pytest.approx(0.5, abs=0.1)
+    seen, _ = found.curve(context=context, resale=resale_of(resale), usual=UsualOffers(usual, kind))
+    assert np.abs(seen - place)[short].mean() < 0.005
+    blind = fit(context, resale=resale, usual=usual, rate=rate, accepted=accepted)
+    taken, _ = curve(blind, context, resale_of(resale), usual)
+    assert np.abs(taken - place)[short].mean() > 0.015
 
 
 def log_with(face_effect: float, days_effect: float) -> tuple[CardContext, PooledLogit]:
@@ -192,7 +219,7 @@ def test_slopes_are_never_negative(seed: int, spread: float, effect: float) -> N
     rate = 0.5 * (resale + competitor) - 0.03 + rng.uniform(-1, 1, 1_500) * spread
     context = context_of(1_500, market_competitor_best=np.where(rng.random(1_500) < 0.2, np.nan, competitor))
     found = fit(context, resale=resale, rate=rate, accepted=decide(effect * (rate - 0.85) / 0.05))
-    assert min(found.resale_slope, found.competitor_slope, found.usual_slope) >= 0
+    assert min(found.resale_slope, found.competitor_slope, found.usual_slope, found.kind_slope) >= 0
     assert found.slope >= MIN_SLOPE
     assert np.isfinite([found.intercept, *found.weights.values()]).all()
 
