@@ -43,7 +43,8 @@ LEAST_LET_THROUGH = 1e-6
 @dataclass(frozen=True)
 class Column:
     """One column of an input table. ``low``/``high`` are inclusive bounds in the file's unit. stored_as: its name
-    inside the program where that is another one."""
+    inside the program where that is another one. known_at: the column with the moment from which it counts as known;
+    None: the moment of its row."""
 
     name: str
     kind: Kind
@@ -53,6 +54,7 @@ class Column:
     high: float | None = None
     values: tuple[str, ...] | None = None
     stored_as: str | None = None
+    known_at: str | None = None
 
     @property
     def stored(self) -> str:
@@ -110,6 +112,15 @@ class Table:
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
+
+    @property
+    def outcomes(self) -> dict[str, tuple[str, ...]]:
+        """Column with a moment of its own -> the columns that count as known from that moment, itself among them."""
+        moments = dict.fromkeys(column.known_at for column in self.columns if column.known_at)
+        return {
+            moment: tuple(column.name for column in self.columns if column.known_at == moment)
+            for moment in moments
+        }
 
     @property
     def schema(self) -> pa.Schema:
@@ -181,13 +192,26 @@ TRADES = Table(
             low=LEAST_LET_THROUGH,
             high=1.0,
         ),
-        Column("accepted", "flag", "whether the seller accepted"),
-        Column("decided_at", "time", "when the seller accepted or declined"),
-        Column("resale_rate", "number", "rate the card was resold at, net of fees", low=0.0, high=1.5),
-        Column("resold_at", "time", "when it was resold"),
-        Column("fraud", "flag", "whether the trade turned out fraudulent"),
-        Column("fraud_known_at", "time", "when that became known"),
-        Column("label_source", "text", "who said so, the most trusted first", values=LABEL_SOURCES),
+        Column("accepted", "flag", "whether the seller accepted", known_at="decided_at"),
+        Column("decided_at", "time", "when the seller accepted or declined", known_at="decided_at"),
+        Column(
+            "resale_rate",
+            "number",
+            "rate the card was resold at, net of fees",
+            low=0.0,
+            high=1.5,
+            known_at="resold_at",
+        ),
+        Column("resold_at", "time", "when it was resold", known_at="resold_at"),
+        Column("fraud", "flag", "whether the trade turned out fraudulent", known_at="fraud_known_at"),
+        Column("fraud_known_at", "time", "when that became known", known_at="fraud_known_at"),
+        Column(
+            "label_source",
+            "text",
+            "who said so, the most trusted first",
+            values=LABEL_SOURCES,
+            known_at="fraud_known_at",
+        ),
         Column("lot_id", "text", "cards offered together"),
     ),
     updates=(

@@ -25,6 +25,7 @@ from features.registry import Registry
 from features.rows import microseconds
 from features.store import RowsLost
 from features.table_store import TableStore
+from features.tables import TRADES
 
 Progress = Callable[[int, int], None]
 """Called with (features done, features in all)."""
@@ -186,13 +187,9 @@ def known_before(trades: pa.Table, until: datetime | None) -> pa.Table:
     """The trades with every outcome that was not known before ``until`` set to null."""
     if until is None:
         return trades
-    for time, outcomes in (
-        ("decided_at", ("accepted",)),
-        ("resold_at", ("resale_rate",)),
-        ("fraud_known_at", ("fraud", "label_source")),
-    ):
+    for time, outcomes in TRADES.outcomes.items():
         known = pc.fill_null(pc.less(trades[time], pa.scalar(until, trades[time].type)), False)
-        for name in (*outcomes, time):
+        for name in outcomes:
             masked = pc.if_else(known, trades[name], pa.scalar(None, trades[name].type))
             trades = trades.set_column(trades.schema.get_field_index(name), name, masked)
     return trades

@@ -46,9 +46,16 @@ def import_tables_command(
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="Import the good rows, write the bad ones beside the report.")
     ] = False,
+    columns: Annotated[
+        bool, typer.Option("--columns", help="List every column of the three tables; nothing is imported.")
+    ] = False,
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Bring trades, market rates and card types in: all files are checked, then all are stored, or none."""
+    """Bring trades, market rates and card types in: all files are checked, then all are stored, or none. `--columns`
+    lists what each file may hold."""
+    if columns:
+        print_columns()
+        return
     from features.catalogue import load_catalogue
     from pipelines.training.import_problems import ImportProblem, ImportRefused
     from pipelines.workspace import Workspace
@@ -85,6 +92,28 @@ def import_tables_command(
     except ImportProblem as problem:
         raise Refusal(f"{problem.code}: {problem}") from problem
     _print_result(console, result)
+
+
+def print_columns() -> None:
+    """Every column of the input tables, and what holds across them."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from features.tables import TABLES
+    from serving.output import console
+    from serving.table_words import HEADINGS, column_rows, table_rules
+
+    out = console()
+    for name, table in TABLES.items():
+        shown = Table(title=name, title_justify="left", box=None, padding=(0, 2))
+        for heading in HEADINGS:
+            shown.add_column(heading, overflow="fold", no_wrap=heading == HEADINGS[0])
+        for cells in column_rows(table):
+            shown.add_row(*map(escape, cells))
+        out.print(shown)
+        for rule in table_rules(table):
+            out.print(rule, markup=False, highlight=False)
+        out.print()
 
 
 @contextmanager
