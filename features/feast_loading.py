@@ -1,13 +1,18 @@
-"""Feast, loaded without its checks of types: they are more than half of what loading it takes.
+"""Feast, loaded without its checks of types, which are more than half of what loading it takes, and without a say in
+which warnings are shown.
 
 Feast marks its classes for typeguard, which parses and compiles a whole module again for each of their functions. That
 is some five seconds of processor time in every process, for checks of what this package alone hands to Feast. Modules
 of Feast that it loads later, as its source for MLflow, keep theirs.
+
+Feast also asks for the deprecations of every library to be shown, in front of what a command has asked for
+(:func:`serving.cli.main`): users would read what libraries tell each other about a future release.
 """
 
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +27,8 @@ def load_feast() -> Any:
         checked = typeguard.typechecked
         typeguard.typechecked = _unchecked
         try:
-            import feast
+            with warnings.catch_warnings():  # puts back what was asked for before
+                import feast
         finally:
             typeguard.typechecked = checked
     return feast

@@ -37,7 +37,7 @@ def test_the_document_has_a_list_for_every_table_and_no_other() -> None:
     ("table", "cells"),
     [
         (TRADES, ("submitted_at", "time", "yes", "the moment of the trade", "from submitted_at")),
-        (TRADES, ("let_through", "number, 0.000001 to 1", "", TRADES.column("let_through").meaning, "from submitted_at")),
+        (TRADES, ("offer_centre", "number, 0 to 1", "", "rate around which it was drawn", "from submitted_at")),
         (TRADES, ("resold_at", "time", "", "when it was resold", "from resold_at")),
         (TRADES, ("accepted", "yes or no", "", "whether the seller accepted", "from decided_at")),
         (MARKET, ("rate", "fraction of face value, 0 to 1.5", "yes", "rate of face value", "from observed_at")),
