@@ -19,9 +19,9 @@ def console() -> Console:
 
 
 def figure(value: float) -> str:
-    """A figure for people: whole numbers without decimals, large ones without noise."""
+    """A figure for people: whole numbers without decimals, large ones without noise, and 0 without a sign."""
     if not math.isfinite(value):
         return "-"
     if value == round(value) or abs(value) >= 1_000:
-        return f"{value:,.0f}"
-    return f"{value:.4f}"
+        return f"{value:z,.0f}"
+    return f"{value:z.4f}"

@@ -1,8 +1,9 @@
-"""How the terminal tells what prices are worth, and what became of the checks."""
+"""How the terminal tells what prices are worth, what has to be known beside the figures, and what became of the
+checks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def print_worths(worths: Sequence[Worth]) -> None:
             star = "" if found.whole else " *"
             value = found.value
             cells.append(
-                f"{value.value_fen / 100:.2f} ({value.low / 100:.2f} to {value.high / 100:.2f}){star}"
+                f"{value.value_fen / 100:z.2f} ({value.low / 100:z.2f} to {value.high / 100:z.2f}){star}"
             )
             cells += [_opinion(worth.over_log, worth.name == "log"), _opinion(worth.over_list, False)]
             if not found.whole:
@@ -62,13 +63,43 @@ def print_worths(worths: Sequence[Worth]) -> None:
 
 
 def _gain(gain: Gain) -> str:
-    return f"{gain.estimate:.2f} ({gain.low:.2f} to {gain.high:.2f})"
+    return f"{gain.estimate:z.2f} ({gain.low:z.2f} to {gain.high:z.2f})"
 
 
 def _opinion(opinion: Opinion, itself: bool) -> str:
     if opinion.value is None or itself:
         return "-"
     return _gain(opinion.gain) + ("" if opinion.value.whole else " *")
+
+
+def fraud_note(figures: Mapping[str, float]) -> list[str]:
+    """That a discount model's profit is told without fraud, where no label is old enough; nothing of a fraud model."""
+    from models.evaluation.profit import COMPLETE_SHARE
+
+    if figures.get("profit_labelled_rows", 1) > 0:
+        return []
+    return [
+        "欺诈尚未计入利润 Fraud is not in these profit figures yet: "
+        f"in no week {COMPLETE_SHARE:.0%} of the bought trades have a label."
+    ]
+
+
+def ranges_note(figures: Mapping[str, float]) -> list[str]:
+    """That a discount model's resale ranges hold more or less than a promotion asks for, and what rolls them forward;
+    nothing where they are as asked, where nothing was resold, and of a fraud model."""
+    from pipelines.training.discount_checks import coverage_checks
+    from pipelines.training.promotion_checks import Verdict, with_verdict
+    from pipelines.training.recalibrating import LEAST_RESALES
+
+    if "range_coverage_90" not in figures:
+        return []
+    failed = with_verdict(coverage_checks(figures), Verdict.FAILED)
+    if not failed:
+        return []
+    return [
+        f"出货区间失准 The resale ranges are off: {'; '.join(check.what for check in failed)}. `huika recalibrate`, "
+        f"run daily, rolls the champion's forward, once {LEAST_RESALES} cards submitted after its training are resold."
+    ]
 
 
 def print_checks(checks: Sequence[Check]) -> None:

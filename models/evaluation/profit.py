@@ -117,7 +117,7 @@ def profit_metrics(*, economics: Economics, curve: AcceptanceCurve, outcomes: Ou
         labelled_realised_fen=float(realised[labelled].sum()),
         labelled_ratio=_ratio(predicted[labelled], realised[labelled]),
         fraud_predicted_fen=float(loss[labelled].sum()),
-        fraud_realised_fen=float(-realised[labelled & (outcomes.fraud == 1)].sum()),
+        fraud_realised_fen=float(economics.fraud_loss_fen(rate)[labelled & (outcomes.fraud == 1)].sum()),
     )
 
 

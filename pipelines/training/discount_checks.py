@@ -93,7 +93,7 @@ def discount_checks(
             f"resale error {new['resale_mae']:.4f} against {old['resale_mae']:.4f}",
             not new["resale_mae"] > old["resale_mae"] + RESALE_TOLERANCE,
         ),
-        *_coverage_checks(new),
+        *coverage_checks(new),
         check(
             f"{new['surface_violations']:.0f} falls among {new['surface_points']:,.0f} prices of the surface",
             new["surface_violations"] == 0,
@@ -155,19 +155,22 @@ def _acceptance(one: Contender, rows: np.ndarray) -> np.ndarray:
     return one.known.curve.rows(rows).probability(one.seen.offered_rate[rows])
 
 
-def _coverage_checks(figures: Mapping[str, float]) -> tuple[Check, ...]:
-    """Within the bounds, or within what chance makes of so few resales."""
+def coverage_checks(figures: Mapping[str, float]) -> tuple[Check, ...]:
+    """Within the bounds, or within what chance makes of so few resales; figures: as :class:`DiscountMetrics` names
+    them."""
     found, worst = figures["range_coverage_90"], figures["range_coverage_90_worst_type"]
     what = "coverage of the 90 % resale range"
     if np.isnan(found):
         return (not_judged(what, "nothing was resold"),)
     chance = 1.96 * (0.9 * 0.1 / figures["resale_rows"]) ** 0.5
     low, high = min(COVERAGE_90[0], 0.9 - chance), max(COVERAGE_90[1], 0.9 + chance)
-    overall = check(f"{what} {found:.3f} lies in {low:.3f} to {high:.3f}", low <= found <= high)
+    overall = check(f"{what} {found:.3f}, asked {low:.3f} to {high:.3f}", low <= found <= high)
     of_worst = "its coverage for the worst card type"
     if np.isnan(worst):
         return overall, not_judged(of_worst, f"no type has {JUDGED_ROWS} resales")
-    return overall, check(f"{of_worst} {worst:.3f} is at least {LEAST_WORST_TYPE}", worst >= LEAST_WORST_TYPE)
+    return overall, check(
+        f"{of_worst} {worst:.3f}, asked at least {LEAST_WORST_TYPE:.3f}", worst >= LEAST_WORST_TYPE
+    )
 
 
 def _reasons_check(challenger: Contender) -> Check:

@@ -188,7 +188,7 @@ def _print_comparison(comparison) -> None:
     from rich.table import Table
 
     from serving.output import console, figure
-    from serving.worth_lines import print_checks, print_worths
+    from serving.worth_lines import fraud_note, print_checks, print_worths
 
     title = f"{comparison.name}: {comparison.rows:,} trades since {comparison.since:%Y-%m-%d %H:%M} UTC"
     table = Table(
@@ -197,7 +197,7 @@ def _print_comparison(comparison) -> None:
     for name in comparison.figures[0]:
         table.add_row(name.replace("_", " "), *(figure(figures[name]) for figures in comparison.figures))
     console().print(table)
-    for note in comparison.notes:
+    for note in (*comparison.notes, *fraud_note(comparison.figures[0])):
         print(note)
     print_worths(comparison.values.worths)
     print_checks(comparison.checks)

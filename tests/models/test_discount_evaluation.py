@@ -147,6 +147,16 @@ def test_fraud_is_judged_in_weeks_whose_labels_are_complete() -> None:
     assert found.labelled_predicted_fen + found.fraud_predicted_fen <= found.predicted_fen
 
 
+def test_where_no_week_has_its_labels_fraud_cost_nothing_yet() -> None:
+    """Without labels the loss to fraud is 0 of no trades, without a sign."""
+    facts = known()
+    found = profit_metrics(
+        economics=facts.economics, curve=facts.curve, outcomes=outcomes(fraud=np.full(2_000, np.nan))
+    )
+    assert found.labelled_rows == 0
+    assert str(found.fraud_realised_fen) == "0.0"
+
+
 def test_coverage_by_tail_type_and_week() -> None:
     """Coverage, tails and the worst group of a case worked out by hand; a group too small is not named."""
     size = 400
