@@ -116,9 +116,7 @@ def with_market(workspace: Workspace, batch: Batch) -> Batch:
 
 
 def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPair, terms: Terms) -> pa.Table:
-    """One row a trade with the columns of `huika quote`'s OUTPUT, in file order. ``review_saving_cny``: the
-    money that an analyst's look is expected to save; ``review_priority``: the order in which a queue is worked, the
-    largest first; both null where nothing is offered."""
+    """One row a trade with the columns of `huika quote`'s OUTPUT, in file order; docs/quotes.md says what they mean."""
     asked = asked_of(batch, columns)
     answers = quote(asked, models=models, terms=terms)
     return pa.table(
@@ -132,6 +130,7 @@ def quote_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
             "resale_rate_p10": _nullable(answers.resale_p10),
             "resale_rate_p50": _nullable(answers.resale_p50),
             "resale_rate_p90": _nullable(answers.resale_p90),
+            **_promise_columns(answers),
             "offer_density": _nullable(answers.offer_density),
             "offer_centre": _nullable(answers.offer_centre),
             **_channel_columns(batch.extremes or [None] * len(asked)),
@@ -164,6 +163,22 @@ def score_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
             **_version_columns(models, terms, len(batch.spine)),
         }
     )
+
+
+def _promise_columns(answers: Answers) -> dict[str, pa.Array]:
+    """What the discount model expects of each trade, so that it can be held to it: see :class:`Offers`. The profit is
+    null where nothing is offered, all are where the fallback priced."""
+    offers, rows = answers.offers, len(answers.rate)
+    if offers is None:
+        kinds = {"resale_rate_mean": pa.float64(), "kind_fraud_share": pa.float64()}
+        return {
+            name: pa.nulls(rows, kind) for name, kind in (kinds | {"expected_profit_fen": pa.int64()}).items()
+        }
+    return {
+        "resale_rate_mean": _nullable(offers.resale_mean),
+        "kind_fraud_share": _nullable(offers.fraud_share),
+        "expected_profit_fen": pa.array(offers.expected_profit_fen, pa.int64(), mask=offers.no_offer),
+    }
 
 
 def _review_columns(decisions: Decisions, *, nothing: np.ndarray) -> dict[str, pa.Array]:

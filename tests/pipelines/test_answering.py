@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,8 @@ import pytest
 from features.catalogue import workspace_catalogue
 from features.definitions import FEATURES
 from features.training_set import build_training_set, columns_of
+from models.policy import Costs
+from models.quoting import ModelPair
 from pipelines import answering
 from pipelines.champions import load_pair
 from pipelines.terms import terms_of
@@ -100,6 +105,50 @@ def test_output_has_an_answer_for_every_row_in_order(workspace, tmp_path):
     assert (np.abs(payout - rate * batch.face_value_fen) < 1).all()
     answering.write_answers(table, tmp_path / "deep" / "out.csv")
     assert len((tmp_path / "deep" / "out.csv").read_text().splitlines()) == 81
+
+
+def test_what_the_model_expects_can_be_checked_from_the_file(workspace, tmp_path):
+    """Profit, mean resale and the card kind's share of fraud are the discount model's own; where nothing is offered
+    there is no profit, and without the model none of the three."""
+    trades = workspace.tables.read("trades").slice(0, 80)
+    batch = read(workspace, tmp_path / "in.parquet", file_rows(workspace, trades))
+    models, terms = load_pair(model_registry(workspace)), terms_of(workspace)
+    columns = features(workspace, batch)
+    asked, costs = answering.asked_of(batch, columns), Costs(handling_cny=14)
+    terms = replace(terms, costs=costs)
+    table = answering.quote_batch(batch, columns, models=models, terms=terms)
+    assert models.discount is not None
+    offers = models.discount.price(
+        columns=columns,
+        face_value_fen=batch.face_value_fen,
+        submitted_at=batch.submitted_ms,
+        costs=costs,
+        policy=terms.price,
+        special=asked.special,
+    )
+    none = offers.no_offer.tolist()
+    assert 0 < sum(none) < len(none)
+    profit = [None if no else fen for no, fen in zip(none, offers.expected_profit_fen.tolist(), strict=True)]
+    assert table["expected_profit_fen"].to_pylist() == profit
+    np.testing.assert_array_equal(table["resale_rate_mean"].to_numpy(), offers.resale_mean)
+    np.testing.assert_array_equal(table["kind_fraud_share"].to_numpy(), offers.fraud_share)
+    bare = answering.quote_batch(batch, columns, models=replace(models, discount=None), terms=terms)
+    assert bare.column_names == table.column_names
+    for name in ("expected_profit_fen", "resale_rate_mean", "kind_fraud_share"):
+        assert bare[name].null_count == len(bare)
+        assert bare[name].type == table[name].type
+
+
+def test_the_document_lists_the_columns_of_an_answered_file(workspace, tmp_path):
+    """docs/quotes.md names the columns of the file, every one and no other, in their order."""
+    rows = file_rows(workspace, workspace.tables.read("trades").slice(0, 1))
+    batch = read(workspace, tmp_path / "in.parquet", rows)
+    models = ModelPair(discount=None, fraud=None)
+    table = answering.quote_batch(batch, features(workspace, batch), models=models, terms=terms_of(workspace))
+    text = (Path(__file__).parents[2] / "docs" / "quotes.md").read_text(encoding="utf-8")
+    section = text.split("## A file's answers\n")[1].split("\n## ")[0]
+    names = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    assert re.findall(r"`(\w+)`", " ".join(names)) == table.column_names
 
 
 def test_the_mapping_of_an_import_reads_a_file_without_outcomes(workspace, tmp_path):
