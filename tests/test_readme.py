@@ -31,13 +31,13 @@ def session_lines() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder in which all but the last command of the session were run, without a library's warning."""
+    """An empty folder in which all but the last command of the session were run, and no library told of its future."""
     folder = tmp_path_factory.mktemp("session")
     for words in session_lines()[:-1]:
         assert words[0] == "huika"
         result = subprocess.run([HUIKA, *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
         assert result.returncode == 0, f"{words}: {result.stdout[-2000:]} {result.stderr[-2000:]}"
-        assert "Warning: " not in result.stderr, f"{words}: {result.stderr[-2000:]}"
+        assert "DeprecationWarning" not in result.stderr, f"{words}: {result.stderr[-2000:]}"
     return folder
 
 
