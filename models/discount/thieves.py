@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.discount.context import CardContext, Kind
+from models.discount.link import sigmoid
 
 SHARES = np.linspace(0.0, 1.0, 21)
 UNKNOWN = 0.5
 LEAST_TAKEN = 0.02
 """Of a card that hardly any honest seller sells at the usual offer, fraud says nothing of other rates."""
 MOST_RATIO = 8.0
-STEPS = 12
+STEPS = 20
+LONGEST_STEP = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,11 @@ def _like_honest(offered: np.ndarray, usual: np.ndarray, fraud: np.ndarray, shar
 
 
 def _log_likelihood(fraud: np.ndarray, log_odds: np.ndarray) -> float:
-    """Of the best level added to the log-odds (k,), found by Newton's steps."""
+    """Of the best level added to the log-odds (k,), found by Newton's steps; far from it a whole one leads astray."""
     level = 0.0
     for _ in range(STEPS):
-        p = 1.0 / (1.0 + np.exp(-(log_odds + level)))
-        level += float((fraud - p).sum() / max((p * (1.0 - p)).sum(), 1e-9))
+        p = sigmoid(log_odds + level)
+        step = float((fraud - p).sum() / max((p * (1.0 - p)).sum(), 1e-9))
+        level += min(max(step, -LONGEST_STEP), LONGEST_STEP)
     score = log_odds + level
     return float((fraud * score - np.logaddexp(0.0, score)).sum())
