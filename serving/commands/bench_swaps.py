@@ -20,7 +20,7 @@ from serving.commands.bench_http import UNLIMITED
 from serving.commands.bench_load import Address, Load
 from serving.commands.bench_service import Service
 from serving.commands.bench_workspace import trained_home
-from serving.commands.damages import DAMAGES
+from serving.commands.damages import DAMAGES, files_of
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -169,9 +169,9 @@ def _versions(client: httpx.Client) -> dict[str, str]:
 
 
 @contextmanager
-def _damaged(folder: Path, kind: str, rng: np.random.Generator) -> Iterator[None]:
+def damaged(folder: Path, kind: str, rng: np.random.Generator) -> Iterator[None]:
     """The folder's files damaged, and whole again afterwards."""
-    whole = {path: path.read_bytes() for path in sorted(folder.iterdir())}
+    whole = {path: path.read_bytes() for path in files_of(folder)}
     DAMAGES[kind](list(whole), rng)
     try:
         yield
@@ -188,7 +188,7 @@ def _offer_to_service(client: httpx.Client, registry: ModelRegistry, models: lis
     for kind in [kind for kind in DAMAGES for _ in range(AT_THE_SERVICE)]:
         model = models[offered % len(models)]
         served = _versions(client)[model.name]
-        with _damaged(registry.folder(model.damaged), kind, rng):
+        with damaged(registry.folder(model.damaged), kind, rng):
             registry.move_alias(model.name, CHAMPION, model.damaged.version)
             _wait(lambda name=model.name: any(item["model"] == name for item in _told(client)["refused"]))
             reached += _versions(client)[model.name] != served
@@ -221,7 +221,7 @@ def _offer(registry: ModelRegistry, models: list[Model], count: int) -> int:
     for number in range(count):
         model = models[number % len(models)]
         kind = list(DAMAGES)[number // len(models) % len(DAMAGES)]
-        with _damaged(registry.folder(model.damaged), kind, rng):
+        with damaged(registry.folder(model.damaged), kind, rng):
             try:
                 load_verified(registry, model.name, model.damaged.version, check=in_child)
                 reached += 1
@@ -244,7 +244,7 @@ def _offer_children(registry: ModelRegistry, model: Model, count: int) -> None:
         kind = list(DAMAGES)[number % len(DAMAGES)]
         with tempfile.TemporaryDirectory(prefix="huika-bench-") as work:
             folder = Path(shutil.copytree(source, Path(work) / model.name))
-            DAMAGES[kind](sorted(folder.glob("*.txt")), rng)
+            DAMAGES[kind]([path for path in files_of(folder) if path.suffix == ".txt"], rng)
             try:
                 check_in_child(model.name, folder, seconds=CHILD_SECONDS)
                 end = "passed: golden rows answered to the bit"

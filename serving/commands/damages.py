@@ -10,6 +10,11 @@ import numpy as np
 Damage = Callable[[Sequence[Path], np.random.Generator], None]
 
 
+def files_of(folder: Path) -> list[Path]:
+    """A model's files, those of its parts' folders too."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _one(files: Sequence[Path], rng: np.random.Generator) -> Path:
     return files[int(rng.integers(len(files)))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,15 +13,17 @@ import pytest
 
 from models import golden
 from models.golden import Model
-from models.registry import CHALLENGER, CHAMPION, PREVIOUS, DamagedModel, ModelNotFound
+from models.registry import CHALLENGER, CHAMPION, PREVIOUS, DamagedModel, ModelNotFound, digest
 from pipelines.model_checks import CheckedOnce, ModelRefused, check_in_child, load_verified
 from pipelines.training.promoting import rollback
 from pipelines.training.training import _has_champion
 from pipelines.wiring import model_registry
+from pipelines.workspace import Workspace
 from serving.api.model_routes import EXAMPLE, ModelStates
 from serving.cli import main
+from serving.commands.bench_swaps import damaged
 from serving.commands.bench_versions import variant
-from serving.commands.damages import DAMAGES
+from serving.commands.damages import DAMAGES, files_of
 from serving.commands.status import workspace_status
 from tests.serving.living import living, refusing, register, unchecked
 from tests.serving.test_api import submission
@@ -129,8 +132,8 @@ def test_files_damaged_after_registration_do_not_serve(live_workspace, clock, ki
         async with living(live_workspace, clock) as service:
             second = register(service.registry, "fraud", alias=CHAMPION)
             folder = service.registry.folder(second)
-            whole = {path: path.read_bytes() for path in folder.iterdir()}
-            DAMAGES[kind](sorted(whole), np.random.default_rng(3))
+            whole = {path: path.read_bytes() for path in files_of(folder)}
+            DAMAGES[kind](list(whole), np.random.default_rng(3))
             await service.life.look()
             assert (await service.quote(seller(1)))["models"]["fraud"] == "1"
             refused = (await service.client.get("/v1/models")).json()["refused"]
@@ -146,6 +149,20 @@ def test_files_damaged_after_registration_do_not_serve(live_workspace, clock, ki
             assert service.life.line.refused == ()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", list(DAMAGES))
+def test_a_damaged_model_of_many_parts_is_whole_again(trained_home, tmp_path, kind):
+    """Damages reach the files of a model's parts too, and are taken back."""
+    registry = model_registry(Workspace.open(trained_home))
+    folder = Path(
+        shutil.copytree(registry.folder(registry.version("discount", CHAMPION)), tmp_path / "discount")
+    )
+    before = digest(folder)
+    assert any(path.parent != folder for path in files_of(folder))
+    with damaged(folder, kind, np.random.default_rng(0)):
+        assert digest(folder) != before
+    assert digest(folder) == before
 
 
 def truncated(folder: Path) -> None:
