@@ -3,6 +3,7 @@ checks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ NAMES = {
     "list": "rate table 价目表",
     "model": "this model 模型",
 }
+
+NORMAL_95 = 1.96
+GUESSING = 0.5
+"""AUC of a model that draws lots."""
 
 
 def print_worths(worths: Sequence[Worth]) -> None:
@@ -99,6 +104,26 @@ def ranges_note(figures: Mapping[str, float]) -> list[str]:
     return [
         f"出货区间失准 The resale ranges are off: {'; '.join(check.what for check in failed)}. `huika recalibrate`, "
         f"run daily, rolls the champion's forward, once {LEAST_RESALES} cards submitted after its training are resold."
+    ]
+
+
+def guessing_note(figures: Mapping[str, float]) -> list[str]:
+    """That a fraud model is not shown to rank frauds better than chance does: the lower 95 % bound of its AUC on later
+    trades is below a half, or there is none; nothing where it is, and of a discount model."""
+    from models.evaluation.fraud import auc_error
+
+    if "auc" not in figures:
+        return []
+    auc, frauds = figures["auc"], figures["frauds"]
+    low = auc - NORMAL_95 * auc_error(auc, frauds=frauds, honest=figures["trades"] - frauds)
+    if low >= GUESSING:
+        return []
+    bound = f"AUC {auc:.3f}, 95 % ≥ {low:.3f}" if math.isfinite(low) else "AUC -"
+    return [
+        f"欺诈模型未显示出优于猜测（{frauds:,.0f} 笔欺诈，{bound}）：请勿据其评分决策；在有更多标签、重新运行 "
+        "`huika train fraud` 之前，只用报价和规则。",
+        f"The fraud model is not seen to be better than guessing on these {frauds:,.0f} frauds ({bound}): do not act "
+        "on its scores. Import more labels, then `huika train fraud` again; until then go by prices and rules only.",
     ]
 
 

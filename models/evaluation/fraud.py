@@ -157,6 +157,16 @@ def area_under_roc(*, fraud: np.ndarray, probability: np.ndarray, weight: np.nda
     return float(roc_auc_score(fraud, probability, sample_weight=weight))
 
 
+def auc_error(auc: float, *, frauds: float, honest: float) -> float:
+    """Standard error of an area under the ROC curve found on so many trades of either kind (Hanley and McNeil 1982);
+    NaN where the area is, or without one of them."""
+    if not min(frauds, honest) > 0:
+        return float("nan")
+    two_frauds, two_honest = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    spread = auc * (1 - auc) + (frauds - 1) * (two_frauds - auc**2) + (honest - 1) * (two_honest - auc**2)
+    return float(np.sqrt(max(spread, 0.0) / (frauds * honest))) if np.isfinite(auc) else float("nan")
+
+
 def recall_at_fpr(
     *, fraud: np.ndarray, probability: np.ndarray, fpr: float, weight: np.ndarray | None = None
 ) -> float:

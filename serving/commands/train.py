@@ -94,7 +94,14 @@ def print_trained(item: Trained) -> None:
     from rich.table import Table
 
     from serving.output import console, figure
-    from serving.worth_lines import first_words, fraud_note, print_checks, print_worths, ranges_note
+    from serving.worth_lines import (
+        first_words,
+        fraud_note,
+        guessing_note,
+        print_checks,
+        print_worths,
+        ranges_note,
+    )
 
     version = item.version
     out = console()
@@ -106,7 +113,7 @@ def print_trained(item: Trained) -> None:
     for name, value in item.metrics.items():
         table.add_row(name.replace("_", " "), figure(value))
     out.print(table)
-    for note in (*fraud_note(item.metrics), *ranges_note(item.metrics)):
+    for note in (*fraud_note(item.metrics), *ranges_note(item.metrics), *guessing_note(item.metrics)):
         print(note)
     print_worths(item.values.worths)
     print_checks(item.checks)
