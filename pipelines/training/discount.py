@@ -14,11 +14,29 @@ from models.evaluation.discount import DiscountMetrics, evaluate_discount
 from models.evaluation.profit import Outcomes
 from pipelines.settings import Settings
 from pipelines.training.examples import Examples
-from pipelines.training.splitting import Split, split_by_time
+from pipelines.training.splitting import Split, TooLittleHistory, split_by_time
+
+OUTCOMES = ("accepted", "decided_at", "offered_rate", "resale_rate", "resold_at")
+"""Columns of trades that say what came of offers."""
+
+
+def needs() -> tuple[str, str]:
+    """What a discount model is fitted on, in Chinese and in English."""
+    settings = DiscountFitSettings()
+    columns = ", ".join(OUTCOMES)
+    return (
+        f"定价模型需要这些列：{columns}；至少 {settings.min_resales:,} 笔出货，以及 "
+        f"{settings.min_offers:,} 笔已决定的报价（不足时不从记录学习卖家对价格的反应）",
+        f"the price model needs the columns {columns}: at least {settings.min_resales:,} resales, and "
+        f"{settings.min_offers:,} decided offers (with fewer it does not learn how sellers react to prices)",
+    )
 
 
 def split_discount(examples: Examples, settings: Settings) -> Split:
-    """Time-forward split on resales and decisions: a row counts once either is known."""
+    """Time-forward split on resales and decisions: a row counts once either is known. Raises TooLittleHistory, without
+    any resale with what the model needs."""
+    if not np.isfinite(examples.resale_rate).any():
+        raise TooLittleHistory(f"no resale is known in this period 此期间没有已知的出货结果; {needs()[1]}")
     known = np.maximum(
         np.where(np.isfinite(examples.accepted), examples.decided_at, -1),
         np.where(np.isfinite(examples.resale_rate), examples.resold_at, -1),

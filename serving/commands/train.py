@@ -60,6 +60,8 @@ def train(
             raise Refusal(str(error)) from error
     for item in trained:
         print_trained(item)
+    if "discount" not in names and which is Which.all:
+        print_no_prices()
     challengers = [item.version.name for item in trained if item.alias != "champion"]
     print(f"next: huika serve, or huika {'score' if names == ('fraud',) else 'quote'} IN OUT")
     for name in challengers:
@@ -77,6 +79,15 @@ def trainable(workspace) -> tuple:
     if not names:
         raise Refusal("the trades have neither resale rates nor fraud labels; there is nothing to learn")
     return tuple(names)
+
+
+def print_no_prices() -> None:
+    """That there is no resale to train the price model on, and what it needs."""
+    from pipelines.training.discount import needs
+
+    zh, en = needs()
+    print(f"\n未训练定价模型：交易中没有出货结果。{zh}。")
+    print(f"The price model was not trained, for no trade has a resale: {en}.")
 
 
 def parse_time(text: str) -> datetime | None:
