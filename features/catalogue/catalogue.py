@@ -19,6 +19,9 @@ from features.tables import CARD_TYPES
 
 Attribute = Literal["category", "max_face_fen", "registered", "validity_months", "min_rate", "max_rate"]
 
+CLOSE = 3
+"""So many card types at most are named as close to an unknown one."""
+
 
 class UnknownCardType(KeyError):
     """A card type that the catalogue does not hold; the message names the closest ones it does."""
@@ -66,9 +69,25 @@ class Catalogue:
     def get(self, card_type: str) -> CardType:
         """The row of ``card_type``. Raises UnknownCardType."""
         if card_type not in self.types:
-            close = difflib.get_close_matches(card_type.lower(), list(self.types), n=3, cutoff=0.5)
-            raise UnknownCardType(card_type, tuple(close))
+            raise UnknownCardType(card_type, self.close_to(card_type))
         return self.types[card_type]
+
+    def named(self, text: str) -> tuple[str, ...]:
+        """Card types of which this is the name, in Chinese or in English, or their own in other letters: of any case
+        and width."""
+        word = _folded(text).strip()
+        return tuple(row.card_type for row in self if word in _names(row))
+
+    def close_to(self, text: str) -> tuple[str, ...]:
+        """At most three card types that were probably meant: those so named, else those of a name most like it."""
+        if named := self.named(text):
+            return named[:CLOSE]
+        close = difflib.get_close_matches(text.lower(), list(self.types), n=CLOSE, cutoff=0.5)
+        if not close:
+            by_name = {name: row.card_type for row in self for name in _names(row)}
+            near = difflib.get_close_matches(_folded(text), list(by_name), n=CLOSE)
+            close = dict.fromkeys(by_name[name] for name in near)
+        return tuple(close)
 
     def merge(self, other: Catalogue) -> Catalogue:
         """Both catalogues' rows and categories; where they share a name, ``other`` wins."""
@@ -137,6 +156,10 @@ def workspace_catalogue(tables: TableStore) -> Catalogue:
 @cache
 def _builtin_categories() -> Mapping[str, tuple[str, str]]:
     return {row["category"]: (row["name_zh"], row["name_en"]) for row in csv_rows(FILES / "categories.csv")}
+
+
+def _names(row: CardType) -> tuple[str, ...]:
+    return tuple(map(_folded, (row.card_type, row.name_zh, row.name_en)))
 
 
 def _folded(text: str) -> str:

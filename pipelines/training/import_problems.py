@@ -55,13 +55,21 @@ class ImportLocked(ImportProblem):
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing an import asks of a column (of a file where ``column`` is empty), in both languages."""
+    """One thing an import asks of a column (of a file where ``column`` is empty), in both languages. advice: what helps
+    with the values found, in Chinese and in English; it is told once, not of each row."""
 
     table: str
     column: str
     code: str
     zh: str
     en: str
+    advice: tuple[str, str] = ("", "")
+
+    @property
+    def told(self) -> tuple[str, str]:
+        """The advice and the rule, in Chinese and in English."""
+        zh, en = self.advice
+        return (f"{zh}；{self.zh}" if zh else self.zh, f"{en}; {self.en}" if en else self.en)
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class ImportRefused(ImportProblem):
         where = f"{first.rule.table}.{first.column}" if first.column else first.rule.table
         row = f" row {first.examples[0].row}" if first.examples else ""
         more = f" (and {len(problems) - 1} more broken rules)" if len(problems) > 1 else ""
-        super().__init__(f"{where}{row}: {first.code}: {first.rule.en}{more}")
+        super().__init__(f"{where}{row}: {first.code}: {first.rule.told[1]}{more}")
         self.problems = tuple(problems)
         self.report = report
 

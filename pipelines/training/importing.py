@@ -6,17 +6,20 @@ table. Only when all files pass, or their bad rows are set aside, are the new ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.catalogue import Catalogue, workspace_catalogue
 from features.table_store import TableStore
 from features.tables import CARD_TYPES, TABLES
+from pipelines.training.card_type_advice import card_type_advice
 from pipelines.training.import_problems import ImportRefused
 from pipelines.training.import_reading import Draft, Progress, read_file
 from pipelines.training.mapping import ImportMapping
@@ -179,10 +182,19 @@ def _check_keys(join: Join, draft: Draft, request: Request, known: set[str]) -> 
     join.drop_repeats(draft.findings)
     join.note_conflicts(draft.findings)
     if draft.table is not CARD_TYPES and not request.add_card_types:
-        join.note_unknown_card_types(known, draft.findings)
+        join.note_unknown_card_types(known, draft.findings, partial(_card_type_advice, draft, request, known))
     if request.quarantine:
         join.drop(draft.findings.bad_rows())
     request.progress(f"{draft.table.name}: keys 查重", 1.0)
+
+
+def _card_type_advice(
+    draft: Draft, request: Request, known: set[str], kinds: Sequence[str]
+) -> tuple[str, str]:
+    rows = [row for row in workspace_catalogue(request.store) if row.card_type in known]
+    rule = request.mapping.get(draft.table.name, {}).get("card_type")
+    column = "card_type" if rule is None or rule.column is None else rule.column
+    return card_type_advice(kinds, catalogue=Catalogue.of(rows, {}), column=column)
 
 
 def _stored_card_types(store: TableStore) -> list[str]:

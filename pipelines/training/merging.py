@@ -147,8 +147,11 @@ class Join:
             values=[_difference(column, *pair) for pair in _tuples(head)],
         )
 
-    def note_unknown_card_types(self, known: Collection[str], findings: Findings) -> None:
-        """Note rows whose card type is not among ``known``; the examples list each unknown value once."""
+    def note_unknown_card_types(
+        self, known: Collection[str], findings: Findings, advice: Callable[[Sequence[str]], tuple[str, str]]
+    ) -> None:
+        """Note rows whose card type is not among ``known``; the examples list each unknown value once, and ``advice``
+        says what may be meant by them."""
         self._connection.register("known", pa.table({"card_type": pa.array(list(known), pa.string())}))
         unknown = "from fresh anti join known using (card_type) where card_type is not null"
         kinds = self._table(f"select card_type, min(_row), count(*) {unknown} group by 1 order by 2")
@@ -162,6 +165,7 @@ class Join:
                 "unknown_card_type",
                 "卡种须在目录或 card_types 表中；或用 --add-card-types 登记",
                 "in the catalogue or in card_types; or register it with --add-card-types",
+                advice([kind for kind, _, _ in _tuples(kinds)]),
             ),
             checked=self._one("select count(*) from fresh"),
             failed=len(rows),

@@ -143,7 +143,7 @@ def _print_problems(console: Console, problems: Sequence[RuleResult]) -> None:
         table.add_column(heading, overflow="fold")
     for problem in problems:
         name = f"{problem.rule.table}.{problem.column}" if problem.column else problem.rule.table
-        reason = f"[bold]{problem.code}[/]\n{escape(problem.rule.zh)}\n{escape(problem.rule.en)}"
+        reason = "\n".join((f"[bold]{problem.code}[/]", *map(escape, problem.rule.told)))
         cells = [(_place(item), escape(item.value)) for item in problem.examples[:SHOWN_ROWS]] or [("", "")]
         table.add_row(escape(name), *cells[0], reason)
         for row, value in cells[1:]:

@@ -148,6 +148,12 @@ class TestLookUps:
         assert caught.value.suggestions[0] == "jd_ecard"
         assert isinstance(caught.value, KeyError)
 
+    @pytest.mark.parametrize("text", ["京东E卡", " 京东e卡", "JD E-card", "ＪＤ＿ＥＣＡＲＤ", "京东卡"])
+    def test_unknown_type_by_its_name_is_found(self, text: str):
+        """A card type's name in either language, of any case and width, or nearly so, comes first."""
+        assert CATALOGUE.close_to(text)[0] == "jd_ecard"
+        assert CATALOGUE.named(text) == (() if text == "京东卡" else ("jd_ecard",))
+
     @pytest.mark.parametrize(
         "text", ["京东e卡", "JD E-Card", "jd_ecard", "ＪＤ e-card", "e-commerce jd e-card"]
     )
