@@ -172,6 +172,14 @@ class Findings:
             else np.empty(0, np.int64)
         )
 
+    def rows_of_rules(self) -> list[tuple[Rule, int]]:
+        """Every rule that rows were noted for, with how many; most rows first. A row may break several."""
+        noted: dict[Rule, list[np.ndarray]] = {}
+        for rows, rule in self._rows:
+            noted.setdefault(rule, []).append(rows)
+        counts = [(rule, len(np.unique(np.concatenate(rows)))) for rule, rows in noted.items()]
+        return sorted(counts, key=lambda pair: -pair[1])
+
     def reasons(self, first: int, last: int) -> Iterator[tuple[int, Rule]]:
         """Noted rows between ``first`` and ``last`` (both included) with the rule each broke."""
         for rows, rule in self._rows:

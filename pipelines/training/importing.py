@@ -20,7 +20,7 @@ from features.catalogue import Catalogue, workspace_catalogue
 from features.table_store import TableStore
 from features.tables import CARD_TYPES, TABLES
 from pipelines.training.card_type_advice import card_type_advice
-from pipelines.training.import_problems import ImportRefused
+from pipelines.training.import_problems import ImportRefused, Rule
 from pipelines.training.import_reading import Draft, Progress, read_file
 from pipelines.training.mapping import ImportMapping
 from pipelines.training.merging import Changes, Join
@@ -38,7 +38,7 @@ class TableResult:
 
     ``repeated`` rows say again what an earlier row of the file said; ``quarantine`` is the file of the rows
     set aside, None where there are none. label_days: how long after their trade labels that have no moment are taken
-    as known; None: they have one.
+    as known; None: they have one. reasons: broken rules of the rows set aside, each with how many, most rows first.
     """
 
     name: str
@@ -50,6 +50,7 @@ class TableResult:
     quarantined: int
     quarantine: Path | None
     label_days: int | None = None
+    reasons: tuple[tuple[Rule, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,7 @@ def _table_result(draft: Draft, changes: Changes | None, request: Request) -> Ta
         quarantined=len(bad),
         quarantine=written,
         label_days=draft.label_days,
+        reasons=tuple(draft.findings.rows_of_rules()) if len(bad) else (),
     )
 
 

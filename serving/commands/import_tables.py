@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pipelines.training.import_problems import Example, RuleResult
     from pipelines.training.import_reading import Progress
-    from pipelines.training.importing import ImportResult
+    from pipelines.training.importing import ImportResult, TableResult
 
 FIGURES = {
     "rows": "读取 rows read",
@@ -33,6 +33,9 @@ SHOWN_ROWS = 5
 """Rows listed for one broken rule on the screen; the report lists more."""
 
 SHOWN_NAMES = 10
+SHOWN_REASONS = 5
+MUCH_SET_ASIDE = 0.1
+"""Share of a file's rows from which their loss is pointed out."""
 
 
 def import_tables_command(
@@ -178,6 +181,25 @@ def _print_result(console: Console, result: ImportResult) -> None:
         names = ", ".join(result.new_card_types[:SHOWN_NAMES]) + (" …" if count > SHOWN_NAMES else "")
         console.print(f"新登记卡种 registered card types ({count}): {names}", highlight=False)
     for item in result.tables:
-        if item.quarantine:
-            console.print(f"隔离的行 rows set aside: {item.quarantine}", soft_wrap=True, highlight=False)
+        if item.quarantined:
+            _print_set_aside(console, item)
     console.print(f"报告 report: {result.report}", soft_wrap=True, highlight=False)
+
+
+def _print_set_aside(console: Console, item: TableResult) -> None:
+    """How many of a file's rows were set aside, why, and where they are."""
+    share = item.quarantined / item.rows
+    lines = [f"隔离 set aside ({item.name}): {item.quarantined:,} / {item.rows:,} 行 rows, {share:.1%}"]
+    for rule, rows in item.reasons[:SHOWN_REASONS]:
+        place = f"{rule.column} " if rule.column else ""
+        lines.append(f"  {rows:>9,}  {place}{rule.code}: {'; '.join(rule.told)}")
+    if len(item.reasons) > SHOWN_REASONS:
+        rest = len(item.reasons) - SHOWN_REASONS
+        lines.append(f"  … 另有 {rest:,} 种原因，见报告 more reasons are in the report")
+    if share > MUCH_SET_ASIDE:
+        lines.append("注意：超过十分之一的行没有导入；请先更正映射或文件，再用其余的行训练")
+        lines.append(
+            "More than a tenth of the rows was not imported: mend the mapping or the file before training on the rest"
+        )
+    lines.append(f"隔离的行 rows set aside: {item.quarantine}")
+    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)

@@ -43,6 +43,54 @@ def test_refusal_then_import(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert len(list((home / "reports").glob("import-*-trades-quarantine.csv"))) == 1
 
 
+@pytest.mark.parametrize(("unknown", "share"), [(1, "10.0%"), (2, "15.0%"), (3, "20.0%")])
+def test_rows_set_aside_are_counted_with_their_reasons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], unknown: int, share: str
+) -> None:
+    """How many of how many, and each reason with its rows, the most frequent first; above a tenth it is pointed out."""
+    path = tmp_path / "trades.csv"
+    kinds = [*unknown * ["京东E卡"], *(20 - unknown) * ["jd_ecard"]]
+    rates = [*19 * [0.9], 92]
+    rows = [
+        f"t{row},2025-03-01T10:00:00Z,s,{kind},100,secret,{rate}\n"
+        for row, (kind, rate) in enumerate(zip(kinds, rates, strict=True))
+    ]
+    path.write_text(HEAD + "".join(rows))
+    assert run("import", "--trades", path, "--quarantine", "--home", tmp_path / "home") == 0
+    out = capsys.readouterr().out
+    assert f"隔离 set aside (trades): {unknown + 1} / 20 行 rows, {share}" in out
+    kind, rate = (
+        out.index(f"{unknown}  card_type unknown_card_type"),
+        out.index("1  offered_rate out_of_range"),
+    )
+    assert unknown == 1 or kind < rate
+    assert '"京东E卡" = "jd_ecard"' in out
+    assert ("More than a tenth of the rows was not imported" in out) == (unknown > 1)
+    assert ("超过十分之一" in out) == (unknown > 1)
+    assert "secret" not in out
+
+
+def test_many_reasons_are_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Five reasons stand on the screen, and how many more there are; nothing is said where no row is set aside."""
+    head = HEAD.replace("card_fingerprint", "decision")
+    good = "g,2025-03-01T10:00:00Z,s,jd_ecard,100,pay,0.9\n"
+    bad = (
+        "a,when,s,jd_ecard,100,pay,0.9\n"
+        "b,2025-03-01T10:00:00Z,,jd_ecard,100,pay,0.9\n"
+        "c,2025-03-01T10:00:00Z,s,,100,pay,0.9\n"
+        "d,2025-03-01T10:00:00Z,s,jd_ecard,much,pay,0.9\n"
+        "e,2025-03-01T10:00:00Z,s,jd_ecard,100,perhaps,0.9\n"
+        "f,2025-03-01T10:00:00Z,s,jd_ecard,100,pay,92\n"
+    )
+    for rows in (good, bad + good):
+        (tmp_path / "trades.csv").write_text(head + rows)
+        told = run("import", "--trades", tmp_path / "trades.csv", "--quarantine", "--home", tmp_path / "home")
+        out = capsys.readouterr().out
+        assert told == 0
+        assert ("set aside (trades): 6 / 7" in out) == (rows != good)
+        assert ("另有 1 种原因" in out) == (rows != good)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
