@@ -64,12 +64,17 @@ def cards(
     catalogue = workspace_catalogue(TableStore(home.expanduser() / "tables"))
     if detect:
         if search or category:
-            raise Refusal("--detect takes neither a search nor a category 识别时不能同时查询")
+            raise Refusal(
+                "--detect takes neither a search nor a category, and the number is typed when asked for or piped in, "
+                "never an argument 识别时不能同时查询；卡号按提示输入或由管道传入，不作参数"
+            )
         return _show_candidates(_detected(catalogue), catalogue=catalogue, as_json=as_json)
     found = catalogue.search(search or "")
     if category:
         slug = _category(category, catalogue)
         found = tuple(row for row in found if row.category == slug)
+    if not found:
+        raise Refusal("没有相符的卡种。 No card type matches.")
     return _show_cards(found, catalogue=catalogue, as_json=as_json)
 
 
@@ -125,8 +130,6 @@ def _show_cards(found: Sequence[CardType], *, catalogue: Catalogue, as_json: boo
     if as_json:
         return print(json.dumps([dataclasses.asdict(row) for row in found], ensure_ascii=False, indent=1))
     console = _console()
-    if not found:
-        return console.print("没有相符的卡种。 No card type matches.")
     shown = [(title, key) for title, key, width in COLUMNS if console.width >= width]
     table = _table(console, f"{len(found)} 个卡种 card types", [title for title, _ in shown])
     for row in sorted(found, key=lambda row: (row.category, row.card_type)):

@@ -388,8 +388,12 @@ class TestCommand:
         assert "fuel" in str(result.exception)
 
     def test_nothing_found(self, run):
-        """A search without a match says so in both languages."""
-        assert "没有相符的卡种。 No card type matches." in run("nosuchcard").output
+        """A search without a match is refused in both languages, also where data are asked for."""
+        for words in (("nosuchcard",), ("nosuchcard", "--json"), ("jd_ecard", "--category", "fuel")):
+            result = run(*words)
+            assert isinstance(result.exception, Refusal)
+            assert str(result.exception) == "没有相符的卡种。 No card type matches."
+            assert result.output == ""
 
     def test_own_card_types_are_shown(self, run):
         """The workspace's rows appear, and stand over built-in ones of the same name."""
@@ -426,7 +430,9 @@ class TestCommand:
         """A number of no known format says so; no number at all, or a search beside it, is refused."""
         assert "No card type has this format" in run("--detect", typed="12\n").output
         assert isinstance(run("--detect", typed="\n").exception, Refusal)
-        assert isinstance(run("jd", "--detect", typed="12\n").exception, Refusal)
+        beside = run("jd", "--detect", typed="12\n").exception
+        assert isinstance(beside, Refusal)
+        assert "typed when asked for or piped in, never an argument" in str(beside)
 
 
 def display_width(line: str) -> int:
