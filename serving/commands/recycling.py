@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving.commands.recycling_disputes import answer, decided, flow_of, judge, list_disputes
+from serving.commands.recycling_numbers import numbers
 from serving.commands.recycling_papers import purge, receipt, suspicious
 from serving.commands.recycling_simulate import simulate_days
 from serving.options import DEFAULT_HOME, Home
@@ -45,6 +46,7 @@ recycling.command("suspicious")(suspicious)
 recycling.command("purge")(purge)
 recycling.command("disputes")(list_disputes)
 recycling.command("answer")(answer)
+recycling.command("numbers")(numbers)
 recycling.command("judge")(judge)
 
 
@@ -246,39 +248,3 @@ def diagram_command() -> None:
     from pipelines.recycling.states import diagram
 
     print(diagram())
-
-
-@recycling.command("numbers")
-def numbers(
-    days: Annotated[int, typer.Option(help="Of trades submitted in so many days; 0: ever.", min=0)] = 30,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
-    home: Home = DEFAULT_HOME,
-) -> None:
-    """Refusals, response time, returning sellers, bait-and-cut, complaints, and where the money is, per profile."""
-    from dataclasses import asdict
-
-    from rich.table import Table
-
-    from pipelines.recycling.numbers import trade_numbers
-    from pipelines.recycling.policy import PROFILES
-    from serving.output import console
-
-    since = datetime.now(UTC) - timedelta(days=days) if days else None
-    with flow_of(home).engine.connect() as connection:
-        found = {name: asdict(trade_numbers(connection, profile=name, since=since)) for name in PROFILES}
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False))
-        return
-    table = Table("", *found)
-    for name in next(iter(found.values())):
-        if name != "states":
-            table.add_row(name.replace("_", " "), *(_shown(name, own[name]) for own in found.values()))
-    console().print(table)
-
-
-def _shown(name: str, value: float) -> str:
-    if value != value:
-        return "–"
-    if name.endswith("_fen"):
-        return f"¥{value / 100:,.2f}"
-    return f"{value:.1%}" if isinstance(value, float) and "seconds" not in name else f"{value:,.6g}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving.commands.recycling_numbers import TITLES, shown
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -25,27 +26,35 @@ START = date(2026, 3, 2)
 """The first day where no workspace names one: a Monday."""
 BEFORE = timedelta(minutes=1)
 
-ROWS: tuple[tuple[str, str], ...] = (
-    ("offered", "送来 offered"),
-    ("trades", "交易 trades"),
-    ("refused_share", "未收占比 refused"),
-    ("by_hand_share", "人工占比 by hand"),
-    ("response_seconds_p50", "答复时间 p50 response, median"),
-    ("paid_seconds_p50", "打款时间 p50 paid after, median"),
-    ("returning_share", "回头卖家 returning sellers"),
-    ("bait_and_cut", "报高付低 bait-and-cut"),
-    ("complaint_share", "投诉占比 complaints"),
-    ("complaint_cost_fen", "每起投诉损失 cost per complaint"),
-    ("fraud_loss_fen", "欺诈损失 fraud loss"),
-    ("stock_fen", "库存成本 stock, at cost"),
-    ("bought_fen", "收卡总价 bought, gross"),
-    ("fees_fen", "服务费 fees"),
-    ("frozen_fen", "冻结 frozen"),
-    ("settled_fen", "已结算 settled"),
-    ("paid_fen", "已打款 paid"),
-    ("stuck_trades", "卡住 stuck"),
-    ("people_hours", "人工小时 people-hours"),
-    ("books_at_zero", "账平 books at zero"),
+OWN_TITLES = {
+    "offered": "送来 offered",
+    "fraud_loss_fen": "欺诈损失 fraud loss",
+    "stuck_trades": "卡住 stuck",
+    "people_hours": "人工小时 people-hours",
+    "books_at_zero": "账平 books at zero",
+}
+"""Of what only a simulation knows."""
+ROWS = (
+    "offered",
+    "trades",
+    "refused_share",
+    "by_hand_share",
+    "response_seconds_p50",
+    "paid_seconds_p50",
+    "returning_share",
+    "bait_and_cut",
+    "complaint_share",
+    "complaint_cost_fen",
+    "fraud_loss_fen",
+    "stock_fen",
+    "bought_fen",
+    "fees_fen",
+    "frozen_fen",
+    "settled_fen",
+    "paid_fen",
+    "stuck_trades",
+    "people_hours",
+    "books_at_zero",
 )
 
 
@@ -188,25 +197,7 @@ def _print(told: Sequence[dict[str, Any]]) -> None:
     from serving.output import console
 
     table = Table("", *(one["profile"] for one in told))
-    for name, title in ROWS:
-        table.add_row(title, *(_shown(name, one[name]) for one in told))
+    titles = TITLES | OWN_TITLES
+    for name in ROWS:
+        table.add_row(titles[name], *(shown(name, one[name]) for one in told))
     console().print(table)
-
-
-def _shown(name: str, value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "NO"
-    if name.endswith("_fen"):
-        return f"¥{value / 100:,.2f}"
-    if "seconds" in name:
-        return _span(value)
-    return f"{value:.1%}" if isinstance(value, float) and name != "people_hours" else f"{value:,.6g}"
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"

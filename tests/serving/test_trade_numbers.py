@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from serving.api import submission_examples as examples
 from serving.api.metrics import Metrics
 from serving.api.trade_numbers import RecyclingNumbers
 from serving.api.trade_watch import TradeWatch
+from serving.cli import main
+from serving.commands.recycling_numbers import TITLES, shown
 from tests.pipelines.recycling_world import open_world
 
 MINE = examples.NEW["a JD e-card"]
@@ -32,6 +35,35 @@ def test_numbers_stand_by_profile_and_null_where_there_is_none(client):
     assert (small.trades, small.refused_share) == (0, None)
     assert body["profiles"]["head"]["stock"] == {"amount_fen": 0, "currency": "CNY"}
     assert set(examples.NUMBERS["profiles"]["head"]) == set(body["profiles"]["head"])
+
+
+def test_the_command_names_each_number_in_words(client, live_workspace, capsys):
+    """Every number but the states has a row; none is named in fen, and a median is told in a unit that fits it."""
+    assert client.post("/v1/submissions", json=MINE).status_code == 200
+    with pytest.raises(SystemExit) as ended:
+        main(["recycling", "numbers", "--home", str(live_workspace.home)])
+    assert ended.value.code in (0, None)
+    told = capsys.readouterr().out
+    assert "fen" not in told
+    assert "库存成本 stock, at cost" in told
+    assert {part.name for part in fields(TradeNumbers)} - {"states"} == set(TITLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("response_seconds_p50", 0.0573535, "57 ms"),
+        ("response_seconds_p50", 1.26, "1.3 s"),
+        ("paid_seconds_p50", 259_200.0, "3.0 d"),
+        ("paid_seconds_p50", math.nan, "–"),
+        ("stock_fen", 213_305, "¥2,133.05"),
+        ("refused_share", 0.25, "25.0%"),
+        ("trades", 1_200, "1,200"),
+    ],
+)
+def test_a_number_is_written_as_people_read_it(name, value, told):
+    """Money in yuan, shares in percent, times in a unit that fits, and a dash where there is nothing."""
+    assert shown(name, value) == told
 
 
 def test_the_period_is_asked_for_in_days(client, clock):
