@@ -138,6 +138,8 @@ def _by_day(cases: Cases) -> Table:
 
 
 def _picture(cases: Cases) -> str:
+    from matplotlib.ticker import MaxNLocator
+
     days = np.arange(cases.day.min(), cases.day.max() + 1)
     place = cases.day - days[0]
     trades = np.bincount(place, minlength=len(days))
@@ -150,5 +152,6 @@ def _picture(cases: Cases) -> str:
         lower.bar(dates, face, color=ORANGE, width=0.9)
         lower.set(ylabel="face value, yuan")
         for axes in (upper, lower):
+            axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
             axes.yaxis.set_major_formatter("{x:,.0f}")
         return drawing.svg({"trades": "交易数", "face value, yuan": "面值（元）"})

@@ -37,6 +37,7 @@ from pipelines.reporting.fraud_cases import (
     label_maturity,
 )
 from pipelines.reporting.fraud_header import tiles
+from pipelines.reporting.fraud_intake import intake
 from pipelines.reporting.fraud_labels import analyst_verdicts, seconds
 from pipelines.reporting.fraud_material import Material, open_rows, read_material
 from pipelines.reporting.fraud_money import expected_in_refused, money, refused_share
@@ -49,7 +50,7 @@ from pipelines.reporting.fraud_rules import rules
 from pipelines.reporting.fraud_scoring import LOGGED, MODELLED, QUOTED, Computed, answered, said_of
 from pipelines.reporting.fraud_trust import reference_of, stability
 from pipelines.reporting.numbers import percent
-from pipelines.reporting.page import Prose, Section, tables_of
+from pipelines.reporting.page import Picture, Prose, Section, tables_of
 from pipelines.reporting.ring_drawing import APART, Node, draw, layout
 from pipelines.reporting.tables import Column, Table, Words, china_time
 from pipelines.screening.history import RuleFigures, RuleTest
@@ -479,6 +480,18 @@ def test_what_came_in_adds_up_to_the_tables(material, sections, home):
     day = china_time(material.cases.submitted_at[0]).date()
     assert first["day"] == day.isoformat()
     assert int(first["trades"]) == sum((time + timedelta(hours=8)).date() == day for time in times)
+
+
+def test_an_axis_of_counts_has_evenly_spaced_whole_ticks(material):
+    """Where no day has more than 10 trades, the ticks are as far apart as their numbers say: none is rounded."""
+    day = material.cases.day
+    rows = np.concatenate([np.flatnonzero(day == one)[:10] for one in np.unique(day)])
+    own = {field.name: getattr(material.cases, field.name)[rows] for field in fields(Cases)}
+    blocks = intake(replace(material, cases=Cases(**own))).blocks
+    (picture,) = (block for block in blocks if isinstance(block, Picture))
+    ticks = [int(tick) for tick in re.findall(r">(\d+)</text>", picture.svg.split("交易数")[0])]
+    assert ticks[0] == 0
+    assert len(set(np.diff(ticks))) == 1
 
 
 def test_the_matrix_is_that_of_the_tables(material, sections, home):
