@@ -13,6 +13,7 @@ from pipelines.recycling import formats
 from pipelines.recycling.lots import FILE_WORDS
 from serving.api.access.roles import RouteTable, Row
 from serving.api.problems import MEDIA_TYPE, problem_body
+from serving.api.quote_words import tell_quotes
 
 Part = dict[str, Any]
 
@@ -251,6 +252,7 @@ def _document(app: FastAPI) -> Part:
                 _tell_access(operation, row)
     for name in _UNUSED:
         parts["schemas"].pop(name, None)
+    tell_quotes(parts["schemas"])
     return document
 
 

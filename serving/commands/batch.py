@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,9 +94,19 @@ def _explain(problem: InputRefused) -> str:
     return "\n".join(lines)
 
 
+def _outcomes(table: Any) -> str:
+    """How many rows were decided how. Where a quote offers nothing, nothing is decided but a refusal."""
+    outcomes, names = table["decision"].to_pylist(), ("pay", "hold", "review", "refuse")
+    if "no_offer" in table.column_names:
+        nothing = table["no_offer"].to_pylist()
+        pairs = zip(outcomes, nothing, strict=True)
+        outcomes = ["no offer" if none and outcome != "refuse" else outcome for outcome, none in pairs]
+        names = (*names, "no offer")
+    counts = Counter(outcomes)
+    return ", ".join(f"{name} {counts[name]:,}" for name in names)
+
+
 def _print_summary(table: Any, target: Path, degraded: tuple[str, ...]) -> None:
-    counts = {row["values"]: row["counts"] for row in table["decision"].value_counts().to_pylist()}
-    shares = ", ".join(f"{name} {counts.get(name, 0):,}" for name in ("pay", "hold", "review", "refuse"))
-    print(f"{len(table):,} rows answered in {target}: {shares}")
+    print(f"{len(table):,} rows answered in {target}: {_outcomes(table)}")
     for code in degraded:
         print(f"degraded: {code}")

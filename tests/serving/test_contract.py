@@ -32,6 +32,7 @@ from serving.api.document import CODES, SECURITY
 from serving.api.explanations import QuoteExplanation
 from serving.api.problem_schema import ProblemDetails
 from serving.api.problems import MEDIA_TYPE
+from serving.api.quote_words import QUOTE
 from serving.api.wiring import lifespan
 from serving.commands.access import make_key
 
@@ -226,6 +227,17 @@ def test_whatever_is_asked_the_answer_is_in_the_contract(case, administrator):
             allow_header_conformance
         )  # GET asks there for what has the id "batch", "lots" or "photos", and may
     case.call_and_validate(headers=administrator, excluded_checks=left_out)
+
+
+def test_what_a_quote_means_is_told_beside_each_field(document):
+    """What decides whether anything is bought, and for how much, has its words; `decision` points at `no_offer`."""
+    told = {
+        name: field.get("description", "")
+        for name, field in document["components"]["schemas"]["Quote"]["properties"].items()
+    }
+    assert all(told[name] for name in (*QUOTE, "degraded"))
+    assert "`no_offer`" in told["decision"]
+    assert "whatever `decision` says" in told["no_offer"]
 
 
 def test_what_an_answer_may_lack_is_told(document):
