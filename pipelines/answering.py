@@ -24,7 +24,7 @@ from models.discount.explain import waterfall
 from models.discount.move_cap import DayBefore
 from models.discount.special import special_cards
 from models.discount.swap import ExpiredQuote, propose_swaps
-from models.fraud.decision import Decisions
+from models.fraud.decision import ACTIONS, Decisions
 from models.quoting import Answers, Asked, ModelPair, Terms, quote, score
 from models.reasons import Reason
 from pipelines.application_data import ApplicationData
@@ -36,6 +36,8 @@ from pipelines.training.mapping import TableMapping, shared
 from pipelines.workspace import Workspace
 
 Progress = Callable[[int, int], None]
+NO_OFFER = "no offer"
+OUTCOMES = (*ACTIONS, NO_OFFER)
 
 
 class InputRefused(ValueError):
@@ -165,15 +167,22 @@ def score_batch(batch: Batch, columns: dict[str, np.ndarray], *, models: ModelPa
     )
 
 
+def outcomes(answers: pa.Table) -> np.ndarray:
+    """What became of each answered trade (n,) object, of :data:`OUTCOMES`: where a quote offers nothing, nothing is
+    decided but a refusal."""
+    decision = answers["decision"].to_numpy()
+    if "no_offer" not in answers.column_names:
+        return decision
+    return np.where(answers["no_offer"].to_numpy() & (decision != "refuse"), NO_OFFER, decision)
+
+
 def _promise_columns(answers: Answers) -> dict[str, pa.Array]:
     """What the discount model expects of each trade, so that it can be held to it: see :class:`Offers`. The profit is
     null where nothing is offered, all are where the fallback priced."""
-    offers, rows = answers.offers, len(answers.rate)
+    offers = answers.offers
     if offers is None:
-        kinds = {"resale_rate_mean": pa.float64(), "kind_fraud_share": pa.float64()}
-        return {
-            name: pa.nulls(rows, kind) for name, kind in (kinds | {"expected_profit_fen": pa.int64()}).items()
-        }
+        rates, money = pa.nulls(len(answers.rate), pa.float64()), pa.nulls(len(answers.rate), pa.int64())
+        return {"resale_rate_mean": rates, "kind_fraud_share": rates, "expected_profit_fen": money}
     return {
         "resale_rate_mean": _nullable(offers.resale_mean),
         "kind_fraud_share": _nullable(offers.fraud_share),

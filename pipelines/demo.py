@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 
 from features.catalogue import load_catalogue, workspace_catalogue
 from models.evaluation.fraud_money import at_risk_fen, at_stake, stopped_share
-from models.fraud.decision import ACTIONS
 from models.policy import Costs
-from pipelines.answering import batch_features, quote_batch, read_batch
+from pipelines.answering import OUTCOMES, batch_features, outcomes, quote_batch, read_batch
 from pipelines.champions import load_pair
 from pipelines.simulation import Market, World, simulate, write
 from pipelines.simulation.history import FIXED_RATE
@@ -106,8 +105,7 @@ def _verdict(
         return profit_share(oracle=truth, trades=recent, rates=rates, costs=costs)
 
     none, decision = answers["no_offer"].to_numpy(), answers["decision"].to_numpy()
-    rate = np.where(none, np.nan, answers["rate"].to_numpy())
-    outcome = np.where(none & (decision != "refuse"), "no offer", decision)
+    rate, outcome = np.where(none, np.nan, answers["rate"].to_numpy()), outcomes(answers)
     offered, accepted = (recent[name].cast(pa.float64()).to_numpy() for name in ("offered_rate", "accepted"))
     fraud = at_stake(fraud=truth.is_fraud, accepted=accepted)
     face_fen = np.rint(recent["face_value_cny"].to_numpy() * 100)
@@ -121,7 +119,7 @@ def _verdict(
         frauds=int(fraud.sum()),
         fraud_value_stopped=float(stopped @ at_risk / at_risk.sum()),
         honest_refused=float((decision[~truth.is_fraud.astype(bool)] == "refuse").mean()),
-        shares={name: float((outcome == name).mean()) for name in (*ACTIONS, "no offer")},
+        shares={name: float((outcome == name).mean()) for name in OUTCOMES},
     )
 
 

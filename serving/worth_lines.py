@@ -18,7 +18,6 @@ NAMES = {
     "model": "this model 模型",
 }
 
-NORMAL_95 = 1.96
 GUESSING = 0.5
 """AUC of a model that draws lots."""
 
@@ -111,6 +110,7 @@ def guessing_note(figures: Mapping[str, float]) -> list[str]:
     """That a fraud model is not shown to rank frauds better than chance does: the lower 95 % bound of its AUC on later
     trades is below a half, or there is none; nothing where it is, and of a discount model."""
     from models.evaluation.fraud import auc_error
+    from pipelines.training.promotion_checks import NORMAL_95
 
     if "auc" not in figures:
         return []

@@ -130,7 +130,7 @@ class AcceptanceModel:
         of_card = of_kind = resale.mean
         if self.usual is not None and self.pooled.usual_slope:
             of_card = _usual_offer(self.usual, inputs, resale)
-        if self.usual_of_kind is not None:
+        if self.usual_of_kind is not None and self.pooled.kind_slope:
             of_kind = _usual_offer(self.usual_of_kind, of_the_kind(inputs, self.place_inputs), resale)
         return UsualOffers(of_card, of_kind)
 

@@ -52,7 +52,7 @@ def fit_acceptance(
     known = slope_error <= MOST_SLOPE_ERROR
     place_inputs = place_encoding(columns, [name for name in names if name not in UNDIRECTED])
     place_columns = place_matrix(columns, place_inputs, resale)
-    trees, usual = (None, None), UsualOffers(resale.mean, resale.mean)
+    trees, usual = {}, UsualOffers(resale.mean, resale.mean)
     if known:
         trees, usual = _usual_offers(place_columns, place_inputs, resale, offered_rate, settings)
     pooled, links = fit_pooled(
@@ -84,8 +84,7 @@ def fit_acceptance(
         links=links,
         recent=_recent(log, grown, submitted_at),
         place_inputs=place_inputs,
-        usual=trees[0],
-        usual_of_kind=trees[1] if pooled.kind_slope else None,
+        **trees,
         place=place,
         slope_inputs=None if slope is None else slope_inputs,
         slope=slope,
@@ -98,12 +97,13 @@ def _usual_offers(
     resale: ResaleEstimate,
     offered_rate: np.ndarray,
     settings: BoosterSettings,
-) -> tuple[tuple[lightgbm.Booster, lightgbm.Booster], UsualOffers]:
-    """The trees of both usual offers, and the rates that they say for each of the log's n offers."""
+) -> tuple[dict[str, lightgbm.Booster], UsualOffers]:
+    """The trees of both usual offers by their names, and the rates that they say for each of the log's n offers."""
     distance = offered_rate - resale.anchor_rate
     of_card, card = fit_usual_offer(inputs, encoding, distance, settings)
     of_kind, kind = fit_usual_offer(of_the_kind(inputs, encoding), encoding, distance, settings)
-    return (of_card, of_kind), UsualOffers(resale.anchor_rate + card, resale.anchor_rate + kind)
+    trees = {"usual": of_card, "usual_of_kind": of_kind}
+    return trees, UsualOffers(resale.anchor_rate + card, resale.anchor_rate + kind)
 
 
 def _recent(log: _Decisions, grown: _Pair, submitted_at: np.ndarray) -> Recent:

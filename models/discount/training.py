@@ -36,9 +36,8 @@ ACCEPTANCE_PRIOR = "acceptance_prior"
 RATE_TABLE_UNLOGGED = "rate_table_unlogged"
 FRAUD_SHARE_BY_TYPE = "fraud_share_by_type"
 NEARLY_ALL_SOLD = 0.99
-CALENDAR = "time_days_"
-TWO_SEASONS_MS = 540 * DAY_MS
-MONTHS_MS = 90 * DAY_MS
+REPEATED_AFTER_MS = {"time_days_": 540 * DAY_MS, DAY_OF_MONTH: 90 * DAY_MS}
+"""From which length on a log holds seasons twice, and days of the month three times, by how the features' names begin."""
 NEWEST_ROWS = 20_000
 THIEVES_ROWS = 100_000
 
@@ -213,10 +212,7 @@ def _repeated(names: tuple[str, ...], log: Log) -> tuple[str, ...]:
     until then a distance to a festival is only another name of the date, from which trees learn what last month was
     like."""
     length = log.submitted_at[-1] - log.submitted_at[0]
-    dates = (
-        *([CALENDAR] if length < TWO_SEASONS_MS else []),
-        *([DAY_OF_MONTH] if length < MONTHS_MS else []),
-    )
+    dates = tuple(start for start, least in REPEATED_AFTER_MS.items() if length < least)
     return tuple(name for name in names if not name.startswith(dates))
 
 

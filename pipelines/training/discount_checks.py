@@ -24,7 +24,7 @@ from pipelines.training.discount_worth import (
     worths_of,
 )
 from pipelines.training.fairness import Fairness
-from pipelines.training.promotion_checks import Check, check, not_judged, paired_gain
+from pipelines.training.promotion_checks import NORMAL_95, Check, check, not_judged, paired_gain
 
 MOST_ECE = 0.02
 RESALE_TOLERANCE = 0.0005
@@ -162,7 +162,7 @@ def coverage_checks(figures: Mapping[str, float]) -> tuple[Check, ...]:
     what = "coverage of the 90 % resale range"
     if np.isnan(found):
         return (not_judged(what, "nothing was resold"),)
-    chance = 1.96 * (0.9 * 0.1 / figures["resale_rows"]) ** 0.5
+    chance = NORMAL_95 * (0.9 * 0.1 / figures["resale_rows"]) ** 0.5
     low, high = min(COVERAGE_90[0], 0.9 - chance), max(COVERAGE_90[1], 0.9 + chance)
     overall = check(f"{what} {found:.3f}, asked {low:.3f} to {high:.3f}", low <= found <= high)
     of_worst = "its coverage for the worst card type"

@@ -165,7 +165,7 @@ class Join:
                 "unknown_card_type",
                 "卡种须在目录或 card_types 表中；或用 --add-card-types 登记",
                 "in the catalogue or in card_types; or register it with --add-card-types",
-                advice([kind for kind, _, _ in _tuples(kinds)]),
+                advice([kind for kind, _, _ in _tuples(kinds)]) if len(kinds) else ("", ""),
             ),
             checked=self._one("select count(*) from fresh"),
             failed=len(rows),

@@ -13,6 +13,9 @@ from models.evaluation.bootstrap import TooFewClusters, mean_difference, paired_
 from pipelines.training.examples import Examples
 from pipelines.training.splitting import DAY_US
 
+NORMAL_95 = 1.96
+"""Standard errors to either bound of a 95 % interval."""
+
 
 class Verdict(StrEnum):
     """What became of a check, in the words it is printed and stored with."""

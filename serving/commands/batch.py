@@ -94,19 +94,12 @@ def _explain(problem: InputRefused) -> str:
     return "\n".join(lines)
 
 
-def _outcomes(table: Any) -> str:
-    """How many rows were decided how. Where a quote offers nothing, nothing is decided but a refusal."""
-    outcomes, names = table["decision"].to_pylist(), ("pay", "hold", "review", "refuse")
-    if "no_offer" in table.column_names:
-        nothing = table["no_offer"].to_pylist()
-        pairs = zip(outcomes, nothing, strict=True)
-        outcomes = ["no offer" if none and outcome != "refuse" else outcome for outcome, none in pairs]
-        names = (*names, "no offer")
-    counts = Counter(outcomes)
-    return ", ".join(f"{name} {counts[name]:,}" for name in names)
-
-
 def _print_summary(table: Any, target: Path, degraded: tuple[str, ...]) -> None:
-    print(f"{len(table):,} rows answered in {target}: {_outcomes(table)}")
+    from pipelines.answering import NO_OFFER, OUTCOMES, outcomes
+
+    counts = Counter(outcomes(table).tolist())
+    names = [name for name in OUTCOMES if name != NO_OFFER or "no_offer" in table.column_names]
+    shares = ", ".join(f"{name} {counts[name]:,}" for name in names)
+    print(f"{len(table):,} rows answered in {target}: {shares}")
     for code in degraded:
         print(f"degraded: {code}")

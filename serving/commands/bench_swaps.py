@@ -20,7 +20,7 @@ from serving.commands.bench_http import UNLIMITED
 from serving.commands.bench_load import Address, Load
 from serving.commands.bench_service import Service
 from serving.commands.bench_workspace import trained_home
-from serving.commands.damages import DAMAGES, files_of
+from serving.commands.damages import DAMAGES, damaged, files_of
 from serving.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -166,18 +166,6 @@ def _told(client: httpx.Client) -> dict[str, Any]:
 def _versions(client: httpx.Client) -> dict[str, str]:
     serving = _told(client)["serving"]
     return {item["model"]: item["version"] for item in serving if item["alias"] == "champion"}
-
-
-@contextmanager
-def damaged(folder: Path, kind: str, rng: np.random.Generator) -> Iterator[None]:
-    """The folder's files damaged, and whole again afterwards."""
-    whole = {path: path.read_bytes() for path in files_of(folder)}
-    DAMAGES[kind](list(whole), rng)
-    try:
-        yield
-    finally:
-        for path, content in whole.items():
-            path.write_bytes(content)
 
 
 def _offer_to_service(client: httpx.Client, registry: ModelRegistry, models: list[Model]) -> int:

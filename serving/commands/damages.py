@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,15 @@ DAMAGES: dict[str, Damage] = {
     "written twice": lengthen,
 }
 """By what one would call them."""
+
+
+@contextmanager
+def damaged(folder: Path, kind: str, rng: np.random.Generator) -> Iterator[None]:
+    """The folder's files damaged, and whole again afterwards."""
+    whole = {path: path.read_bytes() for path in files_of(folder)}
+    DAMAGES[kind](list(whole), rng)
+    try:
+        yield
+    finally:
+        for path, content in whole.items():
+            path.write_bytes(content)

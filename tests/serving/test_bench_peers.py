@@ -12,7 +12,6 @@ import pytest
 from features.entities import MOST_COUNTED
 from features.table_store import TableStore
 from features.tables import TABLES
-from serving.cli import main
 from serving.commands import bench_features
 from serving.commands.bench_baseline import builder_features
 from serving.commands.bench_peers import (
@@ -26,17 +25,9 @@ from serving.commands.bench_peers import (
 )
 from serving.commands.bench_processes import child
 from serving.refusals import Refusal
+from tests.serving.command import run
 
 HOUR = 3_600_000_000
-
-
-def run(*arguments: object) -> int:
-    """Run the command; returns the exit code."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def dense_events(rows: int, seed: int) -> pa.Table:

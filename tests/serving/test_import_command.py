@@ -8,20 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.table_store import TableStore
-from serving.cli import main
 from serving.commands.bench_import import write_trades
+from tests.serving.command import run
 
 HEAD = "trade_id,submitted_at,seller_id,card_type,face_value_cny,card_fingerprint,offered_rate\n"
 ROW = "t{0},2025-03-01T10:00:0{0}+08:00,s,my_own_card,100,secret-{0},{1}\n"
-
-
-def run(*arguments: object) -> int:
-    """Run the command; returns the exit code."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def test_refusal_then_import(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,9 +21,8 @@ from pipelines.wiring import model_registry
 from pipelines.workspace import Workspace
 from serving.api.model_routes import EXAMPLE, ModelStates
 from serving.cli import main
-from serving.commands.bench_swaps import damaged
 from serving.commands.bench_versions import variant
-from serving.commands.damages import DAMAGES, files_of
+from serving.commands.damages import DAMAGES, damaged, files_of
 from serving.commands.status import workspace_status
 from tests.serving.living import living, refusing, register, unchecked
 from tests.serving.test_api import submission
@@ -132,15 +131,12 @@ def test_files_damaged_after_registration_do_not_serve(live_workspace, clock, ki
         async with living(live_workspace, clock) as service:
             second = register(service.registry, "fraud", alias=CHAMPION)
             folder = service.registry.folder(second)
-            whole = {path: path.read_bytes() for path in files_of(folder)}
-            DAMAGES[kind](list(whole), np.random.default_rng(3))
-            await service.life.look()
-            assert (await service.quote(seller(1)))["models"]["fraud"] == "1"
-            refused = (await service.client.get("/v1/models")).json()["refused"]
-            assert [(item["version"], item["tries"]) for item in refused] == [(second.version, 1)]
-            assert "differ from what was registered" in refused[0]["why"]
-            for path, content in whole.items():
-                path.write_bytes(content)
+            with damaged(folder, kind, np.random.default_rng(3)):
+                await service.life.look()
+                assert (await service.quote(seller(1)))["models"]["fraud"] == "1"
+                refused = (await service.client.get("/v1/models")).json()["refused"]
+                assert [(item["version"], item["tries"]) for item in refused] == [(second.version, 1)]
+                assert "differ from what was registered" in refused[0]["why"]
             await service.life.look()
             assert service.life.line.versions(CHAMPION)["fraud"] == "1"  # not yet
             clock.forward(minutes=1)

@@ -8,18 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.cli import main
 from tests.conftest import TODAY
+from tests.serving.command import run
 from tests.serving.test_api import ask, submission
-
-
-def run(*arguments: object) -> int:
-    """Run the command; returns the exit code."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def read(path: Path) -> list[dict[str, str]]:

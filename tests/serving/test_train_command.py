@@ -8,20 +8,11 @@ import pytest
 
 from models.discount.training import DiscountFitSettings
 from pipelines.training import training
-from serving.cli import main
+from tests.serving.command import run
 
 HEAD = "trade_id,submitted_at,seller_id,card_type,face_value_cny,fraud,fraud_known_at\n"
 ROW = "t{0},2025-03-0{0}T10:00:00+08:00,s{0},jd_ecard,100,{1},2025-03-20T10:00:00+08:00\n"
 COLUMNS = ("accepted", "decided_at", "offered_rate", "resale_rate", "resold_at")
-
-
-def run(*arguments: object) -> int:
-    """Run the command; returns the exit code."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @pytest.fixture
