@@ -37,7 +37,7 @@ RATE_TABLE_UNLOGGED = "rate_table_unlogged"
 FRAUD_SHARE_BY_TYPE = "fraud_share_by_type"
 NEARLY_ALL_SOLD = 0.99
 REPEATED_AFTER_MS = {"time_days_": 540 * DAY_MS, DAY_OF_MONTH: 90 * DAY_MS}
-"""From which length on a log holds seasons twice, and days of the month three times, by how the features' names begin."""
+"""How long a log is that holds seasons twice, and days of the month three times, by how the features' names begin."""
 NEWEST_ROWS = 20_000
 THIEVES_ROWS = 100_000
 
